@@ -1,0 +1,111 @@
+"""What a caller may ask of one ingest; parsed without heavy imports, since the parsing child uses it too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from services.errors import FieldError, InvalidOption
+
+OCR_MODES = ("auto", "force", "off")
+MIN_CHUNK_SIZE, MAX_CHUNK_SIZE = 100, 20_000
+_PAGE_RANGES = re.compile(r"\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?(,\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?)*")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_]{2,32}(/[A-Za-z0-9_]{2,32})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of one ingest. The password travels beside it, never in it: it is not stored."""
+
+    chunk_size: int = 1000
+    """Characters of a chunk, at most."""
+    chunk_overlap: int = 200
+    """Characters that two neighbouring chunks share, at most."""
+    ocr: str = "auto"
+    ocr_languages: tuple[str, ...] = ("eng",)
+    extract_images: bool = True
+    pages: str = ""
+    """Pages to read, as in `1-3,7` or `5-`; empty for all."""
+    embed: bool = True
+    """False stores the text without vectors (`POST /process`)."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ocr_languages": list(self.ocr_languages)}
+
+    def wants_page(self, number: int) -> bool:
+        """True when page `number` (from 1) is among `pages`."""
+        if not self.pages:
+            return True
+        for part in self.pages.split(","):
+            first, dash, last = part.partition("-")
+            low = int(first)
+            high = low if not dash else (int(last) if last.strip() else number)
+            if low <= number <= high:
+                return True
+        return False
+
+
+def parse_options(given: Mapping[str, Any] | None, *, defaults: Options = Options()) -> Options:
+    """`defaults` with `given` laid over it; null means absent.
+
+    Raises InvalidOption with one FieldError for each thing that is wrong.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidOption("`options` must be a JSON object.", errors=(FieldError("/options", "must be an object"),))
+    wrong: list[FieldError] = []
+    known: dict[str, Any] = {}
+
+    def refuse(name: str, message: str) -> None:
+        wrong.append(FieldError(f"/options/{name}", message))
+
+    for name, value in (given or {}).items():
+        if value is None or name == "password":
+            if name == "password" and value is not None and (not isinstance(value, str) or len(value) > 1024):
+                refuse(name, "must be a string of at most 1,024 characters")
+            continue
+        if name == "chunk_size":
+            if not _is_int(value) or not MIN_CHUNK_SIZE <= value <= MAX_CHUNK_SIZE:
+                refuse(name, f"must be an integer from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}")
+                continue
+        elif name == "chunk_overlap":
+            if not _is_int(value) or value < 0:
+                refuse(name, "must be an integer of at least 0")
+                continue
+        elif name == "ocr":
+            if value not in OCR_MODES:
+                refuse(name, "must be one of " + ", ".join(OCR_MODES))
+                continue
+        elif name == "ocr_languages":
+            if (
+                not isinstance(value, (list, tuple))
+                or not 1 <= len(value) <= 8
+                or not all(isinstance(v, str) and _LANGUAGE.fullmatch(v) for v in value)
+            ):
+                refuse(name, 'must be a list of 1 to 8 Tesseract language codes, such as ["eng", "deu"]')
+                continue
+            value = tuple(value)
+        elif name in ("extract_images", "embed"):
+            if not isinstance(value, bool):
+                refuse(name, "must be true or false")
+                continue
+        elif name == "pages":
+            if not isinstance(value, str) or len(value) > 1000 or not (value == "" or _PAGE_RANGES.fullmatch(value)):
+                refuse(name, "must name pages from 1, such as `1-3,7`")
+                continue
+            value = re.sub(r"\s+", "", value)
+        else:
+            refuse(name, "is not an option; known are " + ", ".join([*asdict(defaults), "password"]))
+            continue
+        known[name] = value
+    options = replace(defaults, **known)
+    if not wrong and options.chunk_overlap >= options.chunk_size:
+        refuse("chunk_overlap", "must be smaller than chunk_size")
+    if wrong:
+        raise InvalidOption("; ".join(f"{e.pointer} {e.message}" for e in wrong) + ".", errors=tuple(wrong))
+    return options
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,129 @@
+"""Packs a page's words and blocks into compact JSON, and back: for the pipe from the child and for the store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.content import Block, BlockKind, Box, Page, TextSource, Word
+
+Json = dict[str, Any]
+
+
+def pack_layout(page: Page) -> Json:
+    """`{"words": [[text, x0, y0, x1, y1, char_start, char_end, confidence|null], ...], "blocks": [{...}, ...]}`."""
+    return {
+        "words": [[w.text, *w.box, w.char_start, w.char_end, w.confidence] for w in page.words],
+        "blocks": [_pack_block(b) for b in page.blocks],
+    }
+
+
+def _pack_block(block: Block) -> Json:
+    packed: Json = {"kind": block.kind.value, "char_start": block.char_start, "char_end": block.char_end}
+    if block.level:
+        packed["level"] = block.level
+    if block.box is not None:
+        packed["box"] = list(block.box)
+    if block.rows:
+        packed["rows"] = [list(row) for row in block.rows]
+    if block.ordered:
+        packed["ordered"] = True
+    if block.language:
+        packed["language"] = block.language
+    return packed
+
+
+def unpack_words(layout: Mapping[str, Any]) -> tuple[Word, ...]:
+    """The words that `pack_layout` packed. Raises ValueError where a row is malformed."""
+    return tuple(_unpack_word(row) for row in layout.get("words", ()))
+
+
+def unpack_blocks(layout: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The blocks that `pack_layout` packed. Raises ValueError where one is malformed."""
+    return tuple(_unpack_block(item) for item in layout.get("blocks", ()))
+
+
+def _unpack_word(row: Sequence[Any]) -> Word:
+    text, x0, y0, x1, y1, start, end, confidence = row
+    return Word(
+        str(text), box_of((x0, y0, x1, y1)), int(start), int(end), None if confidence is None else float(confidence)
+    )
+
+
+def _unpack_block(item: Mapping[str, Any]) -> Block:
+    box = item.get("box")
+    return Block(
+        kind=BlockKind(item["kind"]),
+        char_start=int(item["char_start"]),
+        char_end=int(item["char_end"]),
+        level=int(item.get("level", 0)),
+        box=None if box is None else box_of(box),
+        rows=tuple(tuple(str(cell) for cell in row) for row in item.get("rows", ())),
+        ordered=bool(item.get("ordered", False)),
+        language=str(item.get("language", "")),
+    )
+
+
+def box_of(numbers: Sequence[Any]) -> Box:
+    """Four finite numbers as a box. Raises ValueError."""
+    x0, y0, x1, y1 = (float(n) for n in numbers)
+    if not all(math.isfinite(n) for n in (x0, y0, x1, y1)):
+        raise ValueError("a box holds a number that is not finite")
+    return (x0, y0, x1, y1)
+
+
+def pack_page(page: Page) -> Json:
+    """The whole page as JSON; `unpack_page` gives it back."""
+    return {
+        "number": page.number,
+        "text": page.text,
+        "width": page.width,
+        "height": page.height,
+        "source": page.source.value,
+        "reason": page.reason,
+        "rotation": page.rotation,
+        "confidence": page.confidence,
+        "languages": list(page.languages),
+        "elapsed_ms": page.elapsed_ms,
+        "layout": pack_layout(page),
+    }
+
+
+def unpack_page(packed: Mapping[str, Any]) -> Page:
+    """A page as `pack_page` packed it, checked: offsets inside the text and in order, numbers finite.
+
+    Raises ValueError, KeyError or TypeError where it is not such a page.
+    """
+    text = packed["text"]
+    if not isinstance(text, str):
+        raise TypeError("a page's text must be a string")
+    text.encode("utf-8")  # a lone surrogate could be neither stored nor sent
+    words = unpack_words(packed["layout"])
+    blocks = unpack_blocks(packed["layout"])
+    for part in words:
+        if not 0 <= part.char_start <= part.char_end <= len(text):
+            raise ValueError("a word's offsets lie outside its page")
+    end = 0
+    for block in blocks:
+        if not end <= block.char_start <= block.char_end <= len(text):
+            raise ValueError("a block's offsets overlap or lie outside its page")
+        end = block.char_end
+    number, confidence = int(packed["number"]), float(packed["confidence"])
+    width, height = float(packed["width"]), float(packed["height"])
+    if number < 1 or not 0.0 <= confidence <= 1.0 or not (math.isfinite(width) and math.isfinite(height)):
+        raise ValueError("a page's number, size or confidence is out of range")
+    return Page(
+        number=number,
+        text=text,
+        words=words,
+        blocks=blocks,
+        width=width,
+        height=height,
+        source=TextSource(packed["source"]),
+        reason=str(packed["reason"]),
+        rotation=int(packed["rotation"]),
+        confidence=confidence,
+        languages=tuple(str(name) for name in packed["languages"]),
+        elapsed_ms=int(packed["elapsed_ms"]),
+    )

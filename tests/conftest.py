@@ -1,0 +1,161 @@
+"""What the tests share: settings on a folder of their own, a runtime, a client in the process, a server beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.runtime import Runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(__file__).resolve().parent / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes the caller's own settings away, so that a test means the same on every machine."""
+    for name in list(os.environ):
+        if name.startswith("DOCATLAS_") and name not in ("DOCATLAS_CACHE_DIR", "DOCATLAS_REWRITE_GOLDEN"):
+            del os.environ[name]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings on an empty data folder, with the embedder that needs no weights."""
+    return Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2)
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """A runtime without a worker."""
+    from services.runtime import open_runtime
+
+    opened = open_runtime(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def working_runtime(runtime: Runtime) -> Runtime:
+    """A runtime that runs jobs."""
+    runtime.start_worker()
+    return runtime
+
+
+class Server:
+    """A real server process and a client for it."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self._environment = environment
+        self.process: subprocess.Popen[str] | None = None
+        self.base = ""
+
+    def start(self) -> None:
+        """Starts the process on a free port and waits until it is ready."""
+        env = {**os.environ, "DOCATLAS_TEXT_MODEL": "hash", **self._environment}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "serve", "--port", "0", "--data-dir", str(self.data_dir)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        printed: list[str] = []
+        for line in self.process.stdout:
+            printed.append(line)
+            if "http://127.0.0.1:" in line:
+                self.base = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split()[0].strip("/.,")
+                break
+        else:
+            raise AssertionError("the server did not start:\n" + "".join(printed))
+        wait_for(lambda: _is_ready(self.base))
+
+    def kill(self) -> None:
+        """Ends the process as a power cut would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._close()
+
+    def stop(self) -> int:
+        """Ends the process as an operator would; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=30)
+        self._close()
+        return status
+
+    def _close(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.base, timeout=60)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """A function that starts a server process on a data folder (default: the test's own)."""
+    servers: list[Server] = []
+
+    def start(data_dir: Path | None = None, **environment: str) -> Server:
+        server = Server(data_dir or tmp_path / "data", **environment)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        if server.process is not None:
+            server.kill()
+
+
+def _is_ready(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_for(claim: Callable[[], Any], *, tries: int = 1200, pause_s: float = 0.05) -> Any:
+    """The first true value of `claim`; fails when it stays false for all the tries."""
+    for _ in range(tries):
+        value = claim()
+        if value:
+            return value
+        time.sleep(pause_s)
+    raise AssertionError("it did not come true")
+
+
+@contextmanager
+def uploaded(client: httpx.Client, *paths: Path, **fields: str) -> Iterator[list[dict[str, Any]]]:
+    """Uploads files in one request and yields the reply's entries."""
+    reply = client.post("/v1/documents", files=[("files", (p.name, p.read_bytes())) for p in paths], data=fields)
+    assert reply.status_code == 202, reply.text
+    yield reply.json()["data"]
+
+
+def wait_for_job(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """The job once it has ended."""
+    for _ in range(30):
+        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}", params={"wait": 20}).json()
+        if job["status"] in ("completed", "completed_with_errors", "failed", "cancelled"):
+            return job
+    raise AssertionError(f"job {job_id} does not end")
