@@ -1,0 +1,1 @@
+"""Schema, records, the store and the blobs."""

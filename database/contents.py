@@ -1,0 +1,368 @@
+"""What was read out of a document, by generation: pages, pictures (see images) and chunks.
+
+A job writes under a generation that readers do not see; `publish` switches them to it in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select, update
+
+from database import schema
+from database.changes import mark_changed
+from database.columns import checked_vector
+from database.cursors import decode_cursor, encode_cursor
+from database.ids import now
+from database.images import (
+    count_images_without_vector,
+    get_image,
+    get_images,
+    images_without_vector,
+    list_images,
+    orphaned_blobs,
+    set_image_vectors,
+    write_image,
+)
+from database.records import ChunkRecord, GenerationSummary, ListPage, PageRecord, Vector
+from database.sql import among, upsert
+from database.store import Transaction
+
+__all__ = [
+    "cached_vectors",
+    "chunk_vectors",
+    "chunks_on_page",
+    "count_images_without_vector",
+    "discard_generation",
+    "drop_other_generations",
+    "get_chunks",
+    "get_image",
+    "get_images",
+    "images_without_vector",
+    "list_chunks",
+    "list_images",
+    "orphaned_blobs",
+    "pages_written",
+    "publish",
+    "read_page",
+    "read_pages",
+    "set_image_vectors",
+    "write_chunks",
+    "write_image",
+    "write_page",
+]
+
+_documents = schema.documents
+_pages = schema.pages
+_chunks = schema.chunks
+_PAGE_COLUMNS = [
+    _pages.c.page_number.label("number"),
+    _pages.c.page_text.label("text"),
+    *(
+        column
+        for column in _pages.c
+        if column.name not in ("document_id", "generation", "user_id", "page_number", "page_text", "layout")
+    ),
+]
+_CHUNK_COLUMNS = [
+    column
+    for column in _chunks.c
+    if column.name not in ("row_id", "user_id", "first_page", "last_page", "created_at", "embedding")
+]
+
+
+def write_page(tx: Transaction, document_id: str, generation: int, page: PageRecord) -> None:
+    """Stores a page of a generation; one that is there already is replaced.
+
+    Raises LookupError when the document is gone.
+    """
+    row = {
+        "document_id": document_id,
+        "generation": generation,
+        "user_id": owner_of(tx, document_id),
+        "page_number": page.number,
+        "page_text": page.text,
+        "languages": list(page.languages),
+        **{name: getattr(page, name) for name in _PLAIN_PAGE_FIELDS},
+    }
+    upsert(tx.connection, _pages, [row], key=["document_id", "generation", "page_number"])
+
+
+_PLAIN_PAGE_FIELDS = (
+    "char_start",
+    "width",
+    "height",
+    "source",
+    "reason",
+    "rotation",
+    "confidence",
+    "word_count",
+    "elapsed_ms",
+    "layout",
+)
+
+
+def pages_written(tx: Transaction, document_id: str, generation: int) -> Sequence[PageRecord]:
+    """The pages of a generation that are stored, visible or not, in order, with their layout."""
+    rows = tx.connection.execute(
+        select(*_PAGE_COLUMNS, _pages.c.layout)
+        .where(_pages.c.document_id == document_id, _pages.c.generation == generation, tx.owns(_pages))
+        .order_by(_pages.c.page_number)
+    )
+    return [PageRecord(**row._mapping) for row in rows]
+
+
+def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Sequence[ChunkRecord]) -> None:
+    """Stores chunks of a generation; one whose `chunk_index` (from 0) is there already is replaced.
+
+    Raises ValueError for a vector of another width, not of unit length, or without a space (or the other way round),
+    LookupError when the document is gone.
+    """
+    if not chunks:
+        return
+    user_id, moment = owner_of(tx, document_id), now()
+    rows = []
+    for chunk in chunks:
+        if (chunk.space is None) != (chunk.embedding is None) or chunk.space == "":
+            raise ValueError(f"chunk {chunk.chunk_index}: a vector and the name of its space belong together")
+        touched = [int(span["page"]) for span in chunk.spans] or [1]
+        rows.append(
+            {
+                "chunk_id": chunk.chunk_id,
+                "document_id": document_id,
+                "user_id": user_id,
+                "generation": generation,
+                "chunk_index": chunk.chunk_index,
+                "first_page": min(touched),
+                "last_page": max(touched),
+                "content_hash": chunk.content_hash,
+                "space": chunk.space,
+                "created_at": moment,
+                "chunk_text": chunk.chunk_text,
+                "prefix": chunk.prefix,
+                "spans": list(chunk.spans),
+                "metadata": chunk.metadata,
+                "embedding": None if chunk.embedding is None else checked_vector(chunk.embedding),
+            }
+        )
+    upsert(tx.connection, _chunks, rows, key=["document_id", "generation", "chunk_index"])
+
+
+def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -> Mapping[str, Vector]:
+    """Vectors of `space` by content hash, out of any generation of the actor's chunks; those that are known."""
+    rows = tx.connection.execute(
+        select(_chunks.c.content_hash, _chunks.c.embedding).where(
+            tx.owns(_chunks), _chunks.c.space == space, _chunks.c.content_hash.in_(among(set(content_hashes)))
+        )
+    )
+    return {row.content_hash: row.embedding for row in rows}
+
+
+def publish(tx: Transaction, document_id: str, generation: int, summary: GenerationSummary) -> bool:
+    """Switches readers to `generation`, in one step with the document's facts; doing it again changes nothing.
+
+    An empty `title` leaves a title that is there. Chunks beyond `summary.total_chunks`, left by an earlier attempt,
+    are removed. False, and nothing done, when the document is gone or a newer job has taken this generation's place.
+    Raises ValueError when chunks are missing.
+    """
+    document = tx.connection.execute(
+        select(_documents.c.user_id, _documents.c.title, _documents.c.last_generation).where(
+            _documents.c.document_id == document_id, tx.owns(_documents)
+        )
+    ).one_or_none()
+    if document is None or document.last_generation > generation:
+        return False
+    mine = and_(_chunks.c.document_id == document_id, _chunks.c.generation == generation)
+    tx.connection.execute(delete(_chunks).where(mine, _chunks.c.chunk_index >= summary.total_chunks))
+    stored = tx.connection.execute(select(func.count()).select_from(_chunks).where(mine)).scalar_one()
+    if stored != summary.total_chunks:
+        raise ValueError(f"generation {generation} of {document_id} has {stored} of {summary.total_chunks} chunks")
+    tx.connection.execute(
+        update(_documents)
+        .where(_documents.c.document_id == document_id)
+        .values(
+            generation=generation,
+            last_generation=generation,
+            title=summary.title or document.title,
+            author=summary.author,
+            language=summary.language,
+            page_count=summary.page_count,
+            total_chunks=summary.total_chunks,
+            total_chars=summary.total_chars,
+            image_count=summary.image_count,
+            status=summary.status,
+            warnings=list(summary.warnings),
+            updated_at=now(),
+        )
+    )
+    mark_changed(tx, document_id, document.user_id)
+    return True
+
+
+def drop_other_generations(tx: Transaction, document_id: str, keep: int, limit: int = 1000) -> int:
+    """Deletes up to `limit` rows of the generations before `keep` that readers do not see; how many.
+
+    Call it in transactions of their own until it returns 0. For the pictures' files see `orphaned_blobs`.
+    """
+    visible = tx.connection.scalar(
+        select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
+    )
+    if visible is None:
+        return 0
+    left = limit
+    for table, key in ((_chunks, "chunk_index"), (schema.images, "ordinal"), (_pages, "page_number")):
+        old = (table.c.document_id == document_id, table.c.generation < keep, table.c.generation != visible)
+        found = tx.connection.execute(select(table.c.generation, table.c[key]).where(*old).limit(left)).all()
+        for generation in {row[0] for row in found}:
+            numbers = [row[1] for row in found if row[0] == generation]
+            tx.connection.execute(
+                delete(table).where(
+                    table.c.document_id == document_id,
+                    table.c.generation == generation,
+                    table.c[key].between(min(numbers), max(numbers)),
+                    *old,
+                )
+            )
+        left -= len(found)
+        if left <= 0:
+            break
+    return limit - left
+
+
+def discard_generation(tx: Transaction, document_id: str, generation: int) -> None:
+    """Deletes the rows of a generation; nothing when readers see it."""
+    visible = tx.connection.scalar(
+        select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
+    )
+    if visible is None or visible == generation:
+        return
+    for table in (_chunks, schema.images, _pages):
+        tx.connection.execute(delete(table).where(table.c.document_id == document_id, table.c.generation == generation))
+
+
+def drop_stale_generations(tx: Transaction, limit: int = 1000) -> int:
+    """Deletes up to about `limit` rows of generations that nobody reads and no unfinished job writes; how many.
+
+    They are what a process left that was killed between the end of a job and the clearing behind it.
+    """
+    unfinished = (
+        select(schema.jobs.c.job_id)
+        .where(
+            schema.jobs.c.document_id == _documents.c.document_id,
+            schema.jobs.c.status.in_(("queued", "in_progress", "cancelling")),
+            schema.jobs.c.generation == _documents.c.last_generation,
+        )
+        .exists()
+    )
+    stale = (
+        select(_pages.c.document_id)
+        .join(_documents, _documents.c.document_id == _pages.c.document_id)
+        .where(tx.owns(_pages), _pages.c.generation != _documents.c.generation, ~unfinished)
+        .distinct()
+        .limit(100)
+    )
+    dropped = 0
+    for document_id in tx.connection.scalars(stale).all():
+        last = tx.connection.execute(
+            select(_documents.c.last_generation).where(_documents.c.document_id == document_id)
+        ).scalar_one()
+        dropped += drop_other_generations(tx, document_id, last + 1, limit - dropped)
+        if dropped >= limit:
+            break
+    return dropped
+
+
+def read_pages(tx: Transaction, document_id: str, *, with_layout: bool = False) -> Iterator[PageRecord]:
+    """The pages that readers see, in order, fetched a few at a time; read them before the transaction ends."""
+    columns = [*_PAGE_COLUMNS, _pages.c.layout] if with_layout else _PAGE_COLUMNS
+    rows = tx.connection.execution_options(yield_per=20).execute(
+        select(*columns)
+        .join(_documents, _visible(_pages))
+        .where(_pages.c.document_id == document_id, tx.owns(_pages))
+        .order_by(_pages.c.page_number)
+    )
+    for row in rows:
+        yield PageRecord(**row._mapping)
+
+
+def read_page(tx: Transaction, document_id: str, number: int) -> PageRecord | None:
+    """A page that readers see, with its layout; `number` counts from 1."""
+    row = tx.connection.execute(
+        select(*_PAGE_COLUMNS, _pages.c.layout)
+        .join(_documents, _visible(_pages))
+        .where(_pages.c.document_id == document_id, _pages.c.page_number == number, tx.owns(_pages))
+    ).one_or_none()
+    return None if row is None else PageRecord(**row._mapping)
+
+
+def list_chunks(tx: Transaction, document_id: str, *, limit: int, cursor: str | None) -> ListPage[ChunkRecord]:
+    """The chunks that readers see, in order, without vectors.
+
+    Raises ValueError for a malformed cursor.
+    """
+    query = _visible_chunks(tx).where(_chunks.c.document_id == document_id)
+    if cursor is not None:
+        query = query.where(_chunks.c.chunk_index > decode_cursor(cursor, (int,))[0])
+    rows = tx.connection.execute(query.order_by(_chunks.c.chunk_index).limit(limit + 1)).all()
+    data = [_chunk_record(row) for row in rows[:limit]]
+    more = len(rows) > limit and bool(data)
+    return ListPage(data, encode_cursor([data[-1].chunk_index]) if more else None)
+
+
+def get_chunks(tx: Transaction, chunk_ids: Sequence[str]) -> Mapping[str, ChunkRecord]:
+    """Those of the chunks that readers see, by id, without vectors."""
+    rows = tx.connection.execute(_visible_chunks(tx).where(_chunks.c.chunk_id.in_(among(chunk_ids))))
+    return {row.chunk_id: _chunk_record(row) for row in rows}
+
+
+def chunk_vectors(tx: Transaction, chunk_ids: Sequence[str]) -> Mapping[str, Vector]:
+    """The vectors of those of the chunks that readers see and that have one, by id."""
+    rows = tx.connection.execute(
+        select(_chunks.c.chunk_id, _chunks.c.embedding)
+        .join(_documents, _visible(_chunks))
+        .where(tx.owns(_chunks), _chunks.c.embedding.is_not(None), _chunks.c.chunk_id.in_(among(chunk_ids)))
+    )
+    return {row.chunk_id: row.embedding for row in rows}
+
+
+def chunks_on_page(tx: Transaction, document_id: str, page: int, limit: int) -> Sequence[ChunkRecord]:
+    """The first `limit` chunks with a span on `page` (from 1) that readers see, in order, without vectors."""
+    rows = tx.connection.execute(
+        _visible_chunks(tx)
+        .where(_chunks.c.document_id == document_id, _chunks.c.first_page <= page, _chunks.c.last_page >= page)
+        .order_by(_chunks.c.chunk_index)
+    )
+    found: list[ChunkRecord] = []
+    for row in rows:
+        if len(found) >= limit:
+            break
+        if any(span["page"] == page for span in row.spans):
+            found.append(_chunk_record(row))
+    rows.close()
+    return found
+
+
+def owner_of(tx: Transaction, document_id: str) -> str:
+    """The document's owner.
+
+    Raises LookupError when the document is absent or another owner's.
+    """
+    owner: str | None = tx.connection.scalar(
+        select(_documents.c.user_id).where(_documents.c.document_id == document_id, tx.owns(_documents))
+    )
+    if owner is None:
+        raise LookupError(f"there is no document {document_id}")
+    return owner
+
+
+def _visible(table: Any) -> ColumnElement[bool]:
+    return and_(_documents.c.document_id == table.c.document_id, _documents.c.generation == table.c.generation)
+
+
+def _visible_chunks(tx: Transaction) -> Any:
+    return select(*_CHUNK_COLUMNS).join(_documents, _visible(_chunks)).where(tx.owns(_chunks))
+
+
+def _chunk_record(row: Row[Any]) -> ChunkRecord:
+    return ChunkRecord(embedding=None, **row._mapping)

@@ -1,0 +1,101 @@
+"""The SQLite store: everything in one file, vectors searched in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
+
+from database import jobs, migrations, schema
+from database.changes import read_counter
+from database.ids import now
+from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector
+from database.sqlite import keywords
+from database.sqlite.engine import SqliteConnections
+from database.sqlite.vectors import VectorIndexes
+from database.store import MigrationState, Transaction
+
+
+class SqliteStore:
+    """See database.store.Store. Any number of processes may have the same file open."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
+        self._connections = SqliteConnections(path, busy_timeout_s=busy_timeout_s)
+        self._indexes = VectorIndexes(self.begin)
+
+    @contextmanager
+    def begin(self, actor: Actor, *, write: bool = False) -> Iterator[Transaction]:
+        with self._connections.write() if write else self._connections.read() as connection:
+            yield Transaction(actor, connection)
+
+    def upgrade(self) -> Sequence[str]:
+        with self._connections.writer() as connection:
+            return migrations.upgrade(connection, migrations.read_migrations())
+
+    def migration_status(self) -> Sequence[MigrationState]:
+        with self._connections.read() as connection:
+            return migrations.status(connection, migrations.read_migrations())
+
+    def change_counter(self, actor: Actor) -> int:
+        with self.begin(actor) as tx:
+            return sum(read_counter(tx, actor.user_id))
+
+    def search_vectors(
+        self,
+        actor: Actor,
+        query: Vector,
+        *,
+        space: str,
+        kind: Literal["text", "image"],
+        k: int,
+        only: DocumentFilter,
+    ) -> Sequence[RowHit]:
+        return self._indexes.search(actor, query, space=space, kind=kind, k=k, only=only)
+
+    def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
+        with self.begin(actor) as tx:
+            return keywords.search_keywords(tx, query, k=k, only=only)
+
+    def claim_job(self, worker_id: str) -> JobRecord | None:
+        table = schema.jobs
+        # Idle workers ask often: they look before they take the write lock.
+        with self.begin(SERVICE_ACTOR) as tx:
+            if tx.connection.scalar(select(table.c.job_id).where(_claimable(now())).limit(1)) is None:
+                return None
+        with self.begin(SERVICE_ACTOR, write=True) as tx:
+            moment = now()
+            job_id = tx.connection.scalar(
+                select(table.c.job_id).where(_claimable(moment)).order_by(table.c.created_at, table.c.job_id).limit(1)
+            )
+            if job_id is None:
+                return None
+            tx.connection.execute(
+                update(table)
+                .where(table.c.job_id == job_id)
+                .values(
+                    status="in_progress",
+                    worker_id=worker_id,
+                    attempts=table.c.attempts + 1,
+                    started_at=func.coalesce(table.c.started_at, moment),
+                    heartbeat_at=moment,
+                    run_after=None,
+                )
+            )
+            job = jobs.get(tx, job_id)
+            if job is not None:
+                jobs.show_status(tx, job, "in_progress")
+            return job
+
+    def close(self) -> None:
+        self._indexes.clear()
+        self._connections.close()
+
+
+def _claimable(moment: str) -> ColumnElement[bool]:
+    table, other = schema.jobs, schema.jobs.alias("other")
+    running = exists().where(other.c.document_id == table.c.document_id, other.c.status.in_(jobs.RUNNING_STATUSES))
+    due = or_(table.c.run_after.is_(None), table.c.run_after <= moment)
+    return (table.c.status == "queued") & due & ~running

@@ -1,0 +1,107 @@
+"""The store's Protocol: what has a version for each database. Everyday reads and writes are functions on a Transaction
+in documents, contents, images, jobs, searches and users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Table, true
+
+from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A running transaction on behalf of an actor; it ends with the `with` of `Store.begin`."""
+
+    actor: Actor
+    connection: Connection
+
+    def owns(self, table: Table) -> ColumnElement[bool]:
+        """True for the rows of `table` that the actor may see."""
+        if self.actor.is_service:
+            return true()
+        return table.c.user_id == self.actor.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """A migration that the program knows, and when this database got it."""
+
+    version: str
+    """14 digits."""
+    name: str
+    applied_at: str | None
+
+
+class Store(Protocol):
+    """A database. Thread-safe."""
+
+    def begin(self, actor: Actor, *, write: bool = False) -> AbstractContextManager[Transaction]:
+        """A transaction that commits at the end of the `with`, or leaves nothing when that raises.
+
+        Only `write=True` may write; such transactions follow one another, so keep them short and never nest two.
+        Raises StoreBusy when another writer holds on for longer than the time-out, 30 s by default.
+        """
+        ...
+
+    def upgrade(self) -> Sequence[str]:
+        """Applies the migrations that are missing; returns their version ids, oldest first.
+
+        Raises MigrationError when an applied one was changed since, or the database is newer than the program.
+        """
+        ...
+
+    def migration_status(self) -> Sequence[MigrationState]:
+        """Every migration that the program knows, oldest first."""
+        ...
+
+    def change_counter(self, actor: Actor) -> int:
+        """A number that grows with whatever changes what the actor's searches may find, in any process."""
+        ...
+
+    def search_vectors(
+        self,
+        actor: Actor,
+        query: Vector,
+        *,
+        space: str,
+        kind: Literal["text", "image"],
+        k: int,
+        only: DocumentFilter,
+    ) -> Sequence[RowHit]:
+        """The `k` nearest chunks or images by cosine, best first, of two equal ones the one that was stored first.
+
+        Exact: fewer than `k` only when fewer match. Raises ValueError for a wrong width or a filter that is wrong.
+        """
+        ...
+
+    def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
+        """The `k` chunks with the best BM25 for any of the words in `query`, best first; any text is safe."""
+        ...
+
+    def claim_job(self, worker_id: str) -> JobRecord | None:
+        """The oldest job that may run, now in progress under `worker_id`; None when there is none.
+
+        No two calls get the same one, and none is given while another job of its document runs.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes every connection and frees the vectors."""
+        ...
+
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another one. Every transaction of ours is short; nobody should ever wait this long."""
+
+
+def open_store(data_dir: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
+    """The SQLite store in `data_dir`, which is made if it is missing (readable by its owner only); does not migrate."""
+    from database.sqlite.store import SqliteStore
+
+    return SqliteStore(data_dir / "docatlas.sqlite3", busy_timeout_s=busy_timeout_s)

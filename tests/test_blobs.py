@@ -1,0 +1,103 @@
+"""Files by content: taken over whole or not at all, kept once, readable by their owner only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from database.blobs import BlobStore, LocalBlobStore
+
+BLOB_STORES: dict[str, Callable[[Path], BlobStore]] = {"local": LocalBlobStore}
+
+
+@pytest.fixture(params=sorted(BLOB_STORES))
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return BLOB_STORES[request.param](tmp_path / "blobs")
+
+
+def bring(folder: Path, content: bytes, name: str = "incoming") -> tuple[Path, str]:
+    path = folder / name
+    path.write_bytes(content)
+    return path, hashlib.sha256(content).hexdigest()
+
+
+def test_an_adopted_file_is_found_by_its_content(blobs: BlobStore) -> None:
+    path, sha256 = bring(blobs.scratch(), b"content")
+    assert not blobs.exists(sha256)
+    blobs.adopt(path, sha256)
+    assert not path.exists()
+    assert blobs.exists(sha256)
+    assert blobs.path(sha256).read_bytes() == b"content"
+    assert list(blobs.keys()) == [sha256]
+
+
+def test_adopting_the_same_content_again_only_takes_the_file_away(blobs: BlobStore) -> None:
+    for _ in range(2):
+        path, sha256 = bring(blobs.scratch(), b"content")
+        blobs.adopt(path, sha256)
+        assert not path.exists()
+    assert list(blobs.keys()) == [sha256]
+
+
+def test_a_file_of_another_file_system_is_adopted(blobs: BlobStore) -> None:
+    shared = Path("/dev/shm")
+    folder = shared if shared.is_dir() and os.access(shared, os.W_OK) else blobs.scratch()
+    path, sha256 = bring(folder, b"from afar", f"docatlas-test-{os.getpid()}")
+    blobs.adopt(path, sha256)
+    assert not path.exists()
+    assert blobs.path(sha256).read_bytes() == b"from afar"
+    assert list(blobs.scratch().iterdir()) == []
+
+
+def test_a_missing_file_is_told_and_deleting_it_is_nothing(blobs: BlobStore) -> None:
+    sha256 = hashlib.sha256(b"absent").hexdigest()
+    with pytest.raises(FileNotFoundError):
+        blobs.path(sha256)
+    blobs.delete(sha256)
+    path, sha256 = bring(blobs.scratch(), b"content")
+    blobs.adopt(path, sha256)
+    blobs.delete(sha256)
+    assert not blobs.exists(sha256)
+    assert list(blobs.keys()) == []
+
+
+@pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 64 + "\n", "a" * 62 + "/a"])
+def test_a_key_that_is_no_sha256_is_refused(blobs: BlobStore, key: str) -> None:
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.path(key)
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.delete(key)
+
+
+def test_files_on_their_way_in_are_not_among_the_keys(blobs: BlobStore) -> None:
+    bring(blobs.scratch(), b"half", "a" * 64)
+    assert list(blobs.keys()) == []
+
+
+def test_threads_that_adopt_the_same_content_leave_one_file(blobs: BlobStore) -> None:
+    paths = [bring(blobs.scratch(), b"same", f"incoming-{n}") for n in range(8)]
+    threads = [threading.Thread(target=blobs.adopt, args=given) for given in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(blobs.keys()) == [paths[0][1]]
+    assert blobs.path(paths[0][1]).read_bytes() == b"same"
+    assert list(blobs.scratch().iterdir()) == []
+
+
+def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
+    blobs = LocalBlobStore(tmp_path / "blobs")
+    path, sha256 = bring(blobs.scratch(), b"content")
+    path.chmod(0o644)
+    blobs.adopt(path, sha256)
+    stored = blobs.path(sha256)
+    assert stored == tmp_path / "blobs" / sha256[:2] / sha256[2:4] / sha256
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (*stored.parents[:3], blobs.scratch())} == {0o700}
