@@ -1,0 +1,104 @@
+"""Reads a document in a child process of its own: pages, pictures, issues and chunks come out, whatever goes in."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.content import Chunk, DocumentInfo, Format, Issue, Limits, Page, Picture, Progress, Upload
+from services.extract.supervisor import invalid_output, run_child
+from services.extract.wire import pack_limits, pack_options, pack_upload, unpack_part
+from services.options import Options
+from services.pages import pack_page
+
+Piece = DocumentInfo | Page | Picture | Issue | Progress | Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractRequest:
+    """What the child is asked to do with one file."""
+
+    upload: Upload
+    format: Format
+    options: Options
+    limits: Limits
+    password: str | None = None
+    ocr: dict[str, Any] | None = None
+    """See services.extract.ocr_choice; None for no engine."""
+    tokenizer: Path | None = None
+    """tokenizer.json of the text model; None counts words."""
+    max_tokens: int = 384
+    chunk: bool = True
+    known_pages: Sequence[Page] = ()
+    """Pages that an interrupted run has stored already: they are not read again."""
+
+
+def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] = lambda: None) -> Iterator[Piece]:
+    """The pieces of a document in order; a chunk comes behind the page that completes it.
+
+    A picture's file is the caller's only until the next piece is asked for. The private folder under `scratch` and the
+    child are gone when the generator ends or is closed. Raises what `run_child` raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="parse-", dir=scratch) as name:
+        folder = Path(name)
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        known: str | None = None
+        if request.known_pages:
+            known = str(folder / "known.jsonl")
+            with open(known, "w", encoding="utf-8") as lines:
+                lines.writelines(json.dumps(pack_page(page)) + "\n" for page in request.known_pages)
+        message = {
+            "task": "extract",
+            "upload": pack_upload(request.upload),
+            "format": request.format.value,
+            "options": pack_options(request.options),
+            "limits": pack_limits(request.limits),
+            "password": request.password,
+            "ocr": request.ocr,
+            "tokenizer": None if request.tokenizer is None else str(request.tokenizer),
+            "max_tokens": request.max_tokens,
+            "chunk": request.chunk,
+            "known_pages": known,
+            "folder": str(pictures),
+        }
+        for reply in run_child(message, limits=request.limits, folder=folder, tick=tick):
+            yield _checked(reply, pictures)
+
+
+def _checked(reply: dict[str, Any], folder: Path) -> Piece:
+    try:
+        return unpack_part(reply, folder)
+    except (ValueError, KeyError, TypeError) as error:
+        raise invalid_output() from error
+
+
+@contextmanager
+def rendered_page(
+    upload: Upload, format: Format, number: int, width: int, *, limits: Limits, password: str | None, scratch: Path
+) -> Iterator[tuple[Path, str]]:
+    """A picture of page `number` (from 1), `width` pixels wide: its path, valid inside the block, and media type."""
+    with tempfile.TemporaryDirectory(prefix="render-", dir=scratch) as name:
+        folder = Path(name)
+        message = {
+            "task": "render",
+            "upload": pack_upload(upload),
+            "format": format.value,
+            "limits": pack_limits(limits),
+            "password": password,
+            "page": number,
+            "width": width,
+            "folder": str(folder),
+        }
+        replies = list(run_child(message, limits=limits, folder=folder))
+        path = folder / "page"
+        if len(replies) != 1 or replies[0].get("media_type") not in ("image/png", "image/webp", "image/jpeg"):
+            raise invalid_output()
+        if path.is_symlink() or not path.is_file():
+            raise invalid_output()
+        yield path, replies[0]["media_type"]

@@ -1,0 +1,197 @@
+"""The messages between the server and a parsing child: length-prefixed JSON, never pickle.
+
+A frame is four bytes of length (big endian) and that many bytes of UTF-8 JSON with a `type`. What the child sends is
+checked here as if a stranger had sent it, since the file that it reads may have taken it over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from services.content import Chunk, DocumentInfo, Format, Issue, Limits, Page, Picture, Progress, Span, Upload
+from services.errors import Problem
+from services.options import Options
+from services.pages import box_of, pack_page, unpack_page
+
+Json = dict[str, Any]
+
+HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 512 * 1024**2
+"""A page of 50 million characters with its layout still fits; more is taken for a fault."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
+
+
+def frame(message: Json) -> bytes:
+    """`message` with its length before it."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return HEADER.pack(len(body)) + body
+
+
+def pack_upload(upload: Upload) -> Json:
+    return {**asdict(upload), "path": str(upload.path)}
+
+
+def unpack_upload(packed: Mapping[str, Any]) -> Upload:
+    return Upload(**{**packed, "path": Path(packed["path"])})
+
+
+def pack_options(options: Options) -> Json:
+    return options.as_json()
+
+
+def unpack_options(packed: Mapping[str, Any]) -> Options:
+    return Options(**{**packed, "ocr_languages": tuple(packed["ocr_languages"])})
+
+
+def pack_limits(limits: Limits) -> Json:
+    return asdict(limits)
+
+
+def unpack_limits(packed: Mapping[str, Any]) -> Limits:
+    return Limits(**packed)
+
+
+def unpack_format(packed: str) -> Format:
+    return Format(packed)
+
+
+def pack_part(part: DocumentInfo | Page | Picture | Issue | Progress | Chunk) -> Json:
+    """A message for what an extractor or the chunker yields."""
+    match part:
+        case Page():
+            return {"type": "page", **pack_page(part)}
+        case Chunk():
+            return {
+                "type": "chunk",
+                "ordinal": part.ordinal,
+                "text": part.text,
+                "prefix": part.prefix,
+                "spans": [pack_span(span) for span in part.spans],
+            }
+        case Picture():
+            return {"type": "picture", **asdict(part), "path": part.path.name}
+        case DocumentInfo():
+            return {"type": "info", **asdict(part)}
+        case Issue():
+            return {"type": "issue", **asdict(part)}
+        case Progress():
+            return {"type": "progress", **asdict(part)}
+
+
+def pack_span(span: Span) -> Json:
+    """A span as the store and the API show it."""
+    return {
+        "page": span.page,
+        "char_start": span.char_start,
+        "char_end": span.char_end,
+        "boxes": [[round(n, 2) for n in box] for box in span.boxes],
+    }
+
+
+def unpack_part(message: Mapping[str, Any], folder: Path) -> DocumentInfo | Page | Picture | Issue | Progress | Chunk:
+    """The part that `message` holds; a picture's path is resolved inside `folder`.
+
+    Raises ValueError, KeyError or TypeError where the message is not what the child may send.
+    """
+    match message["type"]:
+        case "page":
+            return unpack_page(message)
+        case "chunk":
+            return _unpack_chunk(message)
+        case "picture":
+            return _unpack_picture(message, folder)
+        case "info":
+            return DocumentInfo(
+                title=_line(message["title"], 1000),
+                author=_line(message["author"], 1000),
+                language=_line(message["language"], 64),
+                page_count=_count(message["page_count"]),
+            )
+        case "issue":
+            page = message["page"]
+            return Issue(
+                code=_line(message["code"], 100),
+                message=_line(message["message"], 2000),
+                page=None if page is None else _count(page),
+            )
+        case "progress":
+            return Progress(
+                stage=_line(message["stage"], 32),
+                pages_done=_count(message["pages_done"]),
+                pages_total=_count(message["pages_total"]),
+            )
+        case other:
+            raise ValueError(f"unknown message {str(other)[:40]!r}")
+
+
+def _unpack_chunk(message: Mapping[str, Any]) -> Chunk:
+    text, prefix = message["text"], message["prefix"]
+    if not isinstance(text, str) or not isinstance(prefix, str) or not text.strip():
+        raise ValueError("a chunk has no text")
+    spans = tuple(
+        Span(
+            page=_count(span["page"]),
+            char_start=_count(span["char_start"]),
+            char_end=_count(span["char_end"]),
+            boxes=tuple(box_of(box) for box in span["boxes"]),
+        )
+        for span in message["spans"]
+    )
+    if sum(span.char_end - span.char_start for span in spans) != len(text):
+        raise ValueError("a chunk's spans are not as long as its text")
+    return Chunk(ordinal=_count(message["ordinal"]), text=text, prefix=prefix, spans=spans)
+
+
+def _unpack_picture(message: Mapping[str, Any], folder: Path) -> Picture:
+    name, sha256, media_type = message["path"], message["sha256"], message["media_type"]
+    if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
+        raise ValueError("a picture's path leaves the folder")
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise ValueError("a picture's file is not there")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or media_type not in _PICTURE_TYPES:
+        raise ValueError("a picture's digest or type is not valid")
+    box = message["box"]
+    return Picture(
+        page=_count(message["page"]),
+        path=path,
+        sha256=sha256,
+        media_type=media_type,
+        width=_count(message["width"]),
+        height=_count(message["height"]),
+        box=None if box is None else box_of(box),
+        alt=_line(message["alt"], 2000),
+    )
+
+
+def pack_problem(problem: Problem) -> Json:
+    return {"type": "problem", **problem.as_json()}
+
+
+def unpack_problem(message: Mapping[str, Any]) -> Problem:
+    return Problem(
+        kind=_line(message["kind"], 64),
+        code=_line(message["code"], 100),
+        detail=_line(message["detail"], 2000),
+        retryable=False,
+    )
+
+
+def _line(value: Any, limit: int) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a string was expected")
+    return value.encode("utf-8", "replace").decode("utf-8")[:limit]
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a number from 0 was expected")
+    return value
