@@ -1,0 +1,368 @@
+"""The ingest of one document: read in a child, chunked, embedded, stored under a new generation, then switched to.
+
+Every step can be repeated. Pages, chunks and vectors are written in short transactions under the job's generation,
+which readers do not see; a run that was killed is resumed by the next one, which finds the pages and the vectors that
+are already there. One short transaction switches readers to the generation and ends the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from database import contents, documents, images
+from database.ids import new_id
+from database.records import (
+    Actor,
+    ChunkRecord,
+    DocumentRecord,
+    GenerationSummary,
+    ImageRecord,
+    JobRecord,
+    PageRecord,
+    Vector,
+)
+from services.content import PAGE_SEPARATOR, Chunk, DocumentInfo, Format, Issue, Page, Picture, Progress, Upload
+from services.errors import EncryptedDocument, InternalError, NotFound
+from services.extract.request import ExtractRequest, extract
+from services.extract.wire import pack_span
+from services.options import Options, parse_options
+from services.pages import pack_layout, unpack_page
+from services.runtime import Runtime
+
+EMBED_BATCH = 32
+"""Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself."""
+
+NOTICE_CODES = frozenset(
+    {
+        "extension_mismatch",
+        "image_vectors_pending",
+        "low_confidence",
+        "decoration_left_out",
+        "encoding_guessed",
+        "page_without_text",
+    }
+)
+"""Warnings that lose nothing the caller asked for: a document that has only such ones is `completed`."""
+
+
+class Run(Protocol):
+    """What a running job says of itself while it works; see services.jobs."""
+
+    @property
+    def job(self) -> JobRecord: ...
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for the job's temporary files, on the blobs' filesystem."""
+
+    def tick(self) -> None:
+        """Beats the heart when it is time. Raises JobStopped when the job must end now."""
+
+    def progress(
+        self, stage: str, *, pages_done: int | None = None, pages_total: int | None = None, percent: float | None = None
+    ) -> None:
+        """Records how far the job is."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest leaves to be written when its job ends."""
+
+    summary: GenerationSummary
+    pages_read: int
+
+
+@dataclass(slots=True)
+class _State:
+    info: DocumentInfo = field(default_factory=DocumentInfo)
+    warnings: list[Issue] = field(default_factory=list)
+    page_issues: list[Issue] = field(default_factory=list)
+    page_pictures: list[ImageRecord] = field(default_factory=list)
+    pages: int = 0
+    chars: int = 0
+    chunks: int = 0
+    images: int = 0
+
+
+def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestReport:
+    """Reads the stored original of `document_id` into the job's generation, ready to be published.
+
+    Raises the document's own problem (services.errors.InputError), CapabilityMissing, TransientError or NotFound.
+    """
+    job = run.job
+    actor = Actor(job.user_id)
+    with runtime.store.begin(actor) as tx:
+        document = documents.get(tx, document_id)
+        known = list(contents.pages_written(tx, document_id, job.generation)) if document else []
+    if document is None:
+        raise NotFound("The document was deleted while its job was waiting.")
+    run.progress("detecting")
+    options = parse_options(job.options)
+    if not runtime.blobs.exists(document.sha256):
+        raise InternalError("The original file is missing from the data folder. Upload the document again.")
+    ingest = _Ingest(runtime, run, actor, document, options)
+    return ingest.perform(known)
+
+
+class _Ingest:
+    """One run; holds what its steps share."""
+
+    def __init__(self, runtime: Runtime, run: Run, actor: Actor, document: DocumentRecord, options: Options) -> None:
+        self._runtime, self._run, self._actor = runtime, run, actor
+        self._document, self._options = document, options
+        self._generation = run.job.generation
+        self._state = _State()
+        self._waiting: list[Chunk] = []
+
+    def perform(self, known: Sequence[PageRecord]) -> IngestReport:
+        state, runtime = self._state, self._runtime
+        known_numbers = {page.number for page in known}
+        known_issues = {page.number: _issues_of(page) for page in known}
+        with runtime.store.begin(self._actor) as tx:
+            state.images = len(images.images_written(tx, self._document.document_id, self._generation))
+        for piece in self._pieces(known):
+            match piece:
+                case DocumentInfo():
+                    state.info = piece
+                case Progress():
+                    self._run.progress(piece.stage, pages_done=piece.pages_done, pages_total=piece.pages_total)
+                case Issue():
+                    state.page_issues.append(piece)
+                case Picture():
+                    self._keep_picture(piece)
+                case Page():
+                    if piece.number in known_numbers:
+                        state.page_issues = known_issues[piece.number]
+                    self._keep_page(piece, is_known=piece.number in known_numbers)
+                case Chunk():
+                    self._waiting.append(piece)
+                    if len(self._waiting) >= EMBED_BATCH:
+                        self._keep_chunks()
+            self._run.tick()
+        state.warnings += state.page_issues
+        self._keep_chunks()
+        self._embed_pictures()
+        self._run.progress("storing", pages_done=state.pages, pages_total=state.pages, percent=99.0)
+        return IngestReport(self._summary(), state.pages)
+
+    def _pieces(self, known: Sequence[PageRecord]) -> Iterator[Any]:
+        runtime, document = self._runtime, self._document
+        request = ExtractRequest(
+            upload=Upload(
+                path=runtime.blobs.path(document.sha256),
+                filename=document.filename,
+                declared_type=document.media_type,
+                sha256=document.sha256,
+                size_bytes=document.file_size,
+            ),
+            format=Format(document.file_type),
+            options=self._options,
+            limits=runtime.settings.limits,
+            password=runtime.passwords.of(self._run.job.job_id),
+            ocr=runtime.ocr_choice,
+            tokenizer=runtime.text_embedder.tokenizer_path,
+            max_tokens=runtime.text_embedder.max_tokens,
+            known_pages=[_page_from(record) for record in known],
+        )
+        try:
+            yield from extract(request, scratch=self._run.scratch, tick=self._run.tick)
+        except EncryptedDocument as error:
+            if request.password is None and self._run.job.attempts > 1:
+                raise EncryptedDocument(
+                    "The document is protected by a password, which is kept in memory only and was lost when the "
+                    "server was restarted. Reprocess it with `options.password`.",
+                    code=error.code,
+                ) from error
+            raise
+
+    def _keep_picture(self, picture: Picture) -> None:
+        state = self._state
+        self._runtime.blobs.adopt(picture.path, picture.sha256)
+        state.page_pictures.append(
+            ImageRecord(
+                image_id=new_id(),
+                document_id=self._document.document_id,
+                generation=self._generation,
+                ordinal=state.images + len(state.page_pictures),
+                page=picture.page,
+                box=picture.box,
+                width=picture.width,
+                height=picture.height,
+                media_type=picture.media_type,
+                sha256=picture.sha256,
+                alt=picture.alt,
+                space=None,
+            )
+        )
+
+    def _keep_page(self, page: Page, *, is_known: bool) -> None:
+        """Stores a page with its pictures in one transaction, so that a page that is there is there as a whole."""
+        state = self._state
+        char_start = state.chars + (len(PAGE_SEPARATOR) if state.pages else 0)
+        if not is_known:
+            layout = pack_layout(page)
+            layout["issues"] = [{"code": i.code, "message": i.message, "page": i.page} for i in state.page_issues]
+            record = PageRecord(
+                number=page.number,
+                char_start=char_start,
+                text=page.text,
+                width=page.width,
+                height=page.height,
+                source=page.source.value,
+                reason=page.reason,
+                rotation=page.rotation,
+                confidence=page.confidence,
+                languages=list(page.languages),
+                word_count=len(page.words) or len(page.text.split()),
+                elapsed_ms=page.elapsed_ms,
+                layout=layout,
+            )
+            with self._runtime.store.begin(self._actor, write=True) as tx:
+                for image in state.page_pictures:
+                    images.write_image(tx, self._document.document_id, self._generation, image)
+                contents.write_page(tx, self._document.document_id, self._generation, record)
+            state.images += len(state.page_pictures)
+        state.warnings += state.page_issues
+        state.page_issues, state.page_pictures = [], []
+        state.pages += 1
+        state.chars = char_start + len(page.text)
+        self._run.progress(
+            "ocr" if page.source.value == "ocr" else "extracting",
+            pages_done=state.pages,
+            pages_total=max(state.pages, state.info.page_count),
+        )
+
+    def _keep_chunks(self) -> None:
+        """Embeds and writes the chunks that wait; vectors of the same text in the same space are not computed again."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        hashes = [_content_hash(chunk) for chunk in waiting]
+        vectors = self._vectors(waiting, hashes) if self._options.embed else {}
+        space = self._runtime.text_embedder.space if self._options.embed else None
+        records = [
+            ChunkRecord(
+                chunk_id=new_id(),
+                document_id=self._document.document_id,
+                generation=self._generation,
+                chunk_index=chunk.ordinal,
+                chunk_text=chunk.text,
+                prefix=chunk.prefix,
+                spans=[pack_span(span) for span in chunk.spans],
+                content_hash=content_hash,
+                space=space,
+                embedding=vectors.get(content_hash),
+            )
+            for chunk, content_hash in zip(waiting, hashes, strict=True)
+        ]
+        with self._runtime.store.begin(self._actor, write=True) as tx:
+            contents.write_chunks(tx, self._document.document_id, self._generation, records)
+        self._state.chunks += len(waiting)
+
+    def _vectors(self, chunks: Sequence[Chunk], hashes: Sequence[str]) -> Mapping[str, Vector]:
+        embedder = self._runtime.text_embedder
+        with self._runtime.store.begin(self._actor) as tx:
+            vectors = dict(contents.cached_vectors(tx, embedder.space, sorted(set(hashes))))
+        missing = {h: c for c, h in zip(chunks, hashes, strict=True) if h not in vectors}
+        if missing:
+            self._run.progress("embedding")
+            rows = embedder.embed([embedded_text(chunk.prefix, chunk.text) for chunk in missing.values()])
+            vectors.update(zip(missing, rows, strict=True))
+        return vectors
+
+    def _embed_pictures(self) -> None:
+        if not self._options.embed or not self._state.images:
+            return
+        embedder = self._runtime.image_embedder
+        with self._runtime.store.begin(self._actor) as tx:
+            pending = images.images_written(tx, self._document.document_id, self._generation)
+        if embedder is None:
+            self._state.warnings.append(pending_vectors_issue())
+            return
+        pending = [image for image in pending if image.space != embedder.space]
+        self._run.progress("images")
+        embed_images(self._runtime, self._actor, pending, run=self._run)
+
+    def _summary(self) -> GenerationSummary:
+        state = self._state
+        warnings = [{"code": i.code, "message": i.message, "page": i.page} for i in dict.fromkeys(state.warnings)]
+        is_partial = any(warning["code"] not in NOTICE_CODES for warning in warnings)
+        return GenerationSummary(
+            title=state.info.title,
+            author=state.info.author,
+            language=state.info.language,
+            page_count=max(state.pages, state.info.page_count),
+            total_chunks=state.chunks,
+            total_chars=state.chars,
+            image_count=state.images,
+            status="completed_with_errors" if is_partial else "completed",
+            warnings=warnings,
+        )
+
+
+IMAGE_BATCH = 8
+"""Pictures that go through the picture model together; each is 224 pixels square or so by then."""
+
+
+def embed_images(runtime: Runtime, actor: Actor, records: Sequence[ImageRecord], *, run: Run) -> int:
+    """Computes and stores the vectors of `records`, of equal pictures once. Returns how many rows it wrote."""
+    embedder = runtime.image_embedder
+    if embedder is None:
+        return 0
+    written = 0
+    for start in range(0, len(records), IMAGE_BATCH):
+        batch = [image for image in records[start : start + IMAGE_BATCH] if runtime.blobs.exists(image.sha256)]
+        distinct = sorted({image.sha256 for image in batch})
+        if not distinct:
+            continue
+        rows = embedder.embed_pictures([runtime.blobs.path(sha256) for sha256 in distinct])
+        by_sha = dict(zip(distinct, rows, strict=True))
+        with runtime.store.begin(actor, write=True) as tx:
+            images.set_image_vectors(tx, embedder.space, {i.image_id: by_sha[i.sha256] for i in batch})
+        written += len(batch)
+        run.tick()
+    return written
+
+
+def pending_vectors_issue() -> Issue:
+    """The warning of a document whose pictures are kept but cannot be searched yet."""
+    return Issue(
+        "image_vectors_pending",
+        "The pictures are kept but cannot be searched yet: the picture model is not installed. "
+        "Run `docatlas models pull`; the vectors are then filled in by a job.",
+    )
+
+
+def embedded_text(prefix: str, text: str) -> str:
+    """What the model is given for a chunk."""
+    return f"{prefix}\n{text}" if prefix else text
+
+
+def _content_hash(chunk: Chunk) -> str:
+    return hashlib.sha256(embedded_text(chunk.prefix, chunk.text).encode()).hexdigest()
+
+
+def _issues_of(record: PageRecord) -> list[Issue]:
+    return [Issue(**issue) for issue in record.layout.get("issues", ())]
+
+
+def _page_from(record: PageRecord) -> Page:
+    return unpack_page(
+        {
+            "number": record.number,
+            "text": record.text,
+            "width": record.width,
+            "height": record.height,
+            "source": record.source,
+            "reason": record.reason,
+            "rotation": record.rotation,
+            "confidence": record.confidence,
+            "languages": list(record.languages),
+            "elapsed_ms": record.elapsed_ms,
+            "layout": record.layout,
+        }
+    )

@@ -1,0 +1,146 @@
+"""How a job that was stored is announced to those who run jobs, and a job that changed to those who wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from database.records import TERMINAL_STATUSES, Actor, JobRecord
+
+
+class Queue(Protocol):
+    """Announces jobs. A lost announcement costs a moment, never a job: the jobs table is the truth."""
+
+    def notify(self, job_id: str) -> None:
+        """Says, after the commit, that `job_id` is queued."""
+
+
+class EmbeddedQueue:
+    """The queue of one process: wakes its worker threads. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._announced = 0
+
+    def notify(self, job_id: str) -> None:
+        with self._condition:
+            self._announced += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """Returns when something was announced since `seen` or the time is up: the number of announcements so far."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._announced != seen, timeout_s)
+            return self._announced
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as a client sees it."""
+
+    job: JobRecord
+    queue_position: int | None
+    """Jobs queued before it, from 0; None unless it is queued."""
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.job.status in TERMINAL_STATUSES
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    actor: Actor
+    job_id: str
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[JobView | None]
+    until_terminal: bool
+    latest: JobView | None = None
+
+
+ReadJobs = Callable[[Actor, Sequence[str]], Mapping[str, JobView]]
+
+
+class JobNotifier:
+    """Lets any number of clients wait for jobs with one thread and, while it looks, one connection in all.
+
+    Jobs that other processes run are seen by looking every `poll_s` seconds, for as long as somebody waits.
+    """
+
+    def __init__(self, read: ReadJobs, *, poll_s: float = 0.25) -> None:
+        self._read, self._poll_s = read, poll_s
+        self._condition = threading.Condition()
+        self._waiters: set[_Waiter] = set()
+        self._news = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def changed(self) -> None:
+        """Says that a job may have come to its end, or a waiter has come."""
+        with self._condition:
+            self._news = True
+            self._condition.notify_all()
+
+    async def wait(self, job_id: str, actor: Actor, timeout_s: float) -> JobView | None:
+        """The job once it is terminal, or as it is after `timeout_s` seconds; None where there is none for `actor`."""
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(actor, job_id, loop, loop.create_future(), until_terminal=timeout_s > 0)
+        with self._condition:
+            if self._closed:
+                return None
+            self._waiters.add(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="job-notifier", daemon=True)
+                self._thread.start()
+            self._news = True
+            self._condition.notify_all()
+        try:
+            # The grace covers the first look at the table, which a wait of zero needs as well.
+            await asyncio.wait_for(asyncio.shield(waiter.done), timeout_s if timeout_s > 0 else 30.0)
+        except TimeoutError:
+            return waiter.latest if waiter.latest is not None else await self.wait(job_id, actor, 0.0)
+        finally:
+            with self._condition:
+                self._waiters.discard(waiter)
+        return waiter.done.result()
+
+    def close(self) -> None:
+        """Ends the thread; who still waits gets the job as it was last seen."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._news or self._closed, self._poll_s if self._waiters else None)
+                self._news = False
+                waiters, closed = list(self._waiters), self._closed
+            by_actor: dict[Actor, list[_Waiter]] = {}
+            for waiter in waiters:
+                by_actor.setdefault(waiter.actor, []).append(waiter)
+            for actor, group in by_actor.items():
+                views = self._read(actor, sorted({waiter.job_id for waiter in group}))
+                for waiter in group:
+                    self._show(waiter, views.get(waiter.job_id), final=closed)
+            if closed:
+                return
+
+    def _show(self, waiter: _Waiter, view: JobView | None, *, final: bool) -> None:
+        waiter.latest = view
+        if view is None or view.is_terminal or final or not waiter.until_terminal:
+            with self._condition:
+                self._waiters.discard(waiter)
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                waiter.loop.call_soon_threadsafe(_resolve, waiter.done, view)
+
+
+def _resolve(done: asyncio.Future[JobView | None], view: JobView | None) -> None:
+    if not done.done():
+        done.set_result(view)

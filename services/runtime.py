@@ -1,0 +1,174 @@
+"""Wires the parts together: `open_runtime(settings)` is the one place that knows which implementation is used."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from database import jobs as job_rows
+from database.blobs import BlobStore, LocalBlobStore
+from database.records import Actor, DocumentRecord
+from database.store import Store, open_store
+from services.content import Format, Picture, Upload
+from services.embedding import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
+from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
+from services.extract.ocr_choice import pack_install
+from services.extract.request import ExtractRequest, extract, rendered_page
+from services.formats.detection import detect_format
+from services.ocr.tesseract import TesseractInstall, find_tesseract
+from services.options import Options
+from services.passwords import PasswordVault
+from services.queueing import EmbeddedQueue, JobNotifier, JobView
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+PICTURE_FORMATS = frozenset({Format.PNG, Format.JPEG, Format.TIFF, Format.WEBP})
+
+
+class Runtime:
+    """Everything that a request or a job needs; opened once a process, closed at its end. Thread-safe."""
+
+    def __init__(self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder) -> None:
+        self.settings = settings
+        self.store = store
+        self.blobs = blobs
+        self.text_embedder = text_embedder
+        self.passwords = PasswordVault()
+        self.queue = EmbeddedQueue()
+        self.notifier = JobNotifier(self._read_jobs)
+        self._lock = threading.Lock()
+        self._image_embedder: ImageEmbedder | None = None
+        self._image_model_problem: CapabilityMissing | None = None
+        self._worker: Worker | None = None
+
+    @property
+    def image_embedder(self) -> ImageEmbedder | None:
+        """The picture model, or None while there are no usable weights; they are looked for again on each call."""
+        with self._lock:
+            if self._image_embedder is None:
+                try:
+                    self._image_embedder = open_image_embedder(self.settings)
+                    self._image_model_problem = None
+                except CapabilityMissing as error:
+                    if self._image_model_problem is None:
+                        _log.warning("the picture model cannot be used: %s", error.detail)
+                    self._image_model_problem = error
+            return self._image_embedder
+
+    @property
+    def image_model_problem(self) -> CapabilityMissing | None:
+        """Why the configured picture model cannot be used; None where it can, or where none is configured."""
+        return self._image_model_problem
+
+    @cached_property
+    def tesseract(self) -> TesseractInstall | None:
+        """The OCR program in use; None where there is none or the settings want none."""
+        if self.settings.ocr_engine == "none":
+            return None
+        return find_tesseract(self.settings.tesseract_path)
+
+    @cached_property
+    def ocr_choice(self) -> dict[str, Any] | None:
+        """The engine as the parsing child is told of it."""
+        return pack_install(self.tesseract)
+
+    @property
+    def worker(self) -> Worker | None:
+        """The threads that run jobs in this process, once `start_worker` was called."""
+        return self._worker
+
+    def start_worker(self) -> Worker:
+        """Starts the threads that take the worker's lease as soon as it is free, and then run jobs."""
+        from services.worker import Worker
+
+        with self._lock:
+            if self._worker is None:
+                self._worker = Worker(self)
+                self._worker.start()
+            return self._worker
+
+    @contextmanager
+    def extract_query_picture(self, path: Path) -> Iterator[Path]:
+        """A safe copy of the uploaded picture at `path`, decoded and written again by a child; valid inside the block.
+
+        Raises UnsupportedFormat when it is not a picture, and what its decoding raises.
+        """
+        detection = detect_format(path, path.name, self.settings.limits)
+        if detection.format not in PICTURE_FORMATS:
+            raise UnsupportedFormat(
+                "Search by picture takes a PNG, JPEG, TIFF or WebP file.",
+                facts={"supported": sorted(f.value for f in PICTURE_FORMATS)},
+            )
+        request = ExtractRequest(
+            upload=Upload(path, path.name, detection.media_type, "", path.stat().st_size),
+            format=detection.format,
+            options=Options(ocr="off", pages="1"),
+            limits=self.settings.limits,
+            chunk=False,
+        )
+        pieces = extract(request, scratch=self.blobs.scratch())
+        try:
+            for piece in pieces:
+                if isinstance(piece, Picture):
+                    yield piece.path
+                    return
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
+        raise UnreadableDocument("The picture could not be decoded.", code="picture_corrupt")
+
+    def render_page(
+        self, document: DocumentRecord, number: int, width: int, *, password: str | None = None
+    ) -> tuple[bytes, str]:
+        """Page `number` (from 1) of a stored document as a picture `width` pixels wide: its bytes and media type.
+
+        Raises NotFound where the format has no such page, and what reading the file raises.
+        """
+        upload = Upload(
+            self.blobs.path(document.sha256),
+            document.filename,
+            document.media_type,
+            document.sha256,
+            document.file_size,
+        )
+        with rendered_page(
+            upload,
+            Format(document.file_type),
+            number,
+            width,
+            limits=self.settings.limits,
+            password=password,
+            scratch=self.blobs.scratch(),
+        ) as (path, media_type):
+            return path.read_bytes(), media_type
+
+    def close(self) -> None:
+        """Stops the worker (running jobs go back to the queue), the notifier and the store."""
+        if self._worker is not None:
+            self._worker.stop()
+        self.notifier.close()
+        self.store.close()
+
+    def _read_jobs(self, actor: Actor, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        with self.store.begin(actor) as tx:
+            found = job_rows.get_many(tx, job_ids)
+            return {
+                job_id: JobView(job, job_rows.queue_position(tx, job) if job.status == "queued" else None)
+                for job_id, job in found.items()
+            }
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """A runtime on `settings`' data folder, migrated; models are loaded when they are first needed."""
+    store = open_store(settings.data_dir)
+    store.upgrade()
+    blobs = LocalBlobStore(settings.data_dir / "blobs")
+    return Runtime(settings, store, blobs, open_text_embedder(settings))

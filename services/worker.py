@@ -1,0 +1,177 @@
+"""The threads that run jobs in this process, for as long as it holds the data folder's lease."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from database import contents, documents, images
+from database import jobs as job_rows
+from database.ids import new_id
+from database.records import SERVICE_ACTOR
+from services.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
+
+if TYPE_CHECKING:
+    from services.runtime import Runtime
+
+_log = logging.getLogger(__name__)
+
+LEASE_RETRY_S = 0.1
+"""How often a process that waits for the lease tries again; the system frees a dead holder's at once."""
+ORPHAN_AGE_S = 3600.0
+"""Files that no row refers to are removed when they are older: a younger one may belong to an upload under way."""
+FAULT_PAUSE_S = 2.0
+"""A pause after a fault of the store (a full disk, say), so that a worker does not spin."""
+
+
+class WorkerLease:
+    """The right to run jobs on a data folder; one process at a time has it, and its death gives it back."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "worker.lock"
+        self._lock = filelock.FileLock(self._path, thread_local=False)
+
+    def take(self) -> bool:
+        """True when this process holds the lease now."""
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return False
+        self._path.with_suffix(".pid").write_text(f"{os.getpid()}\n", encoding="ascii")
+        return True
+
+    def give_back(self) -> None:
+        self._lock.release()
+
+    @property
+    def is_held(self) -> bool:
+        """True while this object holds the lease."""
+        return bool(self._lock.is_locked)
+
+
+def lease_holder(data_dir: Path) -> int | None:
+    """The process id of the lease's living holder; None where nobody holds it."""
+    lease = WorkerLease(data_dir)
+    if not data_dir.is_dir():
+        return None
+    try:
+        lease._lock.acquire(timeout=0)
+    except filelock.Timeout:
+        try:
+            return int((data_dir / "worker.pid").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+    lease.give_back()
+    return None
+
+
+class Worker:
+    """Waits for the lease, takes over what a dead holder left, and runs jobs in threads until it is stopped."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._worker_id = new_id()
+        self._lease = WorkerLease(runtime.settings.data_dir)
+        self._stopping = threading.Event()
+        self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def holds_lease(self) -> bool:
+        return self._lease.is_held
+
+    def start(self) -> None:
+        self._leader.start()
+
+    def stop(self) -> None:
+        """Ends the children and the threads; jobs that run go back to the queue. Then the lease is free."""
+        self._stopping.set()
+        self._runtime.queue.notify("")
+        self._leader.join()
+        for thread in self._threads:
+            thread.join()
+        if self._lease.is_held:
+            self._lease.give_back()
+
+    def _lead(self) -> None:
+        while not self._lease.take():
+            if self._stopping.wait(LEASE_RETRY_S):
+                return
+        self._take_over()
+        for number in range(self._runtime.settings.worker_threads):
+            thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        while not self._stopping.wait(ORPHAN_AGE_S):
+            self._remove_orphans()
+
+    def _take_over(self) -> None:
+        """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
+        with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
+            requeued = job_rows.requeue_orphans(tx, self._worker_id)
+        if requeued:
+            _log.info("took over %d jobs of a worker that has ended", requeued)
+        self._runtime.notifier.changed()
+        for folder in self._runtime.blobs.scratch().glob(f"{SCRATCH_PREFIX}*"):
+            if folder.name != f"{SCRATCH_PREFIX}{self._worker_id}":
+                shutil.rmtree(folder, ignore_errors=True)
+        self._remove_orphans()
+        embedder = self._runtime.image_embedder
+        if embedder is not None:
+            with self._runtime.store.begin(SERVICE_ACTOR) as tx:
+                missing = images.count_images_without_vector(tx, embedder.space)
+            if missing:
+                add_backfill(self._runtime, SERVICE_ACTOR)
+
+    def _remove_orphans(self) -> None:
+        """Removes rows of generations that nobody reads or writes, and old files without a row."""
+        store, blobs = self._runtime.store, self._runtime.blobs
+        while True:
+            with store.begin(SERVICE_ACTOR, write=True) as tx:
+                if not contents.drop_stale_generations(tx):
+                    break
+        oldest = time.time() - ORPHAN_AGE_S
+        with store.begin(SERVICE_ACTOR) as tx:
+            referenced = documents.referenced_blobs(tx)
+        for sha256 in list(blobs.keys()):
+            if sha256 not in referenced and blobs.path(sha256).stat().st_mtime < oldest:
+                with store.begin(SERVICE_ACTOR, write=True) as tx:
+                    if sha256 not in documents.referenced_blobs(tx):
+                        blobs.delete(sha256)
+        remove_old_scratch(blobs.scratch(), oldest)
+
+    def _work(self) -> None:
+        seen = 0
+        while not self._stopping.is_set():
+            try:
+                job = self._runtime.store.claim_job(self._worker_id)
+                if job is not None:
+                    run_claimed_job(job, self._runtime, self._worker_id, self._stopping.is_set)
+                    continue
+            except Exception:
+                # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good.
+                _log.exception("a worker could not claim or record a job; it tries again")
+                self._stopping.wait(FAULT_PAUSE_S)
+                continue
+            seen = self._runtime.queue.wait(seen, self._runtime.settings.sweep_s)
+
+
+def remove_old_scratch(scratch: Path, oldest: float) -> None:
+    """Removes what killed processes left in `scratch` before the time `oldest` (seconds since the epoch)."""
+    for entry in scratch.iterdir():
+        try:
+            if entry.stat().st_mtime >= oldest:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        except FileNotFoundError:
+            continue
