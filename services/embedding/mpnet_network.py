@@ -1,0 +1,128 @@
+"""The MPNet encoder with mean pooling, for inference on a CPU: texts of several lengths in one call, without padding.
+
+Source: Song et al., MPNet: Masked and Permuted Pre-training for Language Understanding, NeurIPS 2020; the names of the
+weights are those of transformers' MPNetModel; the position buckets are T5's (Raffel et al., 2020, section 2.1).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+POSITION_OFFSET = 2
+"""Index of the first position's vector: positions count from the padding's index (1) plus one, as in RoBERTa."""
+
+MAX_DISTANCE = 128
+"""Distances from here on share the last bucket. Source: MPNetEncoder.relative_position_bucket in transformers."""
+
+
+class MpnetNetwork:
+    """The weights, and one function over them. Reads only; may be called by one thread at a time."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
+        """Loads `folder/model.safetensors`. Matrices are kept in `dtype`; sums, norms and embeddings in float32."""
+        import torch
+        from safetensors import safe_open
+
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self._heads: int = config["num_attention_heads"]
+        self._epsilon: float = config["layer_norm_eps"]
+        self._buckets: int = config["relative_attention_num_buckets"]
+        self._dtype = dtype
+        with safe_open(folder / "model.safetensors", framework="pt", device="cpu") as weights:
+
+            def read(name: str) -> torch.Tensor:
+                return weights.get_tensor(name)
+
+            def matrix(*names: str) -> tuple[torch.Tensor, torch.Tensor]:
+                return (
+                    torch.cat([read(f"{name}.weight") for name in names]).to(dtype),
+                    torch.cat([read(f"{name}.bias") for name in names]).to(dtype),
+                )
+
+            def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+                return read(f"{name}.weight"), read(f"{name}.bias")
+
+            self._words = read("embeddings.word_embeddings.weight")
+            self._positions = read("embeddings.position_embeddings.weight")
+            self._embedding_norm = norm("embeddings.LayerNorm")
+            self._layers = []
+            for index in range(config["num_hidden_layers"]):
+                at = f"encoder.layer.{index}"
+                attention = f"{at}.attention.attn"
+                self._layers.append(
+                    (
+                        matrix(f"{attention}.q", f"{attention}.k", f"{attention}.v"),
+                        matrix(f"{attention}.o"),
+                        norm(f"{at}.attention.LayerNorm"),
+                        matrix(f"{at}.intermediate.dense"),
+                        matrix(f"{at}.output.dense"),
+                        norm(f"{at}.output.LayerNorm"),
+                    )
+                )
+            self._bias = self._position_bias(read("encoder.relative_attention_bias.weight"))
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one text that the position vectors allow."""
+        return int(self._positions.shape[0]) - POSITION_OFFSET
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Unit vectors float32[n, width] of texts given as token ids, the special tokens included; none may be empty."""
+        import torch
+        from torch.nn import functional as nn
+
+        lengths = [len(text) for text in texts]
+        with torch.inference_mode():
+            ids = torch.tensor([token for text in texts for token in text])
+            places = torch.cat([torch.arange(length) for length in lengths])
+            hidden = self._normalised(
+                self._words[ids] + self._positions[places + POSITION_OFFSET], self._embedding_norm
+            )
+            for qkv, output, attention_norm, widen, narrow, output_norm in self._layers:
+                mixed = self._attend(nn.linear(hidden.to(self._dtype), *qkv), lengths)
+                hidden = self._normalised(hidden + nn.linear(mixed, *output).float(), attention_norm)
+                wide = nn.gelu(nn.linear(hidden.to(self._dtype), *widen))
+                hidden = self._normalised(hidden + nn.linear(wide, *narrow).float(), output_norm)
+            pooled = torch.stack([part.mean(dim=0) for part in hidden.split(lengths)])
+            return nn.normalize(pooled, dim=1)
+
+    def _normalised(self, rows: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        from torch.nn import functional as nn
+
+        return nn.layer_norm(rows, (rows.shape[-1],), *norm, self._epsilon)
+
+    def _attend(self, qkv: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        """Attention inside each text; `qkv` is [tokens, 3 * width], the reply [tokens, width]."""
+        import torch
+        from torch.nn import functional as nn
+
+        width = qkv.shape[1] // 3
+        mixed = []
+        for part in qkv.split(lengths):
+            length = part.shape[0]
+            query, key, value = part.view(length, 3, self._heads, width // self._heads).permute(1, 2, 0, 3)
+            out = nn.scaled_dot_product_attention(
+                query[None], key[None], value[None], attn_mask=self._bias[None, :, :length, :length]
+            )
+            mixed.append(out[0].transpose(0, 1).reshape(length, width))
+        return torch.cat(mixed)
+
+    def _position_bias(self, table: torch.Tensor) -> torch.Tensor:
+        """What is added to the attention of each pair of places: [heads, places, places], `table` is [buckets, heads]."""
+        import torch
+
+        places = torch.arange(self.max_tokens)
+        distance = places[None, :] - places[:, None]
+        half = self._buckets // 2
+        exact = half // 2
+        far = distance.abs().clamp(min=1)
+        scaled = torch.log(far.float() / exact) / math.log(MAX_DISTANCE / exact) * (half - exact)
+        bucket = torch.where(far < exact, distance.abs(), (exact + scaled.long()).clamp(max=half - 1))
+        return table[bucket + (distance > 0) * half].permute(2, 0, 1).contiguous().to(self._dtype)

@@ -1,0 +1,56 @@
+"""DOCX: the body in order with its notes, comments, headers, text boxes and pictures, page by page.
+
+Read from the XML parts and not through python-docx, which inflates every part without a limit and leaves out text
+boxes, content controls, notes, tracked insertions and formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.content import DocumentInfo, Part, Upload
+from services.errors import UnreadableDocument
+from services.formats import ExtractContext
+from services.formats.archive import Archive
+from services.formats.assembly import one_line
+from services.formats.docx_body import BodyReader
+from services.formats.docx_package import Package
+from services.formats.embedded import PictureWriter
+from services.formats.paging import check_page_count, give_pages, wants_pictures
+
+
+def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
+    """Pages as Word last laid them out, where the file says so; else as its page breaks part them.
+
+    Raises:
+        UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`.
+        TooLarge: `archive_too_large`, `compression_ratio`, `too_many_entries`, `too_many_pages`.
+        EncryptedDocument: the archive is encrypted.
+    """
+    with Archive(upload.path, context.limits) as archive:
+        package = Package(archive)
+        main = package.main_part()
+        if main is None:
+            raise UnreadableDocument(
+                "The file lacks the part that holds the document's text. Save it anew in Word and upload it again.",
+                code="corrupt_document",
+            )
+        title, author, language = package.properties()
+        reader = BodyReader(package, main)
+        drafts = reader.read()
+        check_page_count(len(drafts), context.limits)
+        yield DocumentInfo(
+            title=(title or one_line(reader.title))[:500],
+            author=author[:500],
+            language=(language or reader.language)[:64],
+            page_count=len(drafts),
+        )
+        writer = PictureWriter(context)
+        for draft in drafts:
+            number = draft.builder.number
+            if wants_pictures(number, context):
+                for part_name, alt in draft.pictures:
+                    data = archive.read(part_name)
+                    if data is not None:
+                        yield from writer.write(data, page=number, alt=alt)
+            yield from give_pages([draft.builder.build()], context)

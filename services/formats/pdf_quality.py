@@ -1,0 +1,76 @@
+"""Whether the text layer of a page is worth reading, told from the text alone."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+
+MAX_MEANINGLESS_SHARE = 0.2
+"""Share of characters without a meaning from which a page is garbage; the icons of a page of prose stay far below."""
+
+MIN_LETTERS = 120
+"""Latin letters that a page needs before their frequencies say anything."""
+
+MIN_RESEMBLANCE = 0.60
+"""Cosine of a page's letter frequencies to `_LETTERS` below which no language was meant.
+
+Source: measured on 719 passages of XQuAD's Latin-script languages (English, German, Spanish, Romanian, Turkish,
+Vietnamese): .675 and more, none refused by this and the next two rules; 3 of 1,841 source files are; 95 % of shifted
+and 88 % of permuted alphabets, and 99 % of texts whose codes are 29 too low (usual with subset fonts), are found.
+"""
+
+DOUBTFUL_RESEMBLANCE = 0.75
+"""The same where the share of vowels is odd too."""
+
+VOWELS = "aeiouy"
+VOWEL_SHARES = (0.30, 0.55)
+"""Share of vowels among the letters of usual text. Source: .33 to .51 in the same 719 passages."""
+
+_LETTERS: dict[str, float] = dict(
+    zip(
+        "abcdefghijklmnopqrstuvwxyz",
+        [8.2, 1.4, 3.2, 4.0, 13.5, 1.4, 1.8, 3.0, 7.4, 0.3, 0.9, 4.3, 2.7, 7.3, 6.6, 2.4, 0.4, 6.6, 6.6, 7.4, 3.6, 1.4,
+         0.9, 0.2, 1.0, 0.6],
+        strict=True,
+    )
+)  # fmt: skip
+"""Percent of each letter, the mean of English, German, French, Spanish, Italian and Portuguese.
+
+Source: the frequency tables in Friedman, Military Cryptanalytics, part I, and Lewand, Cryptological Mathematics.
+"""
+
+
+def is_garbled(text: str, unmapped: int = 0) -> bool:
+    """True where `text` (of a whole page) is no text that a person could read.
+
+    `unmapped` counts characters for which the font gives no meaning. Two signs: a fifth of the characters mean nothing
+    (replacement characters, private use, controls, unassigned, unmapped), or the Latin letters are distributed as in no
+    language, as with fonts whose letters were renumbered. Numbers, code and other scripts are no sign.
+    """
+    visible = [c for c in text if not c.isspace()]
+    if not visible:
+        return False
+    meaningless = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cc", "Cn", "Cs") for c in visible)
+    if max(meaningless, unmapped) > MAX_MEANINGLESS_SHARE * len(visible):
+        return True
+    return _is_no_language(text)
+
+
+def _is_no_language(text: str) -> bool:
+    plain = unicodedata.normalize("NFD", text).lower()
+    counts = Counter(c for c in plain if "a" <= c <= "z")
+    letters = sum(counts.values())
+    others = sum(c.isalpha() for c in plain) - letters
+    if letters < MIN_LETTERS or others > letters:
+        return False
+    vowels = sum(counts[v] for v in VOWELS) / letters
+    odd = not VOWEL_SHARES[0] < vowels < VOWEL_SHARES[1]
+    return resemblance(counts) < (DOUBTFUL_RESEMBLANCE if odd else MIN_RESEMBLANCE)
+
+
+def resemblance(counts: Counter[str]) -> float:
+    """Cosine of letter counts to the mean frequencies of European languages, 0 to 1."""
+    dot = sum(counts[c] * share for c, share in _LETTERS.items())
+    size = math.sqrt(sum(n * n for n in counts.values())) * math.sqrt(sum(s * s for s in _LETTERS.values()))
+    return dot / size if size else 0.0

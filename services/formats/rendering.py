@@ -1,0 +1,100 @@
+"""A page as a picture, for looking at. Opens untrusted files: runs in the parsing child."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.content import Format, Limits
+from services.errors import NotFound, UnreadableDocument
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_WIDTH_PX = 4096
+"""Widest rendering; wider requests get this."""
+
+RENDERED_FORMATS = frozenset({Format.PDF, Format.PNG, Format.JPEG, Format.TIFF, Format.WEBP})
+"""Formats that have a layout to show."""
+
+WEBP_QUALITY = 82
+
+
+def render_page(
+    path: Path, format: Format, number: int, width: int, password: str | None, limits: Limits
+) -> tuple[bytes, str]:
+    """(bytes, media type) of page `number` (from 1) as a WebP of `width` pixels, as high as the page's shape asks.
+
+    The width is lowered where the picture would have more than `limits.max_pixels`.
+
+    Raises:
+        NotFound: `no_page_image` for a format without layout, `page_not_found` for a page that does not exist.
+        EncryptedDocument, UnreadableDocument, TooLarge: as the extractor of the format does.
+    """
+    width = max(1, min(width, MAX_WIDTH_PX))
+    if format is Format.PDF:
+        image = _pdf_page(path, number, width, password, limits)
+    elif format in RENDERED_FORMATS:
+        image = _frame(path, number, width, limits)
+    else:
+        raise NotFound(f"A {format.value} document has no pages that could be shown.", code="no_page_image")
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
+    return buffer.getvalue(), "image/webp"
+
+
+def _no_page(number: int, count: int) -> NotFound:
+    return NotFound(f"The document has {count} pages; there is no page {number}.", code="page_not_found")
+
+
+def _shape(width: int, page_width: float, page_height: float, limits: Limits) -> tuple[int, int]:
+    """Pixels of the rendering: `width`, or less where it would be too many, or higher than WebP allows."""
+    shape = max(page_height, 1e-3) / max(page_width, 1e-3)
+    # Source: RFC 9649, 2.4: a WebP has at most 16,383 pixels a side in lossy coding.
+    width = max(1, min(width, int((limits.max_pixels / shape) ** 0.5), int(16_383 / shape)))
+    return width, max(1, min(16_383, round(width * shape)))
+
+
+def _pdf_page(path: Path, number: int, width: int, password: str | None, limits: Limits) -> Image:
+    import pypdfium2
+
+    from services.formats.pdf import open_pdf
+
+    with open_pdf(path, password) as document:
+        if not 1 <= number <= len(document):
+            raise _no_page(number, len(document))
+        try:
+            page = document[number - 1]
+            try:
+                page_width, page_height = page.get_size()
+                width, height = _shape(width, page_width, page_height, limits)
+                bitmap = page.render(scale=width / max(page_width, 1e-3), rev_byteorder=True)
+                try:
+                    # Rounded up by PDFium; cut to what was asked.
+                    shown: Image = bitmap.to_pil().convert("RGB").crop((0, 0, width, height))
+                    return shown
+                finally:
+                    bitmap.close()
+            finally:
+                page.close()
+        except (pypdfium2.PdfiumError, ValueError) as error:
+            raise UnreadableDocument("The page is damaged and cannot be shown.", code="page_unreadable") from error
+
+
+def _frame(path: Path, number: int, width: int, limits: Limits) -> Image:
+    from PIL import Image as Images
+
+    from services.formats.picture import count_frames, load_frame, open_picture
+    from services.formats.picture_files import flatten
+
+    with open_picture(path, limits) as image:
+        count = count_frames(image, limits)
+        if not 1 <= number <= count:
+            raise _no_page(number, count)
+        shown = flatten(load_frame(image, number, limits))
+        size = _shape(width, shown.width, shown.height, limits)
+        # A small picture is not blown up: that shows nothing more.
+        if size[0] < shown.width:
+            return shown.resize(size, Images.Resampling.LANCZOS)
+        return shown.copy()

@@ -1,0 +1,57 @@
+"""Several pages in the OCR engine at the same time, handed back in order, with few of them in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from services.content import Limits
+from services.ocr import OcrEngine, OcrResult
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Reading = tuple[OcrResult, int]
+"""What was read on a page, and the milliseconds that it took."""
+
+
+class OcrWindow:
+    """Threads that each drive one process of the engine, `limits.ocr_processes` of them.
+
+    `submit` blocks while as many pages are under way as there are threads and one more is waiting, so that at most that
+    many pictures of pages are alive. Use as a context manager; leaving it drops what has not begun.
+    """
+
+    def __init__(self, engine: OcrEngine, languages: Sequence[str], limits: Limits) -> None:
+        self._engine = engine
+        self._languages = tuple(languages)
+        self._limits = limits
+        self._threads: ThreadPoolExecutor | None = None
+        self._under_way: set[Future[Reading]] = set()
+
+    def __enter__(self) -> OcrWindow:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, image: Image, dpi: float) -> Future[Reading]:
+        """Has `image` read; the future's error is what `OcrEngine.read` raises."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._limits.ocr_processes, thread_name_prefix="ocr")
+        while len(self._under_way) > self._limits.ocr_processes:
+            _, self._under_way = wait(self._under_way, return_when="FIRST_COMPLETED")
+        future = self._threads.submit(self._read, image, dpi)
+        self._under_way.add(future)
+        return future
+
+    def _read(self, image: Image, dpi: float) -> Reading:
+        start = time.monotonic()
+        result = self._engine.read(image, languages=self._languages, dpi=dpi, timeout_s=self._limits.ocr_page_s)
+        return result, round(1000 * (time.monotonic() - start))

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.content import BlockKind, Limits
+from services.errors import TooLarge, UnreadableDocument
+from services.formats.archive import Archive
+from tests.data.build_samples import body_xml, bomb_docx, minimal_docx
+from tests.format_cases import DATA, compare_with_golden, outline, pages, read, text_of
+
+
+def paragraph(text: str, before: str = "") -> str:
+    return f"<w:p>{before}<w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def test_sample_reads_as_its_golden_text(tmp_path: Path) -> None:
+    compare_with_golden("survey.docx", outline(read(DATA / "survey.docx", tmp_path)))
+
+
+def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
+    inside = paragraph("one") + "<w:p><w:r><w:t>two </w:t><w:lastRenderedPageBreak/><w:t>three</w:t></w:r></w:p>"
+    found = pages(read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx"))
+    assert [page.text for page in found] == ["one\n\ntwo", "three"]
+
+
+def test_page_break_and_the_note_of_it_make_one_page(tmp_path: Path) -> None:
+    inside = (
+        paragraph("one")
+        + '<w:p><w:r><w:br w:type="page"/></w:r></w:p>'
+        + "<w:p><w:r><w:lastRenderedPageBreak/><w:t>two</w:t></w:r></w:p>"
+    )
+    found = pages(read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx"))
+    assert [page.text for page in found] == ["one", "two"]
+
+
+def test_table_over_two_pages_is_parted_between_rows(tmp_path: Path) -> None:
+    def row(*cells: str) -> str:
+        return "<w:tr>" + "".join(f"<w:tc>{cell}</w:tc>" for cell in cells) + "</w:tr>"
+
+    broken = "<w:p><w:r><w:lastRenderedPageBreak/><w:t>{}</w:t></w:r></w:p>"
+    table = row(paragraph("a"), paragraph("b")) + row(broken.format("c"), broken.format("d"))
+    found = pages(read(minimal_docx(body_xml(f"<w:tbl>{table}</w:tbl>")), tmp_path, name="a.docx"))
+    assert [page.text for page in found] == ["a | b", "c | d"]
+
+
+def test_merged_cells_keep_the_columns_in_place(tmp_path: Path) -> None:
+    wide = '<w:tcPr><w:gridSpan w:val="2"/></w:tcPr>'
+    down = "<w:tcPr><w:vMerge{}/></w:tcPr>"
+    table = (
+        f"<w:tr><w:tc>{wide}{paragraph('wide')}</w:tc><w:tc>{paragraph('c')}</w:tc></w:tr>"
+        f"<w:tr><w:tc>{down.format(' w:val=' + chr(34) + 'restart' + chr(34))}{paragraph('tall')}</w:tc>"
+        f"<w:tc>{paragraph('e')}</w:tc><w:tc>{paragraph('f')}</w:tc></w:tr>"
+        f"<w:tr><w:tc>{down.format('')}{paragraph('not again')}</w:tc><w:tc>{paragraph('h')}</w:tc>"
+        f"<w:tc>{paragraph('i')}</w:tc></w:tr>"
+    )
+    (page,) = pages(read(minimal_docx(body_xml(f"<w:tbl>{table}</w:tbl>")), tmp_path, name="a.docx"))
+    assert page.blocks[0].rows == (("wide", "", "c"), ("tall", "e", "f"), ("", "h", "i"))
+
+
+def test_clause_numbers_are_shown_and_counted(tmp_path: Path) -> None:
+    levels = "".join(
+        f'<w:lvl w:ilvl="{n}"><w:start w:val="1"/><w:numFmt w:val="{kind}"/><w:lvlText w:val="{text}"/></w:lvl>'
+        for n, (kind, text) in enumerate([("decimal", "%1."), ("decimal", "%1.%2"), ("lowerLetter", "(%3)")])
+    )
+    namespace = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    numbering = (
+        f'<w:numbering {namespace}><w:abstractNum w:abstractNumId="0">{levels}</w:abstractNum>'
+        '<w:num w:numId="5"><w:abstractNumId w:val="0"/></w:num></w:numbering>'
+    )
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" '
+        'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/numbering" Target="numbering.xml"/>'
+        "</Relationships>"
+    )
+
+    def item(level: int, text: str) -> str:
+        return paragraph(text, f'<w:pPr><w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="5"/></w:numPr></w:pPr>')
+
+    inside = (
+        item(0, "Rent") + item(1, "Amount") + item(1, "Date") + item(2, "early") + item(0, "Term") + item(1, "Year")
+    )
+    more = {"word/numbering.xml": numbering.encode(), "word/_rels/document.xml.rels": relations.encode()}
+    (page,) = pages(read(minimal_docx(body_xml(inside), **more), tmp_path, name="a.docx"))
+    assert page.text.split("\n") == ["Rent", "1.1 Amount", "1.2 Date", "(a) early", "Term", "2.1 Year"]
+    assert [(block.kind, block.level, block.ordered) for block in page.blocks[:2]] == [
+        (BlockKind.LIST_ITEM, 1, True),
+        (BlockKind.LIST_ITEM, 2, False),
+    ]
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    document = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]>' + body_xml(paragraph("&e;"))
+    with pytest.raises(UnreadableDocument) as caught:
+        read(minimal_docx(document), tmp_path, name="a.docx")
+    assert caught.value.code == "xml_entities"
+
+
+def test_member_that_leaves_the_folder_is_not_written(tmp_path: Path) -> None:
+    data = minimal_docx(body_xml(paragraph("safe")), **{"../../escaped.txt": b"x"})
+    assert text_of(read(data, tmp_path, name="a.docx")) == "safe"
+    assert not list(tmp_path.parent.glob("escaped*"))
+
+
+def test_damaged_xml_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument) as caught:
+        read(minimal_docx(b"<w:document><w:body>"), tmp_path, name="a.docx")
+    assert caught.value.code == "corrupt_document"
+
+
+def test_wrong_checksum_is_reported(tmp_path: Path) -> None:
+    data = bytearray(minimal_docx(body_xml(paragraph("text"))))
+    at = data.rfind(b"PK\x01\x02")
+    data[at + 16] ^= 0xFF
+    with pytest.raises(UnreadableDocument) as caught:
+        read(bytes(data), tmp_path, name="a.docx")
+    assert caught.value.code == "corrupt_archive"
+
+
+def test_tables_nested_beyond_reason_are_refused(tmp_path: Path) -> None:
+    inside = paragraph("x")
+    for _ in range(70):
+        inside = f"<w:tbl><w:tr><w:tc>{inside}</w:tc></w:tr></w:tbl>"
+    with pytest.raises(UnreadableDocument) as caught:
+        read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx")
+    assert caught.value.code in ("nesting_too_deep", "corrupt_document")
+
+
+def test_parts_are_limited_while_they_are_inflated(tmp_path: Path) -> None:
+    path = tmp_path / "a.docx"
+    path.write_bytes(bomb_docx(1 << 24))
+    with Archive(path, Limits(max_unpack_ratio=10_000)) as archive, pytest.raises(TooLarge) as caught:
+        archive.read("word/document.xml", at_most=1 << 20)
+    assert caught.value.code == "archive_too_large"
+
+
+def test_too_many_pages_are_refused(tmp_path: Path) -> None:
+    inside = (paragraph("x") + '<w:p><w:r><w:br w:type="page"/></w:r></w:p>') * 6
+    with pytest.raises(TooLarge) as caught:
+        read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx", limits=Limits(max_pages=5))
+    assert caught.value.code == "too_many_pages"
