@@ -213,7 +213,8 @@ def drop_other_generations(tx: Transaction, document_id: str, keep: int, limit: 
     left = limit
     for table, key in ((_chunks, "chunk_index"), (schema.images, "ordinal"), (_pages, "page_number")):
         old = (table.c.document_id == document_id, table.c.generation < keep, table.c.generation != visible)
-        found = tx.connection.execute(select(table.c.generation, table.c[key]).where(*old).limit(left)).all()
+        numbered = select(table.c.generation, table.c[key]).where(*old).order_by(table.c.generation, table.c[key])
+        found = tx.connection.execute(numbered.limit(left)).all()
         for generation in {row[0] for row in found}:
             numbers = [row[1] for row in found if row[0] == generation]
             tx.connection.execute(

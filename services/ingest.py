@@ -33,7 +33,7 @@ from services.options import Options, parse_options
 from services.pages import pack_layout, unpack_page
 from services.runtime import Runtime
 
-EMBED_BATCH = 32
+EMBED_BATCH = 16
 """Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself."""
 
 NOTICE_CODES = frozenset(

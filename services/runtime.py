@@ -96,6 +96,16 @@ class Runtime:
                 self._worker.start()
             return self._worker
 
+    def warm_up(self) -> None:
+        """Begins to load the text model in the background, so that the first query finds it there."""
+        threading.Thread(target=self._load_text_model, name="warm-up", daemon=True).start()
+
+    def _load_text_model(self) -> None:
+        try:
+            self.text_embedder.warm_up()
+        except CapabilityMissing as error:
+            _log.error("the text model cannot be used: %s", error.detail)
+
     @contextmanager
     def extract_query_picture(self, path: Path) -> Iterator[Path]:
         """A safe copy of the uploaded picture at `path`, decoded and written again by a child; valid inside the block.

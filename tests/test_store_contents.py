@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,7 +326,7 @@ def test_pages_come_back_as_they_were_written(store: Store) -> None:
 
 def test_chunks_on_a_page_are_those_with_a_span_there(store: Store) -> None:
     document_id = submit(store).document.document_id
-    both = [{"page": n, "char_start": 0, "char_end": 1, "boxes": []} for n in (1, 3)]
+    both: list[dict[str, Any]] = [{"page": n, "char_start": 0, "char_end": 1, "boxes": []} for n in (1, 3)]
     records = [chunk(0, "a", page=1), chunk(1, "b", page=2), replace(chunk(2, "c"), spans=both)]
     write_generation(store, document_id, 1, records)
     with store.begin(LOCAL_ACTOR) as tx:
@@ -411,7 +411,6 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             documents.list_page(tx, only=EVERYTHING, limit=9, cursor=None).data,
             documents.children(tx, document_id),
             documents.update(tx, document_id, title="stolen"),
-            documents.set_status(tx, document_id, "failed"),
             documents.delete(tx, document_id),
             documents.active_job(tx, document_id),
             documents.latest_job(tx, document_id),
@@ -419,7 +418,6 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             contents.cached_vectors(tx, SPACE, [digest("mine.txt passage 0")]),
             contents.publish(tx, document_id, 1, summary(0)),
             contents.drop_other_generations(tx, document_id, 9),
-            contents.discard_generation(tx, document_id, 1),
             list(contents.read_pages(tx, document_id)),
             contents.read_page(tx, document_id, 1),
             contents.list_chunks(tx, document_id, limit=9, cursor=None).data,
@@ -431,7 +429,6 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             contents.get_images(tx, [picture.image_id]),
             contents.images_without_vector(tx, "another", 9),
             contents.count_images_without_vector(tx, "another"),
-            contents.set_image_vectors(tx, "another", {picture.image_id: unit(1)}),
             contents.orphaned_blobs(tx, document_id, 9),
             images.image_vectors(tx, [picture.image_id]),
             images.generation_blobs(tx, document_id, 1),
@@ -448,6 +445,9 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
         assert [value for value in nothing if value] == []
         assert jobs.heartbeat(tx, job.job_id, worker_id="w") == "lost"
         jobs.retry_later(tx, job.job_id, worker_id="w", run_after="2000-01-01", error=None)
+        documents.set_status(tx, document_id, "failed")
+        contents.discard_generation(tx, document_id, 1)
+        contents.set_image_vectors(tx, "another", {picture.image_id: unit(1)})
         for write in (
             lambda: documents.resubmit(tx, document_id, {}),
             lambda: jobs.add(tx, type="ingest", document_id=document_id),

@@ -71,12 +71,14 @@ def test_the_migrations_make_the_tables_that_the_program_uses(migrated: Engine) 
             ours = column.type.compile(migrated.dialect).replace("JSON", "TEXT").replace("BIGINT", "INTEGER")
             assert columns[column.name]["type"].compile(migrated.dialect) == ours.replace("FLOAT", "REAL"), column
         assert found.get_pk_constraint(name)["constrained_columns"] == [c.name for c in table.primary_key], name
+        with migrated.connect() as connection:
+            listed = connection.exec_driver_sql(f"PRAGMA foreign_key_list({name})").all()
         foreign = {
-            (*key["constrained_columns"], key["referred_table"], *key["referred_columns"], key["options"]["ondelete"])
-            for key in found.get_foreign_keys(name)
+            tuple((key[2], key[6], key[3], key[4]) for key in sorted(listed) if key[0] == number)
+            for number in {key[0] for key in listed}
         }
         assert foreign == {
-            (*key.column_keys, key.referred_table.name, *(e.column.name for e in key.elements), key.ondelete)
+            tuple((key.referred_table.name, key.ondelete, e.parent.name, e.column.name) for e in key.elements)
             for key in table.foreign_key_constraints
         }, name
     migrated.dispose()

@@ -1,0 +1,78 @@
+"""Makes the HTTP application around a runtime."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api.errors import add_error_handlers
+from api.middleware import AccessControl, BodyLimit, Failures, RequestIdentity
+from api.openapi import make_openapi
+from api.routes import contents, documents, jobs, search, service
+from api.security import access_of
+from api.uploads import remove_abandoned
+from services.health import product_version
+from services.runtime import Runtime
+
+THREADS = 64
+"""Requests that run at the same time. Most wait for the database or for the model's turn, not for a core; each costs a
+stack of a few hundred kilobytes at most. Long polls and uploads hold none."""
+
+ABANDONED_AFTER_S = 6 * 3600.0
+"""No upload takes this long: an older partial file belongs to a process that was killed."""
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application. The caller opened `runtime` and closes it after the server has stopped."""
+    app = FastAPI(
+        title="Docatlas",
+        version=product_version(),
+        description="Documents in, cited passages out.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.runtime = runtime
+    for router in (documents.router, contents.router, jobs.router, search.router, service.router):
+        app.include_router(router)
+    add_error_handlers(app)
+    # The last one added is the outermost: identity first, so that even a refusal carries the id and the headers.
+    app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS)
+    app.add_middleware(Failures)
+    app.add_middleware(AccessControl, access=access_of(runtime.settings))
+    app.add_middleware(RequestIdentity)
+    _describe(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.children = CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
+    scratch = app.state.runtime.blobs.scratch()
+    await to_thread.run_sync(remove_abandoned, scratch, ABANDONED_AFTER_S, time.time())
+    yield
+
+
+def _describe(app: FastAPI) -> None:
+    made: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not made:
+            made.update(make_openapi(app))
+        return made
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: generated clients then have `search_documents` and not `search_documents_v1_search_post`."""
+    return route.name

@@ -1,0 +1,231 @@
+"""The one table from the tree of errors to HTTP, and the handlers that answer with RFC 9457 problems."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from database.errors import StoreError
+from services import errors
+from services.errors import DocatlasError, FieldError, InternalError, Problem, TransientError
+
+_log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+CAPABILITY_RETRY_S = 600
+"""What an operator has to install is not there in five seconds; ten minutes keep clients from hammering."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """How a class of errors is told over HTTP."""
+
+    status: int
+    slug: str
+    """Last part of the problem's type URI."""
+    title: str
+
+
+ERROR_TABLE: Mapping[str, ErrorRow] = {
+    "DocatlasError": ErrorRow(500, "internal-error", "Internal error"),
+    "InputError": ErrorRow(422, "invalid-input", "The input cannot be used"),
+    "UnsupportedFormat": ErrorRow(415, "unsupported-format", "The file format is not supported"),
+    "TooLarge": ErrorRow(413, "too-large", "A limit was passed"),
+    "UnreadableDocument": ErrorRow(422, "unreadable-document", "The document cannot be read"),
+    "EncryptedDocument": ErrorRow(422, "encrypted-document", "The document is encrypted"),
+    "InvalidOption": ErrorRow(422, "invalid-request", "The request is not valid"),
+    "Unauthenticated": ErrorRow(401, "unauthenticated", "Who is asking is not known"),
+    "Forbidden": ErrorRow(403, "forbidden", "Not allowed"),
+    "NotFound": ErrorRow(404, "not-found", "Not found"),
+    "Conflict": ErrorRow(409, "conflict", "The state does not allow it"),
+    "QuotaExceeded": ErrorRow(429, "quota-exceeded", "Too much was asked for"),
+    "CapabilityMissing": ErrorRow(503, "capability-missing", "Something has to be installed"),
+    "TransientError": ErrorRow(503, "temporarily-unavailable", "Temporarily unavailable"),
+    "InternalError": ErrorRow(500, "internal-error", "Internal error"),
+}
+"""One row for each class of services.errors, by its name."""
+
+_HTTP_CODES = {
+    400: ("malformed_request", "malformed-request"),
+    404: ("route_not_found", "not-found"),
+    405: ("method_not_allowed", "method-not-allowed"),
+    408: ("request_timeout", "request-timeout"),
+    413: ("body_too_large", "too-large"),
+    415: ("unsupported_media_type", "unsupported-media-type"),
+    416: ("range_not_satisfiable", "range-not-satisfiable"),
+}
+
+_RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"})
+
+
+def type_uri(slug: str) -> str:
+    """The problem's type: a name, not an address."""
+    return f"urn:docatlas:problem:{slug}"
+
+
+def problem_json(
+    problem: Problem,
+    *,
+    instance: str | None = None,
+    request_id: str | None = None,
+    fields: tuple[FieldError, ...] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The problem as RFC 9457 JSON with our members, in HTTP errors and jobs alike."""
+    row = ERROR_TABLE.get(problem.kind, ERROR_TABLE["InternalError"])
+    body: dict[str, Any] = {
+        "type": type_uri(row.slug),
+        "title": row.title,
+        "status": row.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "code": problem.code,
+        "request_id": request_id,
+        "retryable": problem.retryable,
+    }
+    if fields:
+        body["errors"] = [{"pointer": field.pointer, "message": field.message} for field in fields]
+    body.update({name: value for name, value in (facts or {}).items() if name not in _RESERVED})
+    return body
+
+
+def error_json(error: DocatlasError, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+    """As `problem_json`, of an error that was raised."""
+    return problem_json(error.problem, instance=instance, request_id=request_id, fields=error.errors, facts=error.facts)
+
+
+def stored_problem_json(stored: Mapping[str, Any] | None, *, instance: str) -> dict[str, Any] | None:
+    """A problem that a job recorded (`Problem.as_json`), in the words of an HTTP error."""
+    if stored is None:
+        return None
+    problem = Problem(
+        kind=str(stored.get("kind", "InternalError")),
+        code=str(stored.get("code", "internal_error")),
+        detail=str(stored.get("detail", "")),
+        retryable=bool(stored.get("retryable", False)),
+    )
+    return problem_json(problem, instance=instance)
+
+
+def request_id_of(scope: Mapping[str, Any]) -> str | None:
+    """The request's id, once the middleware has given it one."""
+    found = scope.get("state", {}).get("request_id")
+    return found if isinstance(found, str) else None
+
+
+def error_response(error: DocatlasError, scope: Mapping[str, Any]) -> JSONResponse:
+    """The HTTP answer to `error`."""
+    body = error_json(error, instance=scope["path"], request_id=request_id_of(scope))
+    return _response(body, _retry_headers(error))
+
+
+def _retry_headers(error: DocatlasError) -> dict[str, str]:
+    if isinstance(error, TransientError):
+        return {"Retry-After": str(max(1, math.ceil(error.retry.after_s)))}
+    if isinstance(error, errors.CapabilityMissing):
+        return {"Retry-After": str(CAPABILITY_RETRY_S)}
+    if isinstance(error, errors.QuotaExceeded):
+        return {"Retry-After": "1"}
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": "Bearer"}
+    return {}
+
+
+def _response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body, status_code=body["status"], headers=dict(headers or {}), media_type=PROBLEM_TYPE)
+
+
+def http_problem(
+    scope: Mapping[str, Any], status: int, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
+) -> JSONResponse:
+    """A problem that HTTP itself has a status for, such as 404 for an unknown path."""
+    title = HTTPStatus(status).phrase
+    code, slug = _HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
+    body = {
+        "type": type_uri(slug),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": scope["path"],
+        "code": code,
+        "request_id": request_id_of(scope),
+        "retryable": status in (408, 503),
+        **facts,
+    }
+    return _response(body, headers)
+
+
+async def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DocatlasError)
+    if isinstance(error, InternalError):
+        _log.error("request %s failed: %s", request_id_of(request.scope), error.code, exc_info=error)
+    return error_response(error, request.scope)
+
+
+async def _on_store_error(request: Request, error: Exception) -> JSONResponse:
+    _log.warning("request %s: the store refused: %s", request_id_of(request.scope), error)
+    busy = TransientError("The database is busy with another writer. Try again in a moment.", code="store_busy")
+    return error_response(busy, request.scope)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = f"There is nothing at {request.scope['path'][:200]}. `/docs` lists what there is."
+    elif error.status_code == 405:
+        detail = f"{request.method} is not allowed here."
+    facts = {"limit": error.limit} if isinstance(error, BodyTooLarge) else {}
+    return http_problem(request.scope, error.status_code, detail, error.headers, **facts)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(item.get("type") == "json_invalid" for item in found):
+        return http_problem(request.scope, 400, "The body is not valid JSON.")
+    content_type = request.headers.get("content-type", "")
+    if any(tuple(item["loc"]) == ("body",) for item in found) and "json" not in content_type:
+        return http_problem(
+            request.scope, 415, "Send the body as JSON, with the header `Content-Type: application/json`."
+        )
+    fields = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in found)
+    detail = "; ".join(f"{field.pointer} {field.message}" for field in fields[:5])
+    invalid = errors.InvalidOption(f"{detail}.", code="invalid_request", errors=fields)
+    return error_response(invalid, request.scope)
+
+
+def _pointer(location: tuple[Any, ...]) -> str:
+    """A JSON pointer into the body, or below `/query`, `/path` or `/header` for what stands elsewhere."""
+    steps = location[1:] if location and location[0] == "body" else location
+    return "".join("/" + str(step)[:200].replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    message = str(item.get("msg", "is not valid")).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+class BodyTooLarge(HTTPException):
+    """A body passed `limit` bytes while it was read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The body is larger than the limit of {limit:,} bytes.")
+        self.limit = limit
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Makes `app` answer every error that has a row, and HTTP's own, as a problem."""
+    app.add_exception_handler(DocatlasError, _on_domain_error)
+    app.add_exception_handler(StoreError, _on_store_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)

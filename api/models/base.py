@@ -1,0 +1,140 @@
+"""What the models share: bases, JSON values that can be stored and sent, lists, and problems."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+MAX_METADATA_BYTES = 64 * 1024
+MAX_JSON_DEPTH = 16
+
+EXAMPLE_DOCUMENT_ID = "019aa5d2-6f1e-7c3a-9d55-0c1f0f6b7e21"
+EXAMPLE_JOB_ID = "019aa5d2-6f24-7a10-8e4b-5b2a9c3d1f02"
+EXAMPLE_CHUNK_ID = "019aa5d2-9b77-7e41-a2c8-4f6d1e2b3a90"
+EXAMPLE_IMAGE_ID = "019aa5d2-9a02-7d13-b0e7-7c8f9a1b2c3d"
+EXAMPLE_TIME = "2026-11-21T08:30:00.000000Z"
+EXAMPLE_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+class Answer(BaseModel):
+    """Something that the server says."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Asked(BaseModel):
+    """Something that a client says: unknown fields are refused, and null means that a field is absent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+    nullable: ClassVar[frozenset[str]] = frozenset()
+    """Fields in which null has a meaning of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or name in cls.nullable}
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    if _depth(value) > MAX_JSON_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
+    try:
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a surrogate pair, which is no text") from error
+    except ValueError as error:
+        raise ValueError("holds a number that JSON does not have") from error
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"must take at most {MAX_METADATA_BYTES:,} bytes as JSON")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting; not recursive, so that a deep value cannot exhaust the stack."""
+    deepest, level = 0, [value]
+    while level and deepest <= MAX_JSON_DEPTH:
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        deepest += bool(nested)
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+        if not nested:
+            break
+    return deepest
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""A JSON object of at most 64 kB and 16 levels."""
+
+BoxModel = Annotated[
+    list[float],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="[x0, y0, x1, y1] in points (1/72 inch), origin at the top left of the page as it is shown",
+    ),
+]
+
+
+class FieldProblem(Answer):
+    """One thing that is wrong with the input."""
+
+    pointer: str = Field(description="RFC 6901 JSON pointer into the request")
+    message: str
+
+
+class ProblemModel(Answer):
+    """An error (RFC 9457): the same members in an HTTP answer and in a failed job."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "type": "urn:docatlas:problem:not-found",
+                "title": "Not found",
+                "status": 404,
+                "detail": "There is no document '019aa5d2'.",
+                "instance": "/v1/documents/019aa5d2",
+                "code": "document_not_found",
+                "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",
+                "retryable": False,
+            }
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What happened and what to do next")
+    instance: str | None = None
+    code: str = Field(description="Stable word for programs")
+    request_id: str | None = None
+    retryable: bool
+    errors: list[FieldProblem] = Field(default_factory=list)
+
+
+class IssueModel(Answer):
+    """Something that went wrong with a part and did not cost the rest."""
+
+    code: str
+    message: str
+    page: int | None = None
+
+
+T = TypeVar("T")
+
+
+class ListModel(Answer, Generic[T]):
+    """One page of a list; pass `next_cursor` as `cursor` for the next one."""
+
+    data: list[T]
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+def page_of(items: list[T], next_cursor: str | None) -> dict[str, Any]:
+    """The members of a ListModel."""
+    return {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}

@@ -1,0 +1,105 @@
+"""The service's own state over the wire."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from api.models.base import Answer
+
+
+class StatusAnswer(Answer):
+    """The service answers."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
+
+    status: Literal["ok"] = "ok"
+
+
+class CheckModel(Answer):
+    """How one dependency is doing."""
+
+    name: str
+    status: Literal["healthy", "degraded", "down"]
+    latency_ms: float
+    detail: str
+
+
+class HealthAnswer(Answer):
+    """Each dependency; `down` is answered with 503."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "status": "degraded",
+                "version": "0.1.0",
+                "checks": [
+                    {"name": "database", "status": "healthy", "latency_ms": 0.4, "detail": ""},
+                    {
+                        "name": "image_model",
+                        "status": "degraded",
+                        "latency_ms": 0.1,
+                        "detail": "run `docatlas models pull`, or set DOCATLAS_CLIP_DIR",
+                    },
+                ],
+            }
+        }
+    )
+
+    status: Literal["healthy", "degraded", "down"]
+    version: str
+    checks: list[CheckModel]
+
+
+class CapabilitiesAnswer(Answer):
+    """What this installation reads, searches and allows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "object": "capabilities",
+                "version": "0.1.0",
+                "formats": [{"format": "pdf", "media_type": "application/pdf", "extensions": ["pdf"]}],
+                "ocr": {
+                    "engine": "tesseract",
+                    "version": "5.5.0",
+                    "origin": "wheel",
+                    "languages": ["eng"],
+                    "modes": ["auto", "force", "off"],
+                },
+                "models": {
+                    "text": {
+                        "name": "all-mpnet-base-v2",
+                        "space": "all-mpnet-base-v2@78c0197b6159",
+                        "dimensions": 768,
+                        "max_tokens": 384,
+                        "state": "loaded",
+                        "advice": "",
+                    },
+                    "image": {
+                        "name": "ViT-B-16-SigLIP2",
+                        "space": None,
+                        "dimensions": 768,
+                        "state": "missing",
+                        "images_without_vector": None,
+                        "advice": "run `docatlas models pull`, or set DOCATLAS_CLIP_DIR",
+                    },
+                },
+                "search": {"modes": ["hybrid", "semantic", "keyword"], "modalities": ["text"], "recall": "exact"},
+                "limits": {"max_upload_bytes": 209_715_200, "max_files_per_request": 1000, "max_k": 200},
+                "store": {"kind": "sqlite", "migrations": 5},
+                "queue": {"kind": "embedded", "worker_threads": 2},
+            }
+        }
+    )
+
+    object: Literal["capabilities"] = "capabilities"
+    version: str
+    formats: list[dict[str, Any]]
+    ocr: dict[str, Any]
+    models: dict[str, dict[str, Any]]
+    search: dict[str, Any]
+    limits: dict[str, Any]
+    store: dict[str, Any]
+    queue: dict[str, Any]

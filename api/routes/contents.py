@@ -1,0 +1,136 @@
+"""What was read from a document: its bytes, text, pages, pictures and chunks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from api.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.files import StoredFileResponse, matches_tag
+from api.models.base import ListModel, page_of
+from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
+from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE
+from api.views import chunk_model, image_model, page_detail, page_model
+from services import documents, page_images, rendering
+
+router = APIRouter(tags=["contents"])
+
+CONTENT_TYPES = {
+    "markdown": "text/markdown; charset=utf-8",
+    "text": "text/plain; charset=utf-8",
+    "json": "application/json",
+}
+
+IfNoneMatch = Annotated[str | None, Header(description="Tag of the copy at hand", examples=['"9f86d081"'])]
+
+
+@router.get(
+    "/v1/documents/{document_id}/file",
+    response_class=Response,
+    responses={200: BINARY, 206: BINARY, 304: {"description": "The copy at hand is current"}},
+    summary="Download the original",
+)
+def get_file(
+    document_id: str, runtime: RuntimeDep, actor: ActorDep, if_none_match: IfNoneMatch = None
+) -> StoredFileResponse:
+    """The bytes as they were uploaded. `Range` is supported."""
+    return StoredFileResponse(documents.original_file(runtime, actor, document_id), if_none_match=if_none_match)
+
+
+@router.get(
+    "/v1/documents/{document_id}/content",
+    response_class=Response,
+    responses={200: CONTENT_FORMS},
+    summary="Read the extracted document",
+)
+def get_content(
+    document_id: str,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    format: Annotated[Literal["markdown", "text", "json"], Query(examples=["markdown"])] = "markdown",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """In reading order, in UTF-8. The offsets of chunks count code points of `format=text`."""
+    content = rendering.render_content(runtime, actor, document_id, format)
+    headers = {"ETag": f'"{content.tag}"', "Cache-Control": "private, no-cache"}
+    if matches_tag(if_none_match, content.tag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(content.size_bytes)
+    return StreamingResponse(content.chunks, headers=headers, media_type=CONTENT_TYPES[format])
+
+
+@router.get("/v1/documents/{document_id}/pages", response_model=ListModel[PageModel], summary="List pages")
+def list_pages(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+    """How each page was read."""
+    found = documents.list_pages(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
+    return page_of([page_model(page) for page in found.data], found.next_cursor)
+
+
+@router.get("/v1/documents/{document_id}/pages/{number}", response_model=PageDetail, summary="Read a page")
+def get_page(document_id: str, number: int, runtime: RuntimeDep, actor: ActorDep) -> PageDetail:
+    """A page's text with the box of every word."""
+    return page_detail(documents.get_page(runtime, actor, document_id, number))
+
+
+@router.get(
+    "/v1/documents/{document_id}/pages/{number}/image",
+    response_class=Response,
+    responses={200: PAGE_IMAGE, 304: {"description": "The copy at hand is current"}},
+    summary="See a page",
+)
+async def get_page_image(
+    document_id: str,
+    number: int,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    children: ChildrenDep,
+    width: Annotated[
+        int, Query(ge=page_images.MIN_WIDTH, le=page_images.MAX_WIDTH, description="Pixels", examples=[1200])
+    ] = page_images.DEFAULT_WIDTH,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The page as a picture, for PDF and picture documents."""
+    image = await to_thread.run_sync(
+        page_images.page_image, runtime, actor, document_id, number, width, limiter=children
+    )
+    headers = {"ETag": f'"{image.tag}"', "Cache-Control": "private, no-cache"}
+    if matches_tag(if_none_match, image.tag):
+        return Response(status_code=304, headers=headers)
+    return Response(image.content, headers=headers, media_type=image.media_type)
+
+
+@router.get("/v1/documents/{document_id}/images", response_model=ListModel[ImageModel], summary="List pictures")
+def list_images(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+    """The pictures that were cut out of the document, in order."""
+    found = documents.list_images(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
+    return page_of([image_model(image) for image in found.data], found.next_cursor)
+
+
+@router.get("/v1/documents/{document_id}/chunks", response_model=ListModel[ChunkModel], summary="List chunks")
+def list_chunks(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+    """The passages that are searched, in order."""
+    found = documents.list_chunks(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
+    return page_of([chunk_model(chunk) for chunk in found.data], found.next_cursor)
+
+
+@router.get("/v1/images/{image_id}", response_model=ImageModel, tags=["images"], summary="Read a picture's record")
+def get_image(image_id: str, runtime: RuntimeDep, actor: ActorDep) -> ImageModel:
+    """Where the picture stands and how large it is."""
+    return image_model(documents.get_image(runtime, actor, image_id))
+
+
+@router.get(
+    "/v1/images/{image_id}/content",
+    response_class=Response,
+    responses={200: BINARY, 206: BINARY, 304: {"description": "The copy at hand is current"}},
+    tags=["images"],
+    summary="See a picture",
+)
+def get_image_content(
+    image_id: str, request: Request, runtime: RuntimeDep, actor: ActorDep, if_none_match: IfNoneMatch = None
+) -> StoredFileResponse:
+    """The picture's bytes. `Range` is supported."""
+    return StoredFileResponse(documents.image_file(runtime, actor, image_id), if_none_match=if_none_match)

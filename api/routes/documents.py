@@ -1,0 +1,246 @@
+"""Documents: upload, list, read, change, delete, read again."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+
+from api.dependencies import ActorDep, PagingDep, RuntimeDep
+from api.errors import request_id_of
+from api.models.base import JsonObject, ListModel, page_of
+from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, OptionsModel, ProcessAnswer, UploadAnswer
+from api.models.jobs import JobModel, job_model
+from api.openapi import PROCESS_FORM, UPLOAD_FORM
+from api.uploads import UploadForm, json_field, read_upload
+from api.views import document_model, upload_entry
+from database.records import Condition, DocumentFilter
+from services import documents
+from services.content import Format
+from services.documents import Accepted
+from services.errors import FieldError, InvalidOption
+from services.runtime import Runtime
+
+router = APIRouter(tags=["documents"])
+
+UPLOAD_PATHS = frozenset({"/v1/documents", "/process", "/process-with-embeddings", "/v1/search/image"})
+
+_METADATA_PARAMETER = re.compile(r"metadata(?:\.(?P<dotted>[^\[\]]+)|\[(?P<bracketed>[^\[\]]+)\])")
+_METADATA = TypeAdapter[dict[str, Any]](JsonObject)
+
+
+@router.post(
+    "/v1/documents",
+    status_code=202,
+    response_model=UploadAnswer,
+    openapi_extra={"requestBody": UPLOAD_FORM},
+    summary="Upload files",
+)
+async def upload_documents(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> UploadAnswer:
+    """Stores one or many files and queues a job for each. A bad file among several is `rejected` and costs no other."""
+    async with read_upload(
+        request,
+        scratch=runtime.blobs.scratch(),
+        file_names=frozenset({"files", "file", "files[]"}),
+        max_bytes=runtime.settings.max_upload_bytes,
+        max_files=runtime.settings.max_files_per_request,
+    ) as form:
+        _only_fields(form, {"options", "metadata"})
+        options, metadata = json_field(form.fields, "options"), _metadata(json_field(form.fields, "metadata"))
+        accepted = await to_thread.run_sync(
+            lambda: documents.accept(runtime, actor, form.files, options=options, metadata=metadata)
+        )
+    if len(accepted) == 1 and accepted[0].job is not None:
+        response.headers["Location"] = f"/v1/jobs/{accepted[0].job.job.job_id}"
+    request_id = request_id_of(request.scope)
+    return UploadAnswer(
+        data=[upload_entry(entry, instance=request.scope["path"], request_id=request_id) for entry in accepted]
+    )
+
+
+@router.get("/v1/documents", response_model=ListModel[DocumentModel], summary="List documents")
+def list_documents(
+    request: Request,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    paging: PagingDep,
+    status: Annotated[list[DocumentStatus] | None, Query(description="Any of these", examples=[["completed"]])] = None,
+    format: Annotated[list[Format] | None, Query(description="Any of these", examples=[["pdf"]])] = None,
+    created_after: Annotated[
+        str | None, Query(max_length=64, description="A date or RFC 3339 time", examples=["2026-11-01"])
+    ] = None,
+    q: Annotated[str | None, Query(max_length=255, description="Part of the file name", examples=["lease"])] = None,
+) -> dict[str, Any]:
+    """Newest first. `metadata[year]=2024` (or `metadata.year=2024`) keeps documents whose metadata has this value."""
+    found = documents.list_documents(
+        runtime,
+        actor,
+        only=DocumentFilter(conditions=_metadata_conditions(request)),
+        status=_with_cancelling(status or []),
+        file_type=[item.value for item in format or []],
+        created_after=created_after,
+        name_contains=q,
+        limit=paging.limit,
+        cursor=paging.cursor,
+    )
+    return page_of([document_model(document) for document in found.data], found.next_cursor)
+
+
+@router.get("/v1/documents/{document_id}", response_model=DocumentModel, summary="Read a document's record")
+def get_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+    """The document with its status, its counts and what went wrong with parts of it."""
+    document = documents.get_document(runtime, actor, document_id)
+    return document_model(document, documents.children_of(runtime, actor, document_id))
+
+
+@router.patch("/v1/documents/{document_id}", response_model=DocumentModel, summary="Edit title and metadata")
+def patch_document(document_id: str, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+    """Changes what is given and leaves the rest. `metadata` takes the place of the whole object."""
+    document = documents.update_document(runtime, actor, document_id, title=patch.title, metadata=patch.metadata)
+    return document_model(document, documents.children_of(runtime, actor, document_id))
+
+
+@router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
+def delete_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> Response:
+    """Deletes the document with every chunk, vector, picture and file. Jobs of it end."""
+    documents.delete_document(runtime, actor, document_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/v1/documents/{document_id}/reprocess", status_code=202, response_model=JobModel, summary="Read a document again"
+)
+def reprocess_document(
+    document_id: str,
+    response: Response,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    options: Annotated[OptionsModel | None, Body()] = None,
+) -> JobModel:
+    """Queues a job that reads the stored original with new options; readers see the old content until it has ended."""
+    given = None if options is None else options.model_dump(exclude_none=True)
+    view = documents.reprocess(runtime, actor, document_id, given)
+    response.headers["Location"] = f"/v1/jobs/{view.job.job_id}"
+    return job_model(view)
+
+
+@router.post(
+    "/process",
+    status_code=202,
+    response_model=ProcessAnswer,
+    openapi_extra={"requestBody": PROCESS_FORM},
+    tags=["original design"],
+    summary="Upload one file, text only",
+)
+async def process(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> ProcessAnswer:
+    """Stores the text of one file without vectors. Kept for clients of the original design; see POST /v1/documents."""
+    return await _process(request, response, runtime, actor, embed=False)
+
+
+@router.post(
+    "/process-with-embeddings",
+    status_code=202,
+    response_model=ProcessAnswer,
+    openapi_extra={"requestBody": PROCESS_FORM},
+    tags=["original design"],
+    summary="Upload one file",
+)
+async def process_with_embeddings(
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep
+) -> ProcessAnswer:
+    """Stores the text of one file with vectors. Kept for clients of the original design; see POST /v1/documents."""
+    return await _process(request, response, runtime, actor, embed=True)
+
+
+async def _process(
+    request: Request, response: Response, runtime: Runtime, actor: ActorDep, *, embed: bool
+) -> ProcessAnswer:
+    async with read_upload(
+        request,
+        scratch=runtime.blobs.scratch(),
+        file_names=frozenset({"file"}),
+        max_bytes=runtime.settings.max_upload_bytes,
+        max_files=1,
+    ) as form:
+        _only_fields(form, {"chunk_size", "chunk_overlap"})
+        options: dict[str, Any] = {name: _number(name, text) for name, text in form.fields.items() if text.strip()}
+        options["embed"] = embed
+        if not form.files:
+            raise InvalidOption(
+                "The request holds no file. Send one part named `file`.",
+                code="invalid_request",
+                errors=(FieldError("/file", "is required"),),
+            )
+        accepted = await to_thread.run_sync(lambda: documents.accept(runtime, actor, form.files, options=options))
+    return _process_answer(accepted[0], response)
+
+
+def _process_answer(entry: Accepted, response: Response) -> ProcessAnswer:
+    assert entry.document is not None  # a single file that is refused raises
+    job = None if entry.job is None else job_model(entry.job)
+    if job is not None:
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+    document = document_model(entry.document)
+    return ProcessAnswer(
+        document_id=document.id,
+        job_id=None if job is None else job.id,
+        status=document.status if job is None else job.status,
+        document=document,
+        job=job,
+    )
+
+
+def _only_fields(form: UploadForm, known: set[str]) -> None:
+    unknown = sorted(set(form.fields) - known)
+    if unknown:
+        raise InvalidOption(
+            f"The form has a field that is not known: `{unknown[0][:80]}`. Known are {', '.join(sorted(known))}.",
+            code="invalid_request",
+            errors=tuple(FieldError(f"/{name[:80]}", "is not known") for name in unknown[:20]),
+        )
+
+
+def _metadata(given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The metadata of an upload, with the checks that a JSON body gets."""
+    if given is None:
+        return None
+    try:
+        return _METADATA.validate_python(given)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InvalidOption(
+            f"`metadata` {message}.", code="invalid_request", errors=(FieldError("/metadata", message),)
+        ) from error
+
+
+def _number(name: str, text: str) -> int:
+    if not re.fullmatch(r"\s*-?\d{1,9}\s*", text, re.ASCII):
+        raise InvalidOption(f"`{name}` must be an integer.", errors=(FieldError(f"/{name}", "must be an integer"),))
+    return int(text)
+
+
+def _with_cancelling(statuses: list[DocumentStatus]) -> list[str]:
+    """A document whose job is being cancelled is stored as `cancelling` and shown as `in_progress`."""
+    return [*statuses, "cancelling"] if "in_progress" in statuses else list(statuses)
+
+
+def _metadata_conditions(request: Request) -> tuple[Condition, ...]:
+    """Equality with what the query string says; a value that reads as a number or a truth value matches either kind."""
+    conditions = []
+    for name, text in request.query_params.multi_items():
+        found = _METADATA_PARAMETER.fullmatch(name)
+        if found is None:
+            continue
+        values: list[Any] = [text]
+        if text in ("true", "false"):
+            values.append(text == "true")
+        elif re.fullmatch(r"-?\d{1,15}", text, re.ASCII):
+            values.append(int(text))
+        elif re.fullmatch(r"-?\d{1,15}\.\d{1,15}", text, re.ASCII):
+            values.append(float(text))
+        key = found["dotted"] or found["bracketed"]
+        conditions.append(Condition(f"metadata.{key}", "$in", values))
+    return tuple(conditions)

@@ -1,0 +1,1 @@
+"""The command line: the same services as the HTTP API, on the same data folder, with a server running or not."""

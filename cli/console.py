@@ -1,0 +1,148 @@
+"""What the commands share: their common options, the settings and the runtime, and how results and errors are printed.
+
+Results go to stdout, progress and errors to stderr; with `--json` stdout holds one JSON document and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.runtime import Runtime
+
+PIPE_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe, where nothing tells a width: ids stay whole."""
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the database and the files.", show_default="DOCATLAS_DATA_DIR"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="Rows at most.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the last page ended, as it said.")]
+
+
+def load_settings(data_dir: Path | None = None, **given: Any) -> Settings:
+    """The settings of the environment with what the command line says laid over them; None means unsaid.
+
+    Raises typer.BadParameter (exit code 2) that names each wrong setting.
+    """
+    said = {name: value for name, value in {"data_dir": data_dir, **given}.items() if value is not None}
+    try:
+        return Settings(**said)
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(_setting_error(one) for one in error.errors())) from error
+    except SettingsError as error:
+        raise typer.BadParameter(f"{error}; a list is written as JSON, as in '[\"eng\", \"deu\"]'") from error
+
+
+def _setting_error(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    name = "_".join(str(part) for part in error["loc"]).upper()
+    return f"DOCATLAS_{name}: {message}" if name else message
+
+
+@contextmanager
+def open_data(data_dir: Path | None) -> Iterator[Runtime]:
+    """A runtime on the data folder, closed at the end of the block; it runs no jobs unless it is told to."""
+    from services.runtime import open_runtime
+
+    runtime = open_runtime(load_settings(data_dir))
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def result_console() -> Console:
+    """Where results go."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def progress_console() -> Console:
+    """Where everything goes that is no result."""
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON document on stdout; characters stay as they are where the stream can carry them."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    encoding = sys.stdout.encoding or "ascii"
+    if text.encode(encoding, "replace").decode(encoding, "replace") != text:
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Prints rows under their headings; the columns named in `right` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(plain(value) for value in row))
+    result_console().print(table)
+
+
+def print_line(text: str) -> None:
+    """Prints one result line on stdout, as it is."""
+    result_console().print(plain(text), soft_wrap=True)
+
+
+def print_text(text: str) -> None:
+    """Writes text of any length on stdout, unwrapped; control characters that could drive a terminal are left out."""
+    shown = text if not sys.stdout.isatty() else "".join(c for c in text if c in "\n\t" or c.isprintable())
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(shown.encode(encoding, "replace").decode(encoding))
+    if not shown.endswith("\n"):
+        sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> Text:
+    """`value` for a cell: no markup is read in it and no control character reaches the terminal."""
+    text = "" if value is None else str(value)
+    return Text("".join(c if c.isprintable() else " " for c in text))
+
+
+def print_error(detail: str, code: str) -> None:
+    """Prints the one line on stderr with which a command fails."""
+    line = " ".join(detail.split())
+    sys.stderr.write(f"error [{code}]: {line}\n")
+    sys.stderr.flush()
+
+
+def human_bytes(count: float) -> str:
+    """`count` bytes in a unit that a person reads."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """The JSON object that an option holds. Raises typer.BadParameter when it is none."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"{option} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{option} must be a JSON object, as in '{{\"year\": 2024}}'")
+    return value

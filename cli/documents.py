@@ -1,0 +1,201 @@
+"""`docatlas documents`: what is stored, its text, and what to do with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.console import (
+    AsJson,
+    Cursor,
+    DataDir,
+    Limit,
+    human_bytes,
+    open_data,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+)
+from cli.follow import follow_jobs
+from cli.shapes import document_json
+from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord
+from services.options import OCR_MODES
+
+app = typer.Typer(help="Documents: list, show, content, reprocess, delete.", no_args_is_help=True)
+
+DocumentId = Annotated[str, typer.Argument(help="The document's id.")]
+
+
+class ContentForm(StrEnum):
+    MARKDOWN = "markdown"
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command("list")
+def list_(
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    format_: Annotated[list[str] | None, typer.Option("--format", help="Only these; may be repeated.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only names that contain this.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the documents, newest first."""
+    from services import documents
+
+    with open_data(data_dir) as runtime:
+        page = documents.list_documents(
+            runtime,
+            LOCAL_ACTOR,
+            only=DocumentFilter(),
+            status=status or (),
+            file_type=format_ or (),
+            name_contains=name,
+            limit=limit,
+            cursor=cursor,
+        )
+    if as_json:
+        print_json(
+            {
+                "data": [document_json(document) for document in page.data],
+                "has_more": page.next_cursor is not None,
+                "next_cursor": page.next_cursor,
+            }
+        )
+        return
+    print_table(
+        ("id", "format", "status", "pages", "chunks", "size", "created at", "name"),
+        [
+            (
+                d.document_id, d.file_type, d.status, d.page_count, d.total_chunks,
+                human_bytes(d.file_size), d.created_at[:19], d.filename,
+            )
+            for d in page.data
+        ],
+        right=("pages", "chunks", "size"),
+    )  # fmt: skip
+    if page.next_cursor is not None:
+        print_line(f"There are more: --cursor {page.next_cursor}")
+
+
+@app.command()
+def show(document_id: DocumentId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Shows all that is known of a document."""
+    from services import documents
+
+    with open_data(data_dir) as runtime:
+        print_document(documents.get_document(runtime, LOCAL_ACTOR, document_id), as_json=as_json)
+
+
+@app.command()
+def content(
+    document_id: DocumentId,
+    form: Annotated[ContentForm, typer.Option("--format", help="What to print.")] = ContentForm.MARKDOWN,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prints the extracted text. With `--json`, as JSON with its pages and blocks."""
+    from services.rendering import render_content
+
+    if as_json:
+        form = ContentForm.JSON
+    with open_data(data_dir) as runtime:
+        rendered = render_content(runtime, LOCAL_ACTOR, document_id, form.value)
+        if sys.stdout.isatty():
+            print_text(b"".join(rendered.chunks).decode())
+            return
+        for chunk in rendered.chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def delete(
+    document_ids: Annotated[list[str], typer.Argument(help="The documents' ids.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes documents with every chunk, vector, picture and file. Exits with 1 when one did not exist."""
+    from services import documents
+    from services.errors import NotFound
+
+    deleted: list[str] = []
+    missing: list[str] = []
+    with open_data(data_dir) as runtime:
+        for document_id in document_ids:
+            try:
+                documents.delete_document(runtime, LOCAL_ACTOR, document_id)
+                deleted.append(document_id)
+            except NotFound as error:
+                missing.append(document_id)
+                print_error(error.detail, error.code)
+    if as_json:
+        print_json({"deleted": deleted, "missing": missing})
+    else:
+        print_line(f"{len(deleted)} of {len(document_ids)} documents deleted")
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reprocess(
+    document_id: DocumentId,
+    ocr: Annotated[str | None, typer.Option("--ocr", help=f"One of {', '.join(OCR_MODES)}.")] = None,
+    ocr_language: Annotated[
+        list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
+    ] = None,
+    chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
+    chunk_overlap: Annotated[int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")] = None,
+    pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only queue it.")] = True,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reads a stored document again; options left out stay as they were."""
+    from services import documents, jobs
+
+    options = {
+        "ocr": ocr,
+        "ocr_languages": ocr_language or None,
+        "chunk_size": chunk_size,
+        "chunk_overlap": chunk_overlap,
+        "pages": pages,
+    }
+    with open_data(data_dir) as runtime:
+        view = documents.reprocess(runtime, LOCAL_ACTOR, document_id, options)
+        if wait:
+            follow_jobs(runtime, {view.job.job_id: document_id})
+        view = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
+    if as_json:
+        print_json({"document": document_json(document), "job": jobs.job_json(view)})
+    else:
+        print_document(document, as_json=False)
+    if view.job.status in ("failed", "cancelled"):
+        error = view.job.error or {"code": "job_cancelled", "detail": "The job was cancelled."}
+        print_error(error["detail"], error["code"])
+        raise typer.Exit(1)
+
+
+def print_document(document: DocumentRecord, *, as_json: bool) -> None:
+    """Prints one document."""
+    found = document_json(document)
+    if as_json:
+        print_json(found)
+        return
+    rows: list[Sequence[object]] = [
+        (name, value) for name, value in found.items() if value not in (None, "", {}, []) and name not in ("object", "warnings")
+    ]
+    rows += [
+        ("warning", f"[{w.get('code')}] {'page ' + str(w['page']) + ': ' if w.get('page') else ''}{w.get('message')}")
+        for w in document.warnings
+    ]
+    print_table(("field", "value"), rows)

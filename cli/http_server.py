@@ -1,0 +1,29 @@
+"""The uvicorn server with two moments of ours: it says when it listens, and it lets waiting clients go when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+
+class HttpServer(uvicorn.Server):
+    """`on_listening` is called once requests are answered; `on_stopping`, in a thread, before connections are closed."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_stopping: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._on_listening, self._on_stopping = on_listening, on_stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A long poll would otherwise hold the shutdown up for as long as it may last.
+        await asyncio.to_thread(self._on_stopping)
+        await super().shutdown(sockets)

@@ -1,0 +1,267 @@
+"""`docatlas ingest`: files and folders in, one line for each on what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import (
+    AsJson,
+    DataDir,
+    open_data,
+    parse_object,
+    print_json,
+    print_line,
+    print_table,
+    progress_console,
+)
+from cli.follow import follow_jobs
+from cli.models import require_text_model
+from cli.shapes import document_json, error_json
+from database.records import LOCAL_ACTOR, DocumentRecord
+from services.errors import DocatlasError, InputError, NotFound, error_from
+from services.options import OCR_MODES, parse_options
+
+if TYPE_CHECKING:
+    from services.documents import Accepted, Received
+    from services.queueing import JobView
+    from services.runtime import Runtime
+
+BATCH = 50
+"""Files that are accepted in one transaction; their bytes lie on disk, so this bounds the wait of other writers."""
+COPY_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Entry:
+    """One file of the command line and what became of it."""
+
+    path: Path
+    outcome: str = "rejected"
+    document: DocumentRecord | None = None
+    job: JobView | None = None
+    error: DocatlasError | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """True when the file cannot be searched now because something was wrong with it."""
+        return self.error is not None
+
+    def as_json(self) -> dict[str, Any]:
+        from services.jobs import job_json
+
+        return {
+            "path": str(self.path),
+            "filename": self.path.name,
+            "outcome": self.outcome,
+            "document": document_json(self.document) if self.document else None,
+            "job": job_json(self.job) if self.job else None,
+            "error": error_json(self.error) if self.error else None,
+        }
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders; a folder is taken with all below it.")],
+    ocr: Annotated[str | None, typer.Option("--ocr", help=f"One of {', '.join(OCR_MODES)}.")] = None,
+    ocr_language: Annotated[
+        list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
+    ] = None,
+    chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
+    chunk_overlap: Annotated[int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")] = None,
+    pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Keep the documents' pictures.")] = True,
+    metadata: Annotated[
+        str | None, typer.Option("--metadata", help="JSON object kept with each document and usable as a filter.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until the files can be searched, or only queue them.")
+    ] = True,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reads files into the data folder. Exits with 1 when one was rejected or failed.
+
+    A running server on the same folder does the work; without one it is done here. Hidden files are left out.
+    """
+    options = {
+        "ocr": ocr,
+        "ocr_languages": ocr_language or None,
+        "chunk_size": chunk_size,
+        "chunk_overlap": chunk_overlap,
+        "pages": pages,
+        "extract_images": None if images else False,
+    }
+    tags = parse_object(metadata, "--metadata")
+    with open_data(data_dir) as runtime:
+        parse_options(options, defaults=runtime.settings.default_options)
+        if wait:
+            require_text_model(runtime.settings)
+        entries: list[Entry] = []
+        try:
+            for batch in _batches(find_files(paths)):
+                entries += submit(runtime, batch, options, tags)
+            if wait:
+                _wait(runtime, entries)
+        except KeyboardInterrupt:
+            queued = sum(entry.job is not None for entry in entries)
+            progress_console().print(
+                f"stopped; {queued} files are queued and go on with the next `docatlas ingest` or `docatlas serve`"
+            )
+            raise
+    _report(entries, as_json=as_json)
+    if any(entry.has_failed for entry in entries):
+        raise typer.Exit(1)
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Every file named, and every file below the folders named but hidden ones, by name.
+
+    A path that does not exist is yielded too: it is rejected like any file that cannot be read.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, below, names in os.walk(path):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            for name in sorted(names):
+                found = Path(folder) / name
+                if not name.startswith(".") and found.is_file():  # a pipe or a socket would never end
+                    yield found
+
+
+def submit(
+    runtime: Runtime, paths: Sequence[Path], options: Mapping[str, Any], metadata: Mapping[str, Any] | None
+) -> list[Entry]:
+    """One entry a path, in order; the files are copied into the data folder and their jobs are queued."""
+    from services.documents import accept
+
+    received = [_receive(runtime, path) for path in paths]
+    accepted: list[Accepted | DocatlasError]
+    try:
+        accepted = list(accept(runtime, LOCAL_ACTOR, received, options=options, metadata=dict(metadata or {})))
+    except InputError as error:
+        if len(received) != 1:
+            raise
+        accepted = [error]  # a single file that is refused is raised, not listed
+    finally:
+        for one in received:
+            if one.upload is not None:
+                one.upload.path.unlink(missing_ok=True)
+    entries = []
+    for path, one in zip(paths, accepted, strict=True):
+        if isinstance(one, DocatlasError):
+            entries.append(Entry(path, error=one))
+        else:
+            entries.append(Entry(path, one.outcome, one.document, one.job, one.error))
+    return entries
+
+
+def _receive(runtime: Runtime, path: Path) -> Received:
+    """A copy of the file in the data folder's scratch, hashed on the way; the caller removes it."""
+    from database.ids import new_id
+    from services.content import Upload
+    from services.documents import Received, too_large
+    from services.filenames import display_name
+
+    limit = runtime.settings.max_upload_bytes
+    name = display_name(path.name)
+    copy = runtime.blobs.scratch() / f"upload-{new_id()}"
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as source, copy.open("xb") as target:
+            while block := source.read(COPY_BYTES):
+                size += len(block)
+                if size > limit:
+                    copy.unlink()
+                    return Received(name, None, too_large(limit))
+                digest.update(block)
+                target.write(block)
+    except FileNotFoundError:
+        copy.unlink(missing_ok=True)
+        return Received(name, None, InputError(f"There is no file {path}. Check the path.", code="file_not_found"))
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        reason = error.strerror or type(error).__name__
+        return Received(name, None, InputError(f"{path} cannot be read: {reason}.", code="file_unreadable"))
+    return Received(name, Upload(copy, name, "", digest.hexdigest(), size))
+
+
+def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
+    batch: list[Path] = []
+    for path in paths:
+        batch.append(path)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
+    """Fills in how each job ended and what its document is by then."""
+    from services.documents import get_document
+    from services.errors import Problem
+    from services.queueing import JobView
+
+    labels = {entry.job.job.job_id: entry.path.name for entry in entries if entry.job is not None}
+    ended = follow_jobs(runtime, labels)
+    for entry in entries:
+        if entry.document is None:
+            continue
+        try:
+            entry.document = get_document(runtime, LOCAL_ACTOR, entry.document.document_id)
+        except NotFound as error:
+            entry.error = error  # somebody deleted it meanwhile
+            continue
+        job = ended.get(entry.job.job.job_id) if entry.job is not None else None
+        if job is None:
+            continue
+        entry.job = JobView(job, None)
+        if job.status == "failed":
+            entry.error = error_from(Problem(**(job.error or Problem("InternalError", "internal_error", "").as_json())))
+        elif job.status == "cancelled":
+            entry.error = InputError("The job was cancelled.", code="job_cancelled")
+
+
+def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
+    failed = [entry for entry in entries if entry.has_failed]
+    if as_json:
+        outcomes = [entry.outcome for entry in entries]
+        print_json(
+            {
+                "data": [entry.as_json() for entry in entries],
+                "summary": {
+                    "files": len(entries),
+                    **{name: outcomes.count(name) for name in ("created", "updated", "duplicate", "rejected")},
+                    "failed": len(failed),
+                },
+            }
+        )
+        return
+    rows = []
+    for entry in entries:
+        document = entry.document
+        what = f"[{entry.error.code}] {entry.error.detail}" if entry.error else _notes(document)
+        status = document.status if document else ""
+        counts = (document.page_count, document.total_chunks) if document else ("", "")
+        rows.append((entry.outcome, status, *counts, entry.path, what))
+    if rows:
+        print_table(("outcome", "status", "pages", "chunks", "file", "note"), rows, right=("pages", "chunks"))
+        print_line(f"{len(entries)} files, {len(failed)} of them rejected or failed")
+    else:
+        sys.stderr.write("no files found\n")
+
+
+def _notes(document: DocumentRecord | None) -> str:
+    if document is None or not document.warnings:
+        return ""
+    codes = list(dict.fromkeys(str(warning.get("code")) for warning in document.warnings))
+    return ", ".join(codes)

@@ -1,0 +1,114 @@
+"""`docatlas jobs`: what is running, what waits, and what became of the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import AsJson, Cursor, DataDir, Limit, open_data, print_json, print_line, print_table
+from database.records import LOCAL_ACTOR
+
+if TYPE_CHECKING:
+    from services.queueing import JobView
+
+app = typer.Typer(help="Jobs: list, show, cancel, retry.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@app.command("list")
+def list_(
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    document: Annotated[str | None, typer.Option("--document", help="Only this document's.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the jobs, newest first."""
+    from services import jobs
+
+    with open_data(data_dir) as runtime:
+        try:
+            page = jobs.list_jobs(
+                runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
+            )
+        except ValueError as error:
+            raise typer.BadParameter(f"--cursor: {error}") from error
+    if as_json:
+        print_json(
+            {
+                "data": [jobs.job_json(view) for view in page.data],
+                "has_more": page.next_cursor is not None,
+                "next_cursor": page.next_cursor,
+            }
+        )
+        return
+    print_table(
+        ("id", "type", "status", "stage", "progress", "attempts", "created at"),
+        [
+            (v.job.job_id, v.job.type, v.job.status, v.job.stage, progress(v), v.job.attempts, v.job.created_at)
+            for v in page.data
+        ],
+        right=("progress", "attempts"),
+    )
+    if page.next_cursor is not None:
+        print_line(f"There are more: --cursor {page.next_cursor}")
+
+
+@app.command()
+def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Shows a job: how far it is, what it warned of, why it failed."""
+    from services import jobs
+
+    with open_data(data_dir) as runtime:
+        print_job(jobs.get_job(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+
+
+@app.command()
+def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Cancels a job that waits, and asks one that runs to stop."""
+    from services import jobs
+
+    with open_data(data_dir) as runtime:
+        print_job(jobs.cancel(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+
+
+@app.command()
+def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Queues a failed or cancelled job again; a running server takes it, else the next `ingest` or `serve`."""
+    from services import jobs
+
+    with open_data(data_dir) as runtime:
+        print_job(jobs.retry(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+
+
+def progress(view: JobView) -> str:
+    """How far a job is, in a few characters."""
+    job = view.job
+    if job.status == "queued":
+        return f"{view.queue_position} before it" if view.queue_position else "next"
+    if job.pages_total:
+        return f"{job.pages_done}/{job.pages_total} pages"
+    return f"{job.percent:.0f} %"
+
+
+def print_job(view: JobView, *, as_json: bool) -> None:
+    """Prints one job."""
+    from services.jobs import job_json
+
+    found: dict[str, Any] = job_json(view)
+    if as_json:
+        print_json(found)
+        return
+    rows: list[tuple[str, object]] = [
+        (name, found[name])
+        for name in ("id", "type", "document_id", "status", "stage", "attempts", "created_at", "started_at", "finished_at")
+        if found[name] is not None
+    ]
+    rows.append(("progress", progress(view)))
+    rows += [("warning", one.get("message")) for one in found["warnings"]]
+    if found["error"]:
+        rows.append(("error", f"[{found['error']['code']}] {found['error']['detail']}"))
+    print_table(("field", "value"), rows)

@@ -1,0 +1,83 @@
+"""The command `docatlas`: its subcommands, and the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 done, 1 something failed, 2 the command line or a setting is wrong, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from cli import db, documents, jobs, models
+from cli.console import print_error
+from cli.doctor import doctor
+from cli.ingest import ingest
+from cli.search import context, search
+from cli.serve import serve
+from database.errors import StoreBusy, StoreError
+from services.errors import DocatlasError
+
+app = typer.Typer(
+    name="docatlas",
+    help="Documents in, cited passages out. `docatlas serve` starts the server; `docatlas COMMAND --help` says more.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(ingest)
+app.command()(search)
+app.command()(context)
+app.add_typer(documents.app, name="documents")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
+app.command()(doctor)
+app.add_typer(db.app, name="db")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from services.health import product_version
+
+        sys.stdout.write(f"docatlas {product_version()}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Documents in, cited passages out."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Runs every check of the project: linters, types, layers, tests. Arguments are handed to pytest."""
+    from cli.checks import run_checks
+
+    raise typer.Exit(run_checks(context.args))
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code; an error is one line on stderr."""
+    arguments: dict[str, Any] = {"prog_name": "docatlas"}
+    try:
+        app(**arguments)
+    except DocatlasError as error:
+        print_error(error.detail, error.code)
+    except StoreBusy as error:
+        print_error(str(error), "database_busy")
+    except StoreError as error:
+        print_error(str(error), "database_unusable")
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; the interpreter must not complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print_error(f"{named}{error.strerror or error}. Check the path, its rights and the free space.", "system_error")
+    sys.exit(1)

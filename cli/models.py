@@ -1,0 +1,144 @@
+"""`docatlas models`: the weights in the user's cache folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from cli.console import (
+    AsJson,
+    DataDir,
+    human_bytes,
+    load_settings,
+    plain,
+    print_error,
+    print_json,
+    print_table,
+    progress_console,
+)
+
+from services.errors import error_from
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.embedding.weights import ModelState
+
+app = typer.Typer(help="Model weights: list, pull, verify.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Models by name, or `text`, `pictures`; all when left out.")]
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Lists the models and whether their weights are there."""
+    from services.embedding import weights
+
+    _report(weights.list_models(load_settings(data_dir)), as_json=as_json)
+
+
+@app.command()
+def pull(names: Names = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Fetches the weights that are missing. Exits with 1 when one could not be had."""
+    from services.embedding import weights
+
+    with _bars() as report:
+        states = weights.pull(load_settings(data_dir), names or (), progress=report)
+    _report(states, as_json=as_json)
+    failed = [state for state in states if state.problem is not None]
+    for state in failed:
+        assert state.problem is not None
+        print_error(f"{state.name}: {state.problem.detail}", state.problem.code)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(names: Names = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Reads every byte of the weights and compares it with the pinned SHA-256. Exits with 1 when one is damaged."""
+    from services.embedding import weights
+
+    with _bars() as report:
+        states = weights.verify(load_settings(data_dir), names or (), progress=report)
+    _report(states, as_json=as_json)
+    if any(state.status == "damaged" for state in states):
+        raise typer.Exit(1)
+
+
+def require_text_model(settings: Settings) -> None:
+    """Returns once the weights of the text model are there, fetched with a progress bar if need be.
+
+    Raises what made fetching them impossible.
+    """
+    if settings.text_model == "hash":
+        return
+    from services.embedding import weights
+    from services.embedding.models import TEXT_MODEL
+
+    if weights.is_present(settings, TEXT_MODEL):
+        return
+    progress_console().print(f"The text model is missing; fetching it ({human_bytes(TEXT_MODEL.size)}).")
+    with _bars() as report:
+        states = weights.pull(settings, [TEXT_MODEL.name], progress=report)
+    for state in states:
+        if state.problem is not None:
+            raise error_from(state.problem)
+
+
+class _Bars:
+    """One bar a file; called from any thread with name, bytes done and bytes in all."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(plain(name).plain, total=total or None)
+        self._progress.update(self._tasks[name], completed=done, total=total or None)
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars]:
+    console = progress_console()
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield _Bars(progress)
+
+
+def state_json(state: ModelState) -> dict[str, Any]:
+    """What is known of a model."""
+    return {
+        "name": state.name,
+        "purpose": state.purpose,
+        "status": state.status,
+        "folder": str(state.folder),
+        "size_bytes": state.size_bytes,
+        "licence": state.licence,
+        "source": state.source,
+        "advice": state.advice,
+        "error": state.problem.as_json() if state.problem else None,
+    }
+
+
+def _report(states: Sequence[ModelState], *, as_json: bool) -> None:
+    if as_json:
+        print_json([state_json(state) for state in states])
+        return
+    print_table(
+        ("model", "for", "status", "size", "licence", "source", "what to do"),
+        [
+            (s.name, s.purpose, s.status, human_bytes(s.size_bytes), s.licence, s.source, s.advice)
+            for s in states
+        ],
+        right=("size",),
+    )

@@ -1,0 +1,157 @@
+"""`docatlas serve`: the HTTP server and, in the same process, the worker."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import AsJson, DataDir, load_settings, print_text
+from cli.models import require_text_model
+from services.errors import Conflict, DocatlasError, Forbidden, InternalError, InvalidOption
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+GRACE_S = 10
+"""Seconds that answers under way may take once the server was told to stop; uploads longer than that are cut off."""
+BACKLOG = 2048
+"""Source: uvicorn's own default."""
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on.", show_default="DOCATLAS_HOST, 127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.", show_default="DOCATLAS_PORT, 8000"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM; running jobs then go back to the queue.
+
+    With `--json` the one line on stdout is a JSON object with the address. The log goes to stderr.
+    """
+    settings = load_settings(data_dir, host=host, port=port)
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    listener = listen(settings.host, settings.port)
+    try:
+        require_text_model(settings)
+        _run(settings, listener, as_json=as_json)
+    finally:
+        listener.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address. Raises Conflict when it is taken, and what says why it cannot be had."""
+    name = host.strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise InvalidOption(
+            f"The host {host!r} is no address of this machine. Use 127.0.0.1, or a name that resolves."
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # The address of a server that has just ended can be taken again; one of a living server cannot.
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _listen_error(error, host, port) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _listen_error(error: OSError, host: str, port: int) -> DocatlasError:
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(
+            f"Port {port} of {host} is taken by another program, perhaps another `docatlas serve`. "
+            "Stop that, or choose another with --port (0 takes a free one).",
+            code="port_in_use",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Forbidden(f"Port {port} needs more rights than this user has. Choose one from 1024 up with --port.")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return InvalidOption(f"{host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for every address.")
+    return InternalError(f"Cannot listen on {host}, port {port}: {error.strerror}.", code="cannot_listen")
+
+
+def address_of(settings: Settings, listener: socket.socket) -> str:
+    """The URL under which this machine reaches the server, with the port that was really taken."""
+    port = listener.getsockname()[1]
+    host = settings.host.strip("[]")
+    if host in ("0.0.0.0", "::", ""):  # listens everywhere; loopback is where curl on this machine finds it
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def greeting(url: str, settings: Settings, *, as_json: bool) -> str:
+    """What is printed once the server listens: the address, and what to try."""
+    if as_json:
+        import json
+
+        return json.dumps({"url": url, "data_dir": str(settings.data_dir), "pid": os.getpid()})
+    return (
+        f"Docatlas listens on {url} (documentation: {url}/docs)\n"
+        f"Documents are kept in {settings.data_dir}; Ctrl-C stops the server.\n"
+        "Try, in another terminal:\n"
+        f"  curl -F files=@report.pdf {url}/v1/documents\n"
+        f"  curl {url}/v1/search -H 'Content-Type: application/json' -d '{{\"query\": \"your question\"}}'\n"
+    )
+
+
+def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
+    import uvicorn
+
+    from api.app import create_app
+    from cli.http_server import HttpServer
+    from services.runtime import open_runtime
+
+    runtime = open_runtime(settings)
+    try:
+        runtime.warm_up()
+        runtime.start_worker()
+        app: FastAPI = create_app(runtime)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=settings.log_level == "debug",
+            lifespan="on",
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        server = HttpServer(
+            config,
+            on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
+            on_stopping=runtime.notifier.close,
+        )
+        # uvicorn raises the signal that stopped it once more when it is done: that must not end the process before
+        # the jobs are back in the queue.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise InternalError("The server did not start; the lines above say why.", code="start_failed")
+    finally:
+        runtime.close()

@@ -1,0 +1,42 @@
+"""Records as the JSON that `--json` prints: the HTTP API's words for the same things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from database.records import DocumentRecord
+from services.errors import DocatlasError
+
+
+def document_json(document: DocumentRecord) -> dict[str, Any]:
+    """The document in the words of `GET /v1/documents/{id}`."""
+    return {
+        "id": document.document_id,
+        "object": "document",
+        "filename": document.filename,
+        "format": document.file_type,
+        "media_type": document.media_type,
+        "size_bytes": document.file_size,
+        "sha256": document.sha256,
+        "title": document.title,
+        "author": document.author,
+        "language": document.language,
+        "page_count": document.page_count,
+        "chunk_count": document.total_chunks,
+        "image_count": document.image_count,
+        # A job may be `cancelling`; its document is in progress until that has happened.
+        "status": "in_progress" if document.status == "cancelling" else document.status,
+        "warnings": list(document.warnings),
+        "metadata": dict(document.metadata),
+        "parent_id": document.parent_id,
+        "created_at": document.created_at,
+        "updated_at": document.updated_at,
+    }
+
+
+def error_json(error: DocatlasError) -> dict[str, Any]:
+    """The problem with what was wrong with each field, where that is known."""
+    shown = error.problem.as_json()
+    if error.errors:
+        shown["errors"] = [{"pointer": e.pointer, "message": e.message} for e in error.errors]
+    return shown

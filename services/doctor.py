@@ -1,0 +1,202 @@
+"""What this installation has and lacks: facts that are cheap to get, and what to do about each that is missing.
+
+Nothing is loaded, fetched, created or migrated by looking.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from services.settings import Settings
+
+CheckStatus = Literal["ok", "warning", "broken"]
+
+MIN_FREE_BYTES = 1024**3
+"""Below this a warning: an ingest of one file at the upload limit needs the file, its pages and its vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `broken` means that something needed does not work; `warning`, that something is reduced."""
+
+    name: str
+    status: CheckStatus
+    summary: str
+    """One line for a person."""
+    advice: str = ""
+    """What to do, unless the status is `ok`."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The same for a program; JSON values only."""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Every check, in the order in which a person would fix things."""
+    checks: list[Callable[[Settings], Check]] = [
+        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _worker, _ocr, _text_model, _picture_model,
+    ]  # fmt: skip
+    return [check(settings) for check in checks]
+
+
+def _python(settings: Settings) -> Check:
+    facts = {
+        "version": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    summary = f"{facts['version']} on {facts['platform']}, {facts['cores']} cores"
+    return Check("python", "ok", summary, facts=facts)
+
+
+def _torch(settings: Settings) -> Check:
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        if settings.text_model == "hash":
+            return Check("torch", "ok", "not installed, and not needed by the hash model", facts={"version": None})
+        return Check("torch", "broken", "not installed", "run `./docatlas doctor`, which installs what is missing")
+    return Check("torch", "ok", torch, facts={"version": torch})
+
+
+def _folder(name: str, path: Path, setting: str) -> Check:
+    """Whether `path`, or the nearest folder above it that exists, can be written, and how much room it has."""
+    standing = path
+    while not standing.exists() and standing != standing.parent:
+        standing = standing.parent
+    facts: dict[str, Any] = {"path": str(path), "exists": path.exists()}
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        advice = f"make {standing} writable, or set {setting} to another folder"
+        return Check(name, "broken", f"{path}: not writable", advice, facts)
+    free = shutil.disk_usage(standing).free
+    facts["free_bytes"] = free
+    summary = f"{path}{'' if path.exists() else ' (not there yet)'}, {free / 1024**3:.1f} GiB free"
+    if free < MIN_FREE_BYTES:
+        return Check(name, "warning", summary, f"free some space, or set {setting} to another disk", facts)
+    return Check(name, "ok", summary, facts=facts)
+
+
+def _data_folder(settings: Settings) -> Check:
+    return _folder("data folder", settings.data_dir, "DOCATLAS_DATA_DIR")
+
+
+def _cache_folder(settings: Settings) -> Check:
+    return _folder("cache folder", settings.cache_dir, "DOCATLAS_CACHE_DIR")
+
+
+def _sqlite(settings: Settings) -> Check:
+    facts: dict[str, Any] = {"version": sqlite3.sqlite_version, "fts5": True}
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text)")
+    except sqlite3.OperationalError:
+        facts["fts5"] = False
+        advice = "use a Python whose SQLite has FTS5; those of python.org, Debian and Homebrew do"
+        return Check("sqlite", "broken", f"{sqlite3.sqlite_version} without FTS5", advice, facts)
+    finally:
+        connection.close()
+    return Check("sqlite", "ok", f"{sqlite3.sqlite_version} with FTS5", facts=facts)
+
+
+def _schema(settings: Settings) -> Check:
+    from database.errors import StoreError
+    from database.store import open_store
+
+    if not any(settings.data_dir.glob("*.sqlite3")):
+        return Check("database", "ok", "none yet; the first command makes it", facts={"exists": False})
+    try:
+        store = open_store(settings.data_dir)
+        try:
+            states = store.migration_status()
+        finally:
+            store.close()
+    except StoreError as error:
+        return Check("database", "broken", str(error), "see the message", {"exists": True})
+    missing = [state.version for state in states if state.applied_at is None]
+    facts = {"exists": True, "applied": len(states) - len(missing), "missing": missing}
+    if missing:
+        summary = f"{len(missing)} of {len(states)} migrations missing"
+        return Check("database", "warning", summary, "run `docatlas db upgrade`; every start does so too", facts)
+    latest = states[-1].version if states else "none"
+    return Check("database", "ok", f"{len(states)} migrations applied, the last is {latest}", facts=facts)
+
+
+def _worker(settings: Settings) -> Check:
+    from services.worker import lease_holder
+
+    holder = lease_holder(settings.data_dir)
+    if holder is None:
+        return Check("worker", "ok", "no process runs jobs; `serve` or `ingest` will", facts={"holder_pid": None})
+    return Check("worker", "ok", f"process {holder or 'unknown'} runs the jobs", facts={"holder_pid": holder or None})
+
+
+def _ocr(settings: Settings) -> Check:
+    from services.ocr.tesseract import find_tesseract
+
+    if settings.ocr_engine == "none":
+        return Check("ocr", "warning", "switched off", "scans stay unread; unset DOCATLAS_OCR_ENGINE", {"engine": "none"})
+    found = find_tesseract(settings.tesseract_path, cache_dir=settings.cache_dir)
+    if found is None:
+        advice = "install tesseract, or set DOCATLAS_TESSERACT_PATH, or run `./docatlas doctor` to install the wheel"
+        return Check("ocr", "broken", "no Tesseract that runs", advice, {"engine": "tesseract", "program": None})
+    facts = {
+        "engine": "tesseract",
+        "version": found.version,
+        "origin": found.origin,
+        "program": str(found.program),
+        "tessdata_dir": str(found.tessdata_dir) if found.tessdata_dir else None,
+        "languages": list(found.languages),
+        "reads_orientation": found.reads_orientation,
+    }
+    origin = "the system's" if found.origin == "system" else "the wheel's"
+    summary = f"Tesseract {found.version} ({origin}, {found.program}); {', '.join(found.languages)}"
+    absent = [code for code in settings.ocr_languages if code not in found.languages]
+    if absent:
+        advice = f"install the language data of {', '.join(absent)}, or change DOCATLAS_OCR_LANGUAGES"
+        return Check("ocr", "broken", summary, advice, facts)
+    if not found.reads_orientation:
+        return Check("ocr", "warning", f"{summary}; no osd", "install tesseract's osd data: turned pages are missed", facts)
+    return Check("ocr", "ok", f"{summary}; osd", facts=facts)
+
+
+def _text_model(settings: Settings) -> Check:
+    from services.embedding.arithmetic import choose_arithmetic
+    from services.embedding.models import TEXT_MODEL
+    from services.embedding.weights import list_models
+
+    if settings.text_model == "hash":
+        facts = {"name": "hash", "status": "present"}
+        return Check("text model", "warning", "hash: finds words, no meaning", "unset DOCATLAS_TEXT_MODEL", facts)
+    state = next(state for state in list_models(settings) if state.name == TEXT_MODEL.name)
+    arithmetic = choose_arithmetic(settings)
+    facts = {
+        "name": state.name,
+        "status": state.status,
+        "folder": str(state.folder),
+        "source": state.source,
+        "dtype": arithmetic.dtype,
+        "dtype_reason": arithmetic.reason,
+    }
+    if state.status != "present":
+        return Check("text model", "broken", f"{state.name}: {state.status}", state.advice, facts)
+    return Check("text model", "ok", f"{state.name} in {state.folder}, {arithmetic.dtype} ({arithmetic.reason})", facts=facts)
+
+
+def _picture_model(settings: Settings) -> Check:
+    from services.embedding.weights import list_models
+
+    state = next(state for state in list_models(settings) if state.purpose == "pictures")
+    facts = {"name": state.name, "status": state.status, "folder": str(state.folder), "source": state.source}
+    if state.status != "present":
+        summary = f"{state.name}: {state.status}; pictures are kept and cannot be searched yet"
+        return Check("picture model", "warning", summary, state.advice, facts)
+    return Check("picture model", "ok", f"{state.name} in {state.folder}", facts=facts)

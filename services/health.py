@@ -1,0 +1,232 @@
+"""How the service and what it depends on are doing, and what it can do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from typing import Any, Literal
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import contents
+from database.errors import StoreError
+from database.records import SERVICE_ACTOR, Actor
+from services.content import VECTOR_WIDTH, Format
+from services.embedding.weights import ModelState, list_models
+from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
+from services.formats import MEDIA_TYPES
+from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
+from services.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
+from services.runtime import Runtime
+from services.search import MAX_DOCUMENT_IDS, MAX_K
+
+State = Literal["healthy", "degraded", "down"]
+
+EXTENSIONS: dict[Format, tuple[str, ...]] = {
+    Format.PDF: ("pdf",),
+    Format.DOCX: ("docx",),
+    Format.HTML: ("html", "htm", "xhtml"),
+    Format.MARKDOWN: ("md", "markdown"),
+    Format.TEXT: ("txt", "text", "log"),
+    Format.CSV: ("csv", "tsv"),
+    Format.PNG: ("png",),
+    Format.JPEG: ("jpg", "jpeg"),
+    Format.TIFF: ("tif", "tiff"),
+    Format.WEBP: ("webp",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How one dependency is doing."""
+
+    name: str
+    status: State
+    latency_ms: float
+    detail: str = ""
+    """What is wrong and what to do; empty when healthy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    status: State
+    checks: tuple[Check, ...]
+
+
+def require_ready(runtime: Runtime) -> None:
+    """Returns once migrations ran and the text model is loaded. Raises TransientError (`starting`) before."""
+    pending = [state.name for state in runtime.store.migration_status() if state.applied_at is None]
+    if pending:
+        raise TransientError(
+            f"The database has {len(pending)} migrations to run. Run `docatlas db upgrade`, or wait for the start.",
+            code="migrations_pending",
+        )
+    if not runtime.text_embedder.is_loaded:
+        raise TransientError("The text model is still being loaded.", code="starting", retry=Retry(2.0))
+
+
+def check_health(runtime: Runtime) -> Health:
+    """Each dependency with the time that asking it took; the whole is down when the database or the files are."""
+    checks = (
+        _timed("database", lambda: _database(runtime)),
+        _timed("files", lambda: _files(runtime)),
+        _timed("text_model", lambda: _text_model(runtime)),
+        _timed("image_model", lambda: _image_model(runtime)),
+        _timed("ocr", lambda: _ocr(runtime)),
+        _timed("worker", lambda: _worker(runtime)),
+    )
+    by_name = {check.name: check.status for check in checks}
+    if "down" in (by_name["database"], by_name["files"]):
+        return Health("down", checks)
+    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks)
+
+
+def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
+    began = time.perf_counter()
+    try:
+        status, detail = check()
+    except (StoreError, SQLAlchemyError):
+        # The text of such an error names paths and statements: it is for the log, not for a client.
+        status, detail = "down", "The database does not answer; the server's log has the details."
+    except OSError as error:
+        status, detail = "down", f"The data folder cannot be used: {os.strerror(error.errno or 0)}."
+    except DocatlasError as error:
+        status, detail = "down", error.detail
+    return Check(name, status, round(1000 * (time.perf_counter() - began), 3), detail)
+
+
+def _database(runtime: Runtime) -> tuple[State, str]:
+    runtime.store.change_counter(SERVICE_ACTOR)
+    return "healthy", ""
+
+
+def _files(runtime: Runtime) -> tuple[State, str]:
+    with tempfile.TemporaryFile(dir=runtime.blobs.scratch(), prefix="health-") as probe:
+        probe.write(b"ok")
+    return "healthy", ""
+
+
+def _text_model(runtime: Runtime) -> tuple[State, str]:
+    if runtime.text_embedder.is_loaded:
+        return "healthy", ""
+    state = _model_state(runtime, "text")
+    if state is not None and state.status != "present":
+        return "down", state.advice
+    return "degraded", "The text model is not loaded yet; the first search will load it."
+
+
+def _image_model(runtime: Runtime) -> tuple[State, str]:
+    if runtime.image_embedder is not None:
+        return "healthy", ""
+    state = _model_state(runtime, "pictures")
+    return "degraded", state.advice if state is not None and state.advice else "The picture model is not installed."
+
+
+def _ocr(runtime: Runtime) -> tuple[State, str]:
+    if runtime.tesseract is not None:
+        return "healthy", ""
+    if runtime.settings.ocr_engine == "none":
+        return "degraded", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
+    return "degraded", "No Tesseract was found: scans have no text. `docatlas doctor` says what to install."
+
+
+def _worker(runtime: Runtime) -> tuple[State, str]:
+    worker = runtime.worker
+    if worker is None:
+        return "degraded", "This process runs no jobs; another one has to."
+    if not worker.holds_lease:
+        return "healthy", "Another process on this data folder runs the jobs."
+    return "healthy", ""
+
+
+def _model_state(runtime: Runtime, purpose: str) -> ModelState | None:
+    if purpose == "text" and runtime.settings.text_model == "hash":
+        return None
+    return next((state for state in list_models(runtime.settings) if state.purpose == purpose), None)
+
+
+def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
+    """What this installation reads, searches and allows, in the API's words."""
+    settings, install = runtime.settings, runtime.tesseract
+    return {
+        "object": "capabilities",
+        "version": product_version(),
+        "formats": [
+            {"format": name.value, "media_type": MEDIA_TYPES[name], "extensions": list(EXTENSIONS[name])}
+            for name in Format
+        ],
+        "ocr": {
+            "engine": "none" if install is None else "tesseract",
+            "version": "" if install is None else install.version,
+            "origin": None if install is None else install.origin,
+            "languages": [] if install is None else list(install.languages),
+            "modes": list(OCR_MODES),
+        },
+        "models": {"text": _text_facts(runtime), "image": _image_facts(runtime, actor)},
+        "search": {
+            "modes": ["hybrid", "semantic", "keyword"],
+            "modalities": ["text", "image"] if runtime.image_embedder is not None else ["text"],
+            "recall": "exact",
+        },
+        "limits": {
+            "max_upload_bytes": settings.max_upload_bytes,
+            "max_files_per_request": settings.max_files_per_request,
+            "max_pages": settings.max_pages,
+            "max_pixels": settings.max_pixels,
+            "max_k": MAX_K,
+            "max_document_ids": MAX_DOCUMENT_IDS,
+            "chunk_size": {"min": MIN_CHUNK_SIZE, "max": MAX_CHUNK_SIZE, "default": settings.chunk_size},
+            "page_image_width": {"min": MIN_WIDTH, "max": MAX_WIDTH, "default": DEFAULT_WIDTH},
+        },
+        "store": {"kind": "sqlite", "migrations": len(runtime.store.migration_status())},
+        "queue": {"kind": "embedded", "worker_threads": settings.worker_threads},
+    }
+
+
+@lru_cache(maxsize=1)
+def product_version() -> str:
+    """The installed version; `0+unknown` where the project runs from a folder without being installed."""
+    try:
+        return metadata.version("docatlas")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _text_facts(runtime: Runtime) -> dict[str, Any]:
+    embedder = runtime.text_embedder
+    state = _model_state(runtime, "text")
+    missing = state is not None and state.status != "present" and not embedder.is_loaded
+    return {
+        "name": runtime.settings.text_model,
+        "space": None if missing else embedder.space,
+        "dimensions": VECTOR_WIDTH,
+        "max_tokens": embedder.max_tokens,
+        "state": "missing" if missing else "loaded" if embedder.is_loaded else "available",
+        "advice": state.advice if missing and state is not None else "",
+    }
+
+
+def _image_facts(runtime: Runtime, actor: Actor) -> dict[str, Any]:
+    state = _model_state(runtime, "pictures")
+    try:
+        embedder = runtime.image_embedder
+        advice = "" if embedder is not None or state is None else state.advice
+    except CapabilityMissing as error:
+        embedder, advice = None, error.detail
+    pending = None
+    if embedder is not None:
+        with runtime.store.begin(actor) as tx:
+            pending = contents.count_images_without_vector(tx, embedder.space)
+    return {
+        "name": runtime.settings.clip_model or (state.name if state is not None else ""),
+        "space": None if embedder is None else embedder.space,
+        "dimensions": VECTOR_WIDTH,
+        "state": "missing" if embedder is None else "available",
+        "images_without_vector": pending,
+        "advice": advice,
+    }

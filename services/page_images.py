@@ -1,0 +1,111 @@
+"""Rendered pages, kept in a bounded cache on disk."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from database import documents
+from database.ids import new_id
+from database.records import Actor
+from services.content import Format
+from services.errors import NotFound
+from services.runtime import Runtime
+
+MIN_WIDTH, MAX_WIDTH, DEFAULT_WIDTH = 64, 4000, 1200
+"""Pixels. 1200 shows an A4 page at about 145 dpi, where 8-point print can be read."""
+
+CACHE_BYTES = 512 * 1024**2
+"""What the rendered pages of a data folder may take on disk: some 3,000 pages of text at the default width."""
+
+LAYOUT_FORMATS = frozenset(
+    {Format.PDF.value, Format.PNG.value, Format.JPEG.value, Format.TIFF.value, Format.WEBP.value}
+)
+"""Formats whose pages have a look of their own; the others are only text."""
+
+_EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg"}
+_DOCUMENT_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """A page as a picture; `tag` changes whenever the bytes may."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+
+def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, width: int) -> PageImage:
+    """Page `number` (from 1), `width` pixels wide; rendered by a child process where it is not cached.
+
+    The caller bounds how many run at a time. Raises NotFound, and what reading the file raises.
+    """
+    with runtime.store.begin(actor) as tx:
+        document = documents.get(tx, document_id)
+    if document is None:
+        raise NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")
+    if document.file_type not in LAYOUT_FORMATS:
+        raise NotFound(
+            f"A {document.file_type} document has no page layout to show; read its text instead.", code="no_page_image"
+        )
+    stem = f"{document_id}-{number}-{width}"
+    folder = _cache_folder(runtime)
+    found = _cached(folder, stem)
+    if found is None:
+        content, media_type = found = runtime.render_page(document, number, width)
+        _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
+    # The original of a document never changes, so neither does the picture of its page.
+    return PageImage(found[0], found[1], f"{document.sha256[:32]}-{number}-{width}")
+
+
+def forget_page_images(runtime: Runtime, document_id: str) -> None:
+    """Removes the rendered pages of a document."""
+    if _DOCUMENT_ID.fullmatch(document_id):
+        for path in _cache_folder(runtime).glob(f"{document_id}-*"):
+            path.unlink(missing_ok=True)
+
+
+def _cache_folder(runtime: Runtime) -> Path:
+    folder = runtime.settings.data_dir / "cache" / "pages"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _cached(folder: Path, stem: str) -> tuple[bytes, str] | None:
+    for media_type, extension in _EXTENSIONS.items():
+        path = folder / f"{stem}.{extension}"
+        try:
+            content = path.read_bytes()
+            path.touch()
+        except FileNotFoundError:
+            continue
+        return content, media_type
+    return None
+
+
+def _keep(folder: Path, name: str, content: bytes) -> None:
+    staged = folder / f".{new_id()}"
+    staged.write_bytes(content)
+    staged.replace(folder / name)
+    _prune(folder)
+
+
+def _prune(folder: Path) -> None:
+    """Removes the pictures that were not asked for longest, until the rest fits into three quarters of the bound."""
+    entries = []
+    for path in folder.iterdir():
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # another thread pruned it
+            continue
+        entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    if total <= CACHE_BYTES:
+        return
+    for _, size, path in sorted(entries, key=lambda entry: entry[:2]):
+        path.unlink(missing_ok=True)
+        total -= size
+        if total <= CACHE_BYTES * 3 // 4:
+            return

@@ -1,0 +1,222 @@
+"""The extracted document as Markdown, plain text or JSON.
+
+The whole is rendered page by page into a spooled file within one read transaction: memory stays bounded by a page, a
+slow client holds no connection, and a reprocess that ends meanwhile cannot mix two generations.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Literal, cast
+
+from database import contents, documents
+from database.records import Actor, DocumentRecord, PageRecord
+from services.content import PAGE_SEPARATOR, Block, BlockKind
+from services.documents import existing
+from services.errors import Conflict
+from services.pages import unpack_blocks
+from services.runtime import Runtime
+
+ContentForm = Literal["markdown", "text", "json"]
+
+SPOOL_BYTES = 4 * 1024**2
+"""Up to this the rendered document stays in memory; about a thousand pages of text."""
+
+CHUNK_BYTES = 256 * 1024
+
+_BULLET = re.compile(r"\s*(?:[•◦▪▫●○■□‣⁃∙·]|[-–—*+](?=\s)|\(?(?:\d{1,4}|[A-Za-z])[.)](?=\s))\s*")
+_NUMBER = re.compile(r"\s*\(?(\d{1,4})[.)]\s")
+_LOOKS_LIKE_MARKUP = re.compile(r"(\s{0,3})(#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|={3,}\s*$|-{3,}\s*$|`{3,}|~{3,}|\|)")
+_LOOKS_NUMBERED = re.compile(r"(\s{0,3}\d{1,9})([.)])(?=\s|$)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_FENCES = re.compile(r"`{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedContent:
+    """A rendered document; `chunks` can be walked once and closes the file behind it."""
+
+    size_bytes: int
+    chunks: Iterator[bytes]
+    tag: str
+
+
+def render_content(runtime: Runtime, actor: Actor, document_id: str, form: ContentForm) -> RenderedContent:
+    """The document as `form`, in UTF-8. Raises NotFound, and Conflict (`not_ready`) while there is no content."""
+    # Not a `with`: the file is handed to the answer, which closes it behind the last byte.
+    spool = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115
+    try:
+        with runtime.store.begin(actor) as tx:
+            document = existing(documents.get(tx, document_id), document_id)
+            require_content(document)
+            pages = contents.read_pages(tx, document_id, with_layout=form != "text")
+            for piece in _PIECES[form](document, pages):
+                spool.write(piece.encode("utf-8", "replace"))
+        size = spool.tell()
+        spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
+    return RenderedContent(size, _walk(spool), f"{document.document_id}-{document.generation}-{form}")
+
+
+def require_content(document: DocumentRecord) -> None:
+    """Returns when readers see a generation. Raises Conflict (`not_ready`)."""
+    if document.generation:
+        return
+    if document.status in ("failed", "cancelled"):
+        detail = (
+            f"The document has no content: its processing ended as {document.status}. Retry its job or reprocess it."
+        )
+    else:
+        detail = f"The document has no content yet: it is {document.status}. Wait for its job."
+    raise Conflict(detail, code="not_ready")
+
+
+def _walk(spool: IO[bytes]) -> Iterator[bytes]:
+    with spool:
+        while chunk := spool.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _text_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Iterator[str]:
+    for index, page in enumerate(pages):
+        if index:
+            yield PAGE_SEPARATOR
+        yield page.text
+
+
+def _markdown_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Iterator[str]:
+    written = False
+    for page in pages:
+        body = page_markdown(page.text, unpack_blocks(page.layout))
+        if body:
+            yield ("\n\n" if written else "") + body
+            written = True
+    if written:
+        yield "\n"
+
+
+def _json_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Iterator[str]:
+    head = {"document_id": document.document_id, "title": document.title, "page_separator": PAGE_SEPARATOR}
+    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "pages": ['
+    for index, page in enumerate(pages):
+        shown = {
+            "number": page.number,
+            "char_start": page.char_start,
+            "width": page.width,
+            "height": page.height,
+            "source": page.source,
+            "text": page.text,
+            "blocks": page.layout.get("blocks", []),
+        }
+        yield (", " if index else "") + json.dumps(shown, ensure_ascii=False)
+    yield "]}"
+
+
+_PIECES = {"markdown": _markdown_pieces, "text": _text_pieces, "json": _json_pieces}
+
+
+def page_markdown(text: str, blocks: Iterable[Block]) -> str:
+    """A page's text as Markdown; what no block covers is shown as paragraphs, so nothing is lost."""
+    parts: list[str] = []
+    numbering: dict[int, int] = {}
+    position = 0
+    in_list = False
+    for block in blocks:
+        gap = _paragraphs(text[position : block.char_start])
+        if gap:
+            parts.append(gap)
+        position = block.char_end
+        rendered = _block_markdown(block, text[block.char_start : block.char_end], numbering)
+        if block.kind is not BlockKind.LIST_ITEM:
+            numbering.clear()
+        if not rendered:
+            continue
+        is_item = block.kind is BlockKind.LIST_ITEM
+        if is_item and in_list and not gap:
+            parts[-1] += "\n" + rendered
+        else:
+            parts.append(rendered)
+        in_list = is_item
+    rest = _paragraphs(text[position:])
+    if rest:
+        parts.append(rest)
+    return "\n\n".join(parts)
+
+
+def _block_markdown(block: Block, text: str, numbering: dict[int, int]) -> str:
+    if block.kind is BlockKind.TABLE:
+        return table_markdown(block.rows) if block.rows else _paragraphs(text)
+    if not text.strip():
+        return ""
+    match block.kind:
+        case BlockKind.HEADING:
+            return "#" * min(6, max(1, block.level)) + " " + _without_tags(" ".join(text.split()))
+        case BlockKind.LIST_ITEM:
+            return _item_markdown(block, text, numbering)
+        case BlockKind.CODE:
+            longest = max((len(run) for run in _FENCES.findall(text)), default=2)
+            fence = "`" * (longest + 1)
+            language = re.sub(r"[^\w+#.-]", "", block.language)
+            return f"{fence}{language}\n{text.strip(chr(10))}\n{fence}"
+        case BlockKind.QUOTE:
+            return "\n".join(f"> {line}".rstrip() for line in _paragraphs(text).splitlines())
+        case _:
+            return _paragraphs(text)
+
+
+def _item_markdown(block: Block, text: str, numbering: dict[int, int]) -> str:
+    level = max(1, block.level)
+    for deeper in [known for known in numbering if known > level]:
+        del numbering[deeper]
+    numbering[level] = numbering.get(level, 0) + 1
+    marker = "-"
+    if block.ordered:
+        named = _NUMBER.match(text)
+        numbering[level] = int(named[1]) if named else numbering[level]
+        marker = f"{numbering[level]}."
+    bare = _BULLET.match(text)
+    body = text[bare.end() :] if bare else text
+    # Four columns a level are deep enough below both `- ` and `10. `.
+    indent = "    " * (level - 1)
+    lines = [_without_tags(line.strip()) for line in body.strip().splitlines() if line.strip()]
+    return f"{indent}{marker} " + f"\n{indent}{' ' * (len(marker) + 1)}".join(lines)
+
+
+def table_markdown(rows: tuple[tuple[str, ...], ...]) -> str:
+    """The rows as a GitHub-flavoured table, the first as its header; ragged rows are filled up."""
+    columns = max((len(row) for row in rows), default=0)
+    if not columns:
+        return ""
+    lines = ["| " + " | ".join([_cell(cell) for cell in row] + [""] * (columns - len(row))) + " |" for row in rows]
+    lines.insert(1, "|" + " --- |" * columns)
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return _without_tags(" ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|"))
+
+
+def _paragraphs(text: str) -> str:
+    blocks = (block for block in re.split(r"\n[^\S\n]*\n", text) if block.strip())
+    return "\n\n".join("\n".join(_plain_line(line) for line in block.strip("\n").splitlines()) for block in blocks)
+
+
+def _plain_line(line: str) -> str:
+    """`line` so that Markdown does not take it for a heading, a list, a quote, a fence or HTML."""
+    escaped = (
+        _LOOKS_LIKE_MARKUP.sub(r"\1\\\2", line.strip(), count=1) if _LOOKS_LIKE_MARKUP.match(line) else line.strip()
+    )
+    numbered = _LOOKS_NUMBERED.match(escaped)
+    if numbered:
+        escaped = f"{numbered[1]}\\{numbered[2]}{escaped[numbered.end() :]}"
+    return _without_tags(escaped)
+
+
+def _without_tags(text: str) -> str:
+    return _TAG.sub(r"\\<", text)
