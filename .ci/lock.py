@@ -1,7 +1,7 @@
 """Writes requirements.lock and requirements-dev.lock from what is installed in this environment.
 
-`.venv/bin/python .ci/lock.py`, after installing newer versions into `.venv` and passing `./docatlas test`. The locks hold
-the closure of pyproject.toml's dependencies as installed here, one `name==version` a line: no hashes and no local
+`.venv/bin/python .ci/lock.py`, after installing newer versions into `.venv` and passing `./docatlas test`. The locks
+hold the closure of pyproject.toml's dependencies as installed here, one `name==version` a line: no hashes and no local
 versions, so that torch may be the build for CUDA or the one for CPUs, and nothing that only torch's CUDA build needs.
 """
 

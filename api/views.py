@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.errors import error_json
+from api.models.context import ContextAnswer
 from api.models.documents import (
     ChunkModel,
     DocumentModel,
@@ -16,7 +17,7 @@ from api.models.documents import (
     WordModel,
 )
 from api.models.jobs import job_model
-from api.models.search import ContextAnswer, HitModel, SearchAnswer, SearchNote
+from api.models.search import HitModel, SearchAnswer, SearchNote
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.context import Context
 from services.documents import Accepted

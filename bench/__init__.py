@@ -1,0 +1,1 @@
+"""Measurements against a real server process; nothing here is asserted by a test."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_WORDS = """
+_TEXT = """
 account action advice agreement amount annual answer apply appoint approve area arrange asset attach audit authority
 balance bank basis benefit board branch budget building business calculate capital carry cause certain change charge
 city claim clause client close committee common company complete condition confirm connect consent consider contract
@@ -30,7 +30,8 @@ safety sale sample scheme school section secure sell send service settle share s
 standard state station steel stock store street study subject submit supply support survey system tax term test title
 town trade train transfer travel treat trust union unit value vehicle vessel village volume vote wage water week
 weight whole winter work yard year
-""".split()
+"""
+_WORDS = _TEXT.split()
 
 _JOINTS = ("of the", "and", "for a", "under the", "with", "by the", "in", "that the", "to", "before the", "after each")
 
@@ -153,14 +154,17 @@ def _write_markdown(path: Path, seed: int) -> None:
     parts = [f"# Report {seed}"]
     for number in range(1, 9):
         parts += [f"## {number}. {rng.choice(_WORDS).title()}", paragraph(rng), paragraph(rng)]
-    parts.append("| item | amount |\n| --- | --- |\n" + "\n".join(f"| {w} | {rng.randint(1, 999)} |" for w in _WORDS[:12]))
+    parts.append(
+        "| item | amount |\n| --- | --- |\n" + "\n".join(f"| {w} | {rng.randint(1, 999)} |" for w in _WORDS[:12])
+    )
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _write_html(path: Path, seed: int) -> None:
     rng = random.Random(seed)
     body = "".join(
-        f"<h2>{number}. {rng.choice(_WORDS)}</h2><p>{paragraph(rng)}</p><p>{paragraph(rng)}</p>" for number in range(1, 9)
+        f"<h2>{number}. {rng.choice(_WORDS)}</h2><p>{paragraph(rng)}</p><p>{paragraph(rng)}</p>"
+        for number in range(1, 9)
     )
     path.write_text(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page {seed}</title></head>'

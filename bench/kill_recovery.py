@@ -2,9 +2,9 @@
 
     python -m bench.kill_recovery [--files 20] [--kills 10] [--runs 1] [--seed N] [--keep]
 
-The instants are drawn over the whole undisturbed duration. With `--runs 1` all of them hit one ingest; the clock on which
-they lie runs only while a server is ready. With `--runs 10` each of ten ingests is hit once. Exits with 1 when a document
-differs, a vector's cosine is below 0.999, a chunk is doubled or a process is left.
+The instants are drawn over the whole undisturbed duration. With `--runs 1` all of them hit one ingest; the clock on
+which they lie runs only while a server is ready. With `--runs 10` each of ten ingests is hit once. Exits with 1 when a
+document differs, a vector's cosine is below 0.999, a chunk is doubled or a process is left.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -33,9 +33,8 @@ from bench import corpus
 from bench.server import TERMINAL, BenchError, Server, connect, serving, start, upload
 
 MIN_COSINE = 0.999
-MARK = "DOCATLAS_BENCH_MARK"
 GONE_WITHIN_S = 15.0
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +132,34 @@ def stored_rows(data_dir: Path) -> tuple[int, int]:
     return int(rows), int(expected or 0)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Live processes that carry `mark` in their environment."""
+def working_in(data_dir: Path) -> list[psutil.Process]:
+    """Live processes whose working directory lies in `data_dir`: parsing children and the OCR programs they start."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(data_dir):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
-def wait_gone(known: Sequence[psutil.Process], mark: str) -> tuple[float, list[str]]:
-    """Seconds until none of `known` and no marked process lives, and those that outlived the patience."""
+def wait_gone(known: Sequence[psutil.Process], data_dir: Path) -> tuple[float, list[str]]:
+    """Seconds until none of `known` and none that works in `data_dir` lives, and those that outlived the patience."""
     started = time.monotonic()
     while True:
-        alive = {p.pid: p for p in [*known, *marked(mark)] if p.is_running() and p.status() != psutil.STATUS_ZOMBIE}
+        alive = {process.pid: process for process in [*known, *working_in(data_dir)] if _lives(process)}
         elapsed = time.monotonic() - started
         if not alive or elapsed > GONE_WITHIN_S:
-            return elapsed, [f"{pid} {' '.join(p.cmdline()[:4])}" for pid, p in alive.items()]
+            return elapsed, [f"{pid} {process.name()}" for pid, process in alive.items()]
         time.sleep(0.02)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def counted(statuses: Sequence[str]) -> str:
@@ -173,21 +179,22 @@ def work(server: Server, files: list[Path], statuses: list[str]) -> bool:
                     return True
                 time.sleep(0.1)
     except httpx.TransportError:
-        if server.is_running():
-            raise
+        try:
+            server.process.wait(timeout=10)  # the connection breaks a moment before the process is gone
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"the server hung up and lives; its log is {server.log}") from None
         return False
 
 
 def disturbed(data_dir: Path, files: Sequence[Path], instants: Sequence[float]) -> Run:
     """An ingest of `files` with a SIGKILL at each of `instants` (seconds of ready time from the first upload)."""
     run = Run()
-    mark = uuid4().hex
     todo = list(files)
     statuses: list[str] = []
     clock = 0.0
     ahead = sorted(instants)
     while True:
-        server = start(data_dir, env={MARK: mark})
+        server = start(data_dir)
         try:
             server.wait_for("/readyz")
             ready_s = time.monotonic() - server.started
@@ -216,7 +223,7 @@ def disturbed(data_dir: Path, files: Sequence[Path], instants: Sequence[float]) 
                 raise BenchError("the server died although nobody killed it")
             timer.join()
             clock = ahead.pop(0)
-            gone_after_s, left = wait_gone(known, mark)
+            gone_after_s, left = wait_gone(known, data_dir)
             run.left += left
             run.kills.append(Kill(clock, counted(statuses), len(known), gone_after_s))
         finally:

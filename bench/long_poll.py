@@ -2,8 +2,8 @@
 
     python -m bench.long_poll [--clients 200] [--requests 30]
 
-The clients wait for jobs that stand in the queue behind a long scan. Printed are the latencies without the clients, with
-them, and how long after the cancellation of the jobs the last client had its answer.
+The clients wait for jobs that stand in the queue behind a long scan. Printed are the latencies without the clients,
+with them, and how long after the cancellation of the jobs the last client had its answer.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from rich.table import Table
 from bench import corpus
 from bench.server import BenchError, Server, connect, serving, upload, wait_for_job
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 QUEUED_JOBS = 5
 """Jobs that the clients share; the poll is the same for one or many."""
 
 
-async def latencies_ms(client: httpx.AsyncClient, method: str, path: str, count: int, body: object = None) -> list[float]:
+async def latencies_ms(
+    client: httpx.AsyncClient, method: str, path: str, count: int, body: object = None
+) -> list[float]:
     """Milliseconds of `count` requests, one after the other."""
     found: list[float] = []
     for _ in range(count):
@@ -108,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 client.post(f"/v1/jobs/{running}/cancel").raise_for_status()
         console.print(table)
         console.print(
-            f"cancelled {len(jobs)} jobs: {cancelled} of {given.clients} clients were told, the last after {woken_s:.2f} s"
+            f"cancelled {len(jobs)} jobs: {cancelled} of {given.clients} clients were told, "
+            f"the last after {woken_s:.2f} s"
         )
         return 0 if cancelled == given.clients else 1
     except BenchError as error:

@@ -65,7 +65,7 @@ class Server:
     def children(self) -> list[psutil.Process]:
         """Every live descendant."""
         try:
-            return psutil.Process(self.process.pid).children(recursive=True)
+            return list(psutil.Process(self.process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
             return []
 

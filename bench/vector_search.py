@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from database import contents, documents
+from database import contents, documents, generations
 from database.ids import new_id
 from database.records import (
     LOCAL_ACTOR,
@@ -75,7 +75,7 @@ def fill(store: Store, vectors: NDArray[np.float32]) -> tuple[list[str], NDArray
             ]
             contents.write_chunks(tx, document.document_id, 1, chunks)
             summary = GenerationSummary("", "", "", 1, len(chunks), 1, 0, "completed", [])
-            contents.publish(tx, document.document_id, 1, summary)
+            generations.publish(tx, document.document_id, 1, summary)
             ids.extend(chunk.chunk_id for chunk in chunks)
     return ids, np.repeat(places, CHUNKS_PER_DOCUMENT)[: len(vectors)]
 

@@ -47,7 +47,7 @@ def load_settings(data_dir: Path | None = None, **given: Any) -> Settings:
     except ValidationError as error:
         raise typer.BadParameter("; ".join(_setting_error(one) for one in error.errors())) from error
     except SettingsError as error:
-        raise typer.BadParameter(f"{error}; a list is written as JSON, as in '[\"eng\", \"deu\"]'") from error
+        raise typer.BadParameter(f'{error}; a list is written as JSON, as in \'["eng", "deu"]\'') from error
 
 
 def _setting_error(error: Mapping[str, Any]) -> str:

@@ -153,7 +153,9 @@ def reprocess(
         list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
     ] = None,
     chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
-    chunk_overlap: Annotated[int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")] = None,
+    chunk_overlap: Annotated[
+        int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")
+    ] = None,
     pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only queue it.")] = True,
     data_dir: DataDir = None,
@@ -192,7 +194,9 @@ def print_document(document: DocumentRecord, *, as_json: bool) -> None:
         print_json(found)
         return
     rows: list[Sequence[object]] = [
-        (name, value) for name, value in found.items() if value not in (None, "", {}, []) and name not in ("object", "warnings")
+        (name, value)
+        for name, value in found.items()
+        if value not in (None, "", {}, []) and name not in ("object", "warnings")
     ]
     rows += [
         ("warning", f"[{w.get('code')}] {'page ' + str(w['page']) + ': ' if w.get('page') else ''}{w.get('message')}")

@@ -1,4 +1,4 @@
-"""The uvicorn server with two moments of ours: it says when it listens, and it lets waiting clients go when it stops."""
+"""The uvicorn server with two moments of ours: it says that it listens, and lets waiting clients go when it stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvicorn
 
 
 class HttpServer(uvicorn.Server):
-    """`on_listening` is called once requests are answered; `on_stopping`, in a thread, before connections are closed."""
+    """Calls `on_listening` once requests are answered, and `on_stopping`, in a thread, before connections close."""
 
     def __init__(
         self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_stopping: Callable[[], None]

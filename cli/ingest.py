@@ -74,7 +74,9 @@ def ingest(
         list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
     ] = None,
     chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
-    chunk_overlap: Annotated[int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")] = None,
+    chunk_overlap: Annotated[
+        int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")
+    ] = None,
     pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Keep the documents' pictures.")] = True,
     metadata: Annotated[
@@ -156,11 +158,11 @@ def submit(
             if one.upload is not None:
                 one.upload.path.unlink(missing_ok=True)
     entries = []
-    for path, one in zip(paths, accepted, strict=True):
-        if isinstance(one, DocatlasError):
-            entries.append(Entry(path, error=one))
+    for path, found in zip(paths, accepted, strict=True):
+        if isinstance(found, DocatlasError):
+            entries.append(Entry(path, error=found))
         else:
-            entries.append(Entry(path, one.outcome, one.document, one.job, one.error))
+            entries.append(Entry(path, found.outcome, found.document, found.job, found.error))
     return entries
 
 

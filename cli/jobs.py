@@ -28,14 +28,12 @@ def list_(
 ) -> None:
     """Lists the jobs, newest first."""
     from services import jobs
+    from services.filters import refusing_bad_queries
 
-    with open_data(data_dir) as runtime:
-        try:
-            page = jobs.list_jobs(
-                runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
-            )
-        except ValueError as error:
-            raise typer.BadParameter(f"--cursor: {error}") from error
+    with open_data(data_dir) as runtime, refusing_bad_queries():
+        page = jobs.list_jobs(
+            runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
+        )
     if as_json:
         print_json(
             {
@@ -104,7 +102,17 @@ def print_job(view: JobView, *, as_json: bool) -> None:
         return
     rows: list[tuple[str, object]] = [
         (name, found[name])
-        for name in ("id", "type", "document_id", "status", "stage", "attempts", "created_at", "started_at", "finished_at")
+        for name in (
+            "id",
+            "type",
+            "document_id",
+            "status",
+            "stage",
+            "attempts",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
         if found[name] is not None
     ]
     rows.append(("progress", progress(view)))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -63,11 +64,10 @@ def test(context: typer.Context) -> None:
     raise typer.Exit(run_checks(context.args))
 
 
-def main() -> None:
-    """Runs the command line and ends the process with its exit code; an error is one line on stderr."""
-    arguments: dict[str, Any] = {"prog_name": "docatlas"}
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `arguments` (default: the process's own) and raises SystemExit with the exit code; an error is one line."""
     try:
-        app(**arguments)
+        app(args=arguments, prog_name="docatlas")
     except DocatlasError as error:
         print_error(error.detail, error.code)
     except StoreBusy as error:

@@ -20,7 +20,6 @@ from cli.console import (
     print_table,
     progress_console,
 )
-
 from services.errors import error_from
 from services.settings import Settings
 
@@ -136,9 +135,6 @@ def _report(states: Sequence[ModelState], *, as_json: bool) -> None:
         return
     print_table(
         ("model", "for", "status", "size", "licence", "source", "what to do"),
-        [
-            (s.name, s.purpose, s.status, human_bytes(s.size_bytes), s.licence, s.source, s.advice)
-            for s in states
-        ],
+        [(s.name, s.purpose, s.status, human_bytes(s.size_bytes), s.licence, s.source, s.advice) for s in states],
         right=("size",),
     )

@@ -53,7 +53,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Finds passages and pictures, each with its document, page and box."""
-    from services.search import SearchRequest
+    from services.hits import SearchRequest
     from services.search import search as find
 
     request = SearchRequest(query=query, mode=mode.value, k=k, min_score=min_score, document_ids=document or None)

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,9 @@ from services.errors import Conflict, DocatlasError, Forbidden, InternalError, I
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from services.runtime import Runtime
+
+_log = logging.getLogger(__name__)
 
 GRACE_S = 10
 """Seconds that answers under way may take once the server was told to stop; uploads longer than that are cut off."""
@@ -33,7 +36,11 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.", show_default="DOCATLAS_PORT, 8000"
+            "--port",
+            min=0,
+            max=65535,
+            help="Port to listen on; 0 takes a free one.",
+            show_default="DOCATLAS_PORT, 8000",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -123,13 +130,15 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
 
     from api.app import create_app
     from cli.http_server import HttpServer
+    from services.memory import bound_allocator
     from services.runtime import open_runtime
 
+    bound_allocator()
     runtime = open_runtime(settings)
     try:
         runtime.warm_up()
         runtime.start_worker()
-        app: FastAPI = create_app(runtime)
+        app = create_app(runtime)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -150,8 +159,18 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
         # the jobs are back in the queue.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
+        threading.Thread(target=_warm_up, args=(runtime,), name="warm-up", daemon=True).start()
+        runtime.start_worker()
         server.run(sockets=[listener])
         if not server.started:
             raise InternalError("The server did not start; the lines above say why.", code="start_failed")
     finally:
         runtime.close()
+
+
+def _warm_up(runtime: Runtime) -> None:
+    """Loads the text model beside the start, so that the server answers at once and is ready some seconds later."""
+    try:
+        runtime.text_embedder.warm_up()
+    except DocatlasError as error:
+        _log.error("the text model is not ready: %s", error.detail)

@@ -1,4 +1,4 @@
-"""Pictures of documents and their vectors. `contents` offers the same functions beside those of pages and chunks."""
+"""Pictures of documents and their vectors."""
 
 from __future__ import annotations
 

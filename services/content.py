@@ -15,6 +15,9 @@ Box = tuple[float, float, float, float]
 PAGE_SEPARATOR = "\n\n"
 """Stands between the texts of two pages in a document's text: `PAGE_SEPARATOR.join(page.text for page in pages)`."""
 
+STAGES_AFTER_EXTRACTION = ("embedding", "storing")
+"""Stages of a job in which every page of its document is stored."""
+
 VECTOR_WIDTH = 768
 """Columns of every stored vector, float32, unit length; a narrower model is padded with zeros."""
 
@@ -108,7 +111,7 @@ class Page:
     height: float = 0.0
     source: TextSource = TextSource.NATIVE
     reason: str = ""
-    """Why `source` was chosen: empty for plain native text, else `empty`, `garbled`, `forced` or `picture`."""
+    """Why `source` was chosen: empty for native text, else `empty`, `garbled`, `partly_image`, `forced`, `picture`."""
     rotation: int = 0
     """Degrees clockwise by which the page's content was turned to be upright: 0, 90, 180 or 270."""
     confidence: float = 1.0

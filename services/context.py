@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from database import contents
+from database import images
 from database.records import Actor, Condition, ImageRecord
 from services.errors import FieldError, InvalidOption
 from services.fusion import fuse_by_rank
@@ -264,7 +264,7 @@ def _images(runtime: Runtime, actor: Actor, hits: Sequence[Hit], sources: Sequen
     cited = {(source.hit.document.document_id, source.hit.page) for source in sources}
     with runtime.store.begin(actor) as tx:
         for document_id in dict.fromkeys(source.hit.document.document_id for source in sources):
-            for image in contents.list_images(tx, document_id):
+            for image in images.list_images(tx, document_id):
                 if (document_id, image.page) in cited:
                     found.setdefault(image.image_id, image)
     return list(found.values())[:MAX_IMAGES]

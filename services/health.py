@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import contents
+from database import images
 from database.errors import StoreError
 from database.records import SERVICE_ACTOR, Actor
 from services.content import VECTOR_WIDTH, Format
@@ -221,7 +221,7 @@ def _image_facts(runtime: Runtime, actor: Actor) -> dict[str, Any]:
     pending = None
     if embedder is not None:
         with runtime.store.begin(actor) as tx:
-            pending = contents.count_images_without_vector(tx, embedder.space)
+            pending = images.count_images_without_vector(tx, embedder.space)
     return {
         "name": runtime.settings.clip_model or (state.name if state is not None else ""),
         "space": None if embedder is None else embedder.space,

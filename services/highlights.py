@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from services.content import Box
@@ -41,15 +42,13 @@ class QueryWords:
     def __init__(self, query: str) -> None:
         words: list[str] = _WORD.findall(query)
         telling = [word for word in words if _folded(word) not in STOP_WORDS] or words
-        self._stems = frozenset(_stem(_folded(word)) for word in telling)
+        self._stems = frozenset(_root(word) for word in telling)
         runs = [word for word in telling if _UNSPACED.search(word)]
         self._runs = tuple(dict.fromkeys(part for run in runs for part in _pairs(run)))
 
     def ranges(self, text: str) -> list[Range]:
         """Where the words stand in `text`, in order, not overlapping; at most 50."""
-        found = [
-            (match.start(), match.end()) for match in _WORD.finditer(text) if _stem(_folded(match[0])) in self._stems
-        ]
+        found = [(match.start(), match.end()) for match in _WORD.finditer(text) if _root(match[0]) in self._stems]
         for run in self._runs:
             found.extend((match.start(), match.end()) for match in re.finditer(re.escape(run), text))
         merged: list[Range] = []
@@ -62,7 +61,7 @@ class QueryWords:
 
     def count(self, text: str) -> int:
         """How many different words of the query stand in `text`, ties broken by how often: a sort key."""
-        stems = [_stem(_folded(match[0])) for match in _WORD.finditer(text)]
+        stems = [_root(word) for word in _WORD.findall(text)]
         seen = [stem for stem in stems if stem in self._stems]
         runs = sum(run in text for run in self._runs)
         return (len(set(seen)) + runs) * 10_000 + min(len(seen), 9_999)
@@ -76,8 +75,12 @@ class Place:
     box: Box | None
 
 
-def best_place(text: str, spans: Sequence[Mapping[str, Any]], words: QueryWords | None) -> Place | None:
+def best_place(
+    text: str, spans: Sequence[Mapping[str, Any]], words: QueryWords | None, *, page: int | None = None
+) -> Place | None:
     """The page and box of the span with the most words of the query, the first of equal ones; None without spans.
+
+    Without words it is the first span, or the one on `page` where that is given.
 
     The box is the union of the span's boxes, which are its lines.
     """
@@ -85,7 +88,7 @@ def best_place(text: str, spans: Sequence[Mapping[str, Any]], words: QueryWords 
     offset = 0
     for span in spans:
         length = span["char_end"] - span["char_start"]
-        score = words.count(text[offset : offset + length]) if words is not None else 0
+        score = words.count(text[offset : offset + length]) if words is not None else int(span["page"] == page)
         offset += length
         if best is None or score > best[0]:
             best = (score, span)
@@ -105,7 +108,15 @@ def union_box(boxes: Sequence[Sequence[float]]) -> Box | None:
     return (edge(min, 0), edge(min, 1), edge(max, 2), edge(max, 3))
 
 
+@lru_cache(maxsize=16_384)
+def _root(word: str) -> str:
+    """What two forms of a word have in common. Kept, because a few thousand words make up most of any text."""
+    return _stem(_folded(word))
+
+
 def _folded(word: str) -> str:
+    if word.isascii():
+        return word.lower()
     decomposed = unicodedata.normalize("NFKD", word.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 

@@ -34,7 +34,12 @@ from services.pages import pack_layout, unpack_page
 from services.runtime import Runtime
 
 EMBED_BATCH = 16
-"""Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself."""
+"""Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself.
+
+Small, because a job hears only between two of them that it was cancelled."""
+
+EXTRACTION_PERCENT = 50.0
+"""Where a job's progress stands when its pages are read and its vectors begin."""
 
 NOTICE_CODES = frozenset(
     {
@@ -42,7 +47,7 @@ NOTICE_CODES = frozenset(
         "image_vectors_pending",
         "low_confidence",
         "decoration_left_out",
-        "encoding_guessed",
+        "picture_format",
         "page_without_text",
     }
 )
@@ -81,7 +86,7 @@ class _State:
     info: DocumentInfo = field(default_factory=DocumentInfo)
     warnings: list[Issue] = field(default_factory=list)
     page_issues: list[Issue] = field(default_factory=list)
-    page_pictures: list[ImageRecord] = field(default_factory=list)
+    page_pictures: list[Picture] = field(default_factory=list)
     pages: int = 0
     chars: int = 0
     chunks: int = 0
@@ -117,12 +122,14 @@ class _Ingest:
         self._generation = run.job.generation
         self._state = _State()
         self._waiting: list[Chunk] = []
+        self._stored_hashes: Mapping[int, str] = {}
 
     def perform(self, known: Sequence[PageRecord]) -> IngestReport:
         state, runtime = self._state, self._runtime
         known_numbers = {page.number for page in known}
         known_issues = {page.number: _issues_of(page) for page in known}
         with runtime.store.begin(self._actor) as tx:
+            self._stored_hashes = contents.chunk_hashes(tx, self._document.document_id, self._generation)
             state.images = len(images.images_written(tx, self._document.document_id, self._generation))
         for piece in self._pieces(known):
             match piece:
@@ -133,7 +140,7 @@ class _Ingest:
                 case Issue():
                     state.page_issues.append(piece)
                 case Picture():
-                    self._keep_picture(piece)
+                    state.page_pictures.append(piece)
                 case Page():
                     if piece.number in known_numbers:
                         state.page_issues = known_issues[piece.number]
@@ -144,7 +151,12 @@ class _Ingest:
                         self._keep_chunks()
             self._run.tick()
         state.warnings += state.page_issues
-        self._keep_chunks()
+        # A small document needs one transaction for its chunks with their vectors; a large one is embedded afterwards,
+        # so that its text can be read meanwhile and a run that is killed finds the vectors that are done.
+        self._keep_chunks(with_vectors=self._options.embed and state.chunks == 0)
+        if self._options.embed:
+            self._run.progress("embedding")
+            self._embed_chunks()
         self._embed_pictures()
         self._run.progress("storing", pages_done=state.pages, pages_total=state.pages, percent=99.0)
         return IngestReport(self._summary(), state.pages)
@@ -179,24 +191,20 @@ class _Ingest:
                 ) from error
             raise
 
-    def _keep_picture(self, picture: Picture) -> None:
-        state = self._state
-        self._runtime.blobs.adopt(picture.path, picture.sha256)
-        state.page_pictures.append(
-            ImageRecord(
-                image_id=new_id(),
-                document_id=self._document.document_id,
-                generation=self._generation,
-                ordinal=state.images + len(state.page_pictures),
-                page=picture.page,
-                box=picture.box,
-                width=picture.width,
-                height=picture.height,
-                media_type=picture.media_type,
-                sha256=picture.sha256,
-                alt=picture.alt,
-                space=None,
-            )
+    def _image_record(self, picture: Picture, ordinal: int) -> ImageRecord:
+        return ImageRecord(
+            image_id=new_id(),
+            document_id=self._document.document_id,
+            generation=self._generation,
+            ordinal=ordinal,
+            page=picture.page,
+            box=picture.box,
+            width=picture.width,
+            height=picture.height,
+            media_type=picture.media_type,
+            sha256=picture.sha256,
+            alt=picture.alt,
+            space=None,
         )
 
     def _keep_page(self, page: Page, *, is_known: bool) -> None:
@@ -222,8 +230,11 @@ class _Ingest:
                 layout=layout,
             )
             with self._runtime.store.begin(self._actor, write=True) as tx:
-                for image in state.page_pictures:
-                    images.write_image(tx, self._document.document_id, self._generation, image)
+                for ordinal, picture in enumerate(state.page_pictures, state.images):
+                    # Adopted in here: a document with the same picture that is deleted meanwhile waits for this row.
+                    self._runtime.blobs.adopt(picture.path, picture.sha256)
+                    record_of_image = self._image_record(picture, ordinal)
+                    images.write_image(tx, self._document.document_id, self._generation, record_of_image)
                 contents.write_page(tx, self._document.document_id, self._generation, record)
             state.images += len(state.page_pictures)
         state.warnings += state.page_issues
@@ -236,14 +247,15 @@ class _Ingest:
             pages_total=max(state.pages, state.info.page_count),
         )
 
-    def _keep_chunks(self) -> None:
-        """Embeds and writes the chunks that wait; vectors of the same text in the same space are not computed again."""
+    def _keep_chunks(self, *, with_vectors: bool = False) -> None:
+        """Writes the chunks that wait; one that an interrupted run has stored already stays, with its vector."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
+        self._state.chunks += len(waiting)
+        new = [(c, h) for c in waiting if self._stored_hashes.get(c.ordinal) != (h := _content_hash(c))]
+        if not new:
             return
-        hashes = [_content_hash(chunk) for chunk in waiting]
-        vectors = self._vectors(waiting, hashes) if self._options.embed else {}
-        space = self._runtime.text_embedder.space if self._options.embed else None
+        vectors = self._vectors({h: (c.prefix, c.text) for c, h in new}) if with_vectors else {}
+        space = self._runtime.text_embedder.space if with_vectors else None
         records = [
             ChunkRecord(
                 chunk_id=new_id(),
@@ -257,20 +269,38 @@ class _Ingest:
                 space=space,
                 embedding=vectors.get(content_hash),
             )
-            for chunk, content_hash in zip(waiting, hashes, strict=True)
+            for chunk, content_hash in new
         ]
         with self._runtime.store.begin(self._actor, write=True) as tx:
             contents.write_chunks(tx, self._document.document_id, self._generation, records)
-        self._state.chunks += len(waiting)
 
-    def _vectors(self, chunks: Sequence[Chunk], hashes: Sequence[str]) -> Mapping[str, Vector]:
+    def _embed_chunks(self) -> None:
+        """Computes the vectors that the generation lacks, a few chunks at a time."""
+        document_id, generation = self._document.document_id, self._generation
+        space, done = self._runtime.text_embedder.space, 0
+        while True:
+            with self._runtime.store.begin(self._actor) as tx:
+                batch = contents.chunks_without_vector(tx, document_id, generation, space, EMBED_BATCH)
+            if not batch:
+                return
+            vectors = self._vectors({c.content_hash: (c.prefix, c.chunk_text) for c in batch})
+            with self._runtime.store.begin(self._actor, write=True) as tx:
+                by_index = {chunk.chunk_index: vectors[chunk.content_hash] for chunk in batch}
+                contents.write_chunk_vectors(tx, document_id, generation, space, by_index)
+            done += len(batch)
+            share = min(1.0, done / max(1, self._state.chunks))
+            self._run.progress("embedding", percent=EXTRACTION_PERCENT + (99.0 - EXTRACTION_PERCENT) * share)
+            self._run.tick()
+
+    def _vectors(self, wanted: Mapping[str, tuple[str, str]]) -> Mapping[str, Vector]:
+        """Vectors by content hash of `(prefix, text)`; what the owner has in the same space is not computed again."""
         embedder = self._runtime.text_embedder
         with self._runtime.store.begin(self._actor) as tx:
-            vectors = dict(contents.cached_vectors(tx, embedder.space, sorted(set(hashes))))
-        missing = {h: c for c, h in zip(chunks, hashes, strict=True) if h not in vectors}
+            vectors = dict(contents.cached_vectors(tx, embedder.space, list(wanted)))
+        missing = [content_hash for content_hash in wanted if content_hash not in vectors]
         if missing:
             self._run.progress("embedding")
-            rows = embedder.embed([embedded_text(chunk.prefix, chunk.text) for chunk in missing.values()])
+            rows = embedder.embed([embedded_text(*wanted[content_hash]) for content_hash in missing])
             vectors.update(zip(missing, rows, strict=True))
         return vectors
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from database import contents, documents
+from database import documents, generations
 from database import jobs as job_rows
 from database.ids import format_time, now
 from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage
 from services.errors import Conflict, DocatlasError, InternalError, NotFound, TooLarge, TransientError
 from services.images import fill_image_vectors
-from services.ingest import IngestReport, ingest_document
+from services.ingest import EXTRACTION_PERCENT, IngestReport, ingest_document
+from services.memory import return_free_memory
 from services.queueing import JobView
 from services.runtime import Runtime
 
@@ -72,7 +73,7 @@ class JobRun:
         if pages_done is not None:
             self._pages = (pages_done, pages_total)
             if pages_total:
-                self._percent = round(95.0 * min(1.0, pages_done / pages_total), 1)
+                self._percent = round(EXTRACTION_PERCENT * min(1.0, pages_done / pages_total), 1)
         if percent is not None:
             self._percent = percent
         if changed and time.monotonic() - self._last_beat >= 0.2:
@@ -159,6 +160,7 @@ def run_claimed_job(
         )
     else:
         _record_success(run, runtime, worker_id, report)
+    return_free_memory()
     runtime.notifier.changed()
     runtime.queue.notify(job.job_id)  # another job of the same document may be free now
 
@@ -177,10 +179,10 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
         if current is None or current.worker_id != worker_id or current.status not in ("in_progress", "cancelling"):
             return
         if current.status == "cancelling":
-            contents.discard_generation(tx, job.document_id, job.generation)
+            generations.discard_generation(tx, job.document_id, job.generation)
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="cancelled")
             return
-        contents.publish(tx, job.document_id, job.generation, summary)
+        generations.publish(tx, job.document_id, job.generation, summary)
         job_rows.heartbeat(
             tx,
             job.job_id,
@@ -191,10 +193,10 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
             percent=100.0,
         )
         job_rows.finish(tx, job.job_id, worker_id=worker_id, status=summary.status, warnings=summary.warnings)
-        left = contents.drop_other_generations(tx, job.document_id, job.generation)
+        left = generations.drop_other_generations(tx, job.document_id, job.generation)
     while left:
         with runtime.store.begin(actor, write=True) as tx:
-            left = contents.drop_other_generations(tx, job.document_id, job.generation)
+            left = generations.drop_other_generations(tx, job.document_id, job.generation)
 
 
 def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> None:
@@ -204,7 +206,7 @@ def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> 
     with runtime.store.begin(actor, write=True) as tx:
         if reason == "cancel":
             if job.document_id is not None:
-                contents.discard_generation(tx, job.document_id, job.generation)
+                generations.discard_generation(tx, job.document_id, job.generation)
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="cancelled")
             runtime.passwords.forget(job.job_id)
         else:
@@ -233,7 +235,7 @@ def _record_failure(run: JobRun, runtime: Runtime, worker_id: str, error: Docatl
     runtime.passwords.forget(job.job_id)
     with runtime.store.begin(Actor(job.user_id), write=True) as tx:
         if job.document_id is not None:
-            contents.discard_generation(tx, job.document_id, job.generation)
+            generations.discard_generation(tx, job.document_id, job.generation)
         job_rows.finish(tx, job.job_id, worker_id=worker_id, status="failed", error=error.problem.as_json())
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Literal, cast
 
 from database import contents, documents
 from database.records import Actor, DocumentRecord, PageRecord
-from services.content import PAGE_SEPARATOR, Block, BlockKind
+from database.store import Transaction
+from services.content import PAGE_SEPARATOR, STAGES_AFTER_EXTRACTION, Block, BlockKind
 from services.documents import existing
 from services.errors import Conflict
 from services.pages import unpack_blocks
@@ -38,10 +39,10 @@ _FENCES = re.compile(r"`{3,}")
 
 @dataclass(frozen=True, slots=True)
 class RenderedContent:
-    """A rendered document; `chunks` can be walked once and closes the file behind it."""
+    """A rendered document; `chunks` can be walked once. Its end, `close()` or its loss frees the file behind it."""
 
     size_bytes: int
-    chunks: Iterator[bytes]
+    chunks: Generator[bytes, None, None]
     tag: str
 
 
@@ -52,8 +53,10 @@ def render_content(runtime: Runtime, actor: Actor, document_id: str, form: Conte
     try:
         with runtime.store.begin(actor) as tx:
             document = existing(documents.get(tx, document_id), document_id)
-            require_content(document)
-            pages = contents.read_pages(tx, document_id, with_layout=form != "text")
+            pages: Iterable[PageRecord] | None = _pages_being_embedded(tx, document)
+            if pages is None:
+                require_content(document)
+                pages = contents.read_pages(tx, document_id, with_layout=form != "text")
             for piece in _PIECES[form](document, pages):
                 spool.write(piece.encode("utf-8", "replace"))
         size = spool.tell()
@@ -61,7 +64,19 @@ def render_content(runtime: Runtime, actor: Actor, document_id: str, form: Conte
     except BaseException:
         spool.close()
         raise
-    return RenderedContent(size, _walk(spool), f"{document.document_id}-{document.generation}-{form}")
+    chunks = _walk(spool)
+    next(chunks)  # from here on the generator's end, however it comes, closes the file
+    return RenderedContent(size, chunks, f"{document.document_id}-{document.generation}-{form}")
+
+
+def _pages_being_embedded(tx: Transaction, document: DocumentRecord) -> Iterable[PageRecord] | None:
+    """The pages of a new document that is read but not embedded yet: a long one can be looked at meanwhile."""
+    if document.generation:
+        return None
+    job = documents.active_job(tx, document.document_id)
+    if job is None or job.stage not in STAGES_AFTER_EXTRACTION:
+        return None
+    return contents.pages_written(tx, document.document_id, job.generation)
 
 
 def require_content(document: DocumentRecord) -> None:
@@ -77,8 +92,9 @@ def require_content(document: DocumentRecord) -> None:
     raise Conflict(detail, code="not_ready")
 
 
-def _walk(spool: IO[bytes]) -> Iterator[bytes]:
+def _walk(spool: IO[bytes]) -> Generator[bytes, None, None]:
     with spool:
+        yield b""
         while chunk := spool.read(CHUNK_BYTES):
             yield chunk
 

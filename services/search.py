@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from database import contents, documents, images
+from database.filters import matches
 from database.records import (
     Actor,
     ChunkRecord,
@@ -17,10 +18,11 @@ from database.records import (
     RowHit,
     Vector,
 )
-from services.documents import Received, blob_path, invalid_query
+from services.documents import Received, blob_path
 from services.embedding import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
-from services.fusion import FusedScore, fuse_by_rank, fuse_by_value
+from services.filters import refusing_bad_queries
+from services.fusion import RRF_K, FusedScore, fuse_by_rank, fuse_by_value
 from services.highlights import QueryWords, best_place, union_box
 from services.hits import Hit, Modality, SearchRequest, SearchResult, Shortfall
 from services.runtime import Runtime
@@ -40,8 +42,10 @@ class _Lists:
 
     text: list[FusedScore] = field(default_factory=list)
     images: list[RowHit] = field(default_factory=list)
-    passages: dict[str, float] = field(default_factory=dict)
-    """Chunk ids around similar pictures, with the picture's cosine."""
+    passages: dict[str, RowHit] = field(default_factory=dict)
+    """Chunk ids around similar pictures, each with the best picture that it stands beside."""
+    pages: dict[str, int] = field(default_factory=dict)
+    """Of the pictures in `passages`."""
     query: Vector | None = None
     warnings: list[Shortfall] = field(default_factory=list)
 
@@ -83,13 +87,13 @@ def _find(
             code="invalid_request",
             errors=(FieldError("/query", "either this or image_id"),),
         )
-    try:
-        if by_picture:
-            lists = _lists_by_picture(runtime, actor, request, picture)
-        else:
-            lists = _lists_by_words(runtime, actor, request, (request.query or "").strip())
-    except ValueError as error:
-        raise invalid_query(error) from error
+    # Checked apart, so that no other ValueError can pass for a wrong filter.
+    with refusing_bad_queries():
+        matches(request.only)
+    if by_picture:
+        lists = _lists_by_picture(runtime, actor, request, picture)
+    else:
+        lists = _lists_by_words(runtime, actor, request, (request.query or "").strip())
     hits = _resolve(runtime, actor, request, lists)
     took_ms = round(1000 * (time.perf_counter() - began), 3)
     return SearchResult(hits, request.mode, took_ms, tuple(lists.warnings)), lists.query
@@ -186,24 +190,24 @@ def _lists_by_picture(runtime: Runtime, actor: Actor, request: SearchRequest, pi
     else:
         lists.query, space = _stored_vector(runtime, actor, request.image_id or "")
     similar = [hit for hit in _similar(runtime, actor, request, lists.query, space) if hit.id != request.image_id]
-    if "image" in wanted:
-        lists.images = similar
     if "text" in wanted:
         with runtime.store.begin(actor) as tx:
-            shown = contents.get_images(tx, [hit.id for hit in similar[: request.k]])
+            shown = images.get_images(tx, [hit.id for hit in similar[: request.k]])
             for hit in similar[: request.k]:
                 image = shown.get(hit.id)
                 if image is None:
                     continue
+                lists.pages[hit.id] = image.page
                 for chunk in contents.chunks_on_page(tx, image.document_id, image.page, PASSAGES_PER_PICTURE):
-                    lists.passages.setdefault(chunk.chunk_id, hit.score)
-        lists.text = [FusedScore(id, score, None, None) for id, score in lists.passages.items()]
+                    lists.passages.setdefault(chunk.chunk_id, hit)
+    lists.images = similar if "image" in wanted else []
+    lists.text = [FusedScore(id, hit.score, None, None) for id, hit in lists.passages.items()]
     return lists
 
 
 def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vector, str]:
     with runtime.store.begin(actor) as tx:
-        image = contents.get_image(tx, image_id)
+        image = images.get_image(tx, image_id)
         stored = images.image_vectors(tx, [image_id])
     if image is None:
         raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
@@ -220,16 +224,31 @@ def _similar(runtime: Runtime, actor: Actor, request: SearchRequest, vector: Vec
     return runtime.store.search_vectors(actor, vector, space=space, kind="image", k=k, only=request.only)
 
 
+def _order(lists: _Lists) -> list[tuple[tuple[Modality, str], float]]:
+    """Kind and id of everything that was found with its score, best first.
+
+    Texts and pictures that words found are fused by rank. A passage around a similar picture has that picture's rank.
+    """
+    if lists.passages:
+        ranks: dict[str, int] = {hit.id: rank for rank, hit in enumerate(lists.images, 1)}
+        for hit in lists.passages.values():
+            ranks.setdefault(hit.id, len(ranks) + 1)
+        ranked: list[tuple[tuple[Modality, str], int]] = [(("image", hit.id), ranks[hit.id]) for hit in lists.images]
+        ranked += [(("text", id), ranks[hit.id]) for id, hit in lists.passages.items()]
+        return [(key, 1.0 / (RRF_K + rank)) for key, rank in sorted(ranked, key=lambda item: item[1])]
+    texts: list[tuple[Modality, str]] = [("text", item.id) for item in lists.text]
+    pictures: list[tuple[Modality, str]] = [("image", hit.id) for hit in lists.images]
+    if texts and pictures:
+        return fuse_by_rank([texts, pictures])
+    scores = [item.score for item in lists.text] + [hit.score for hit in lists.images]
+    return list(zip(texts + pictures, scores, strict=True))
+
+
 def _resolve(runtime: Runtime, actor: Actor, request: SearchRequest, lists: _Lists) -> list[Hit]:
     """The k best as hits. What was deleted since it was found is passed over, and the next one takes its place."""
     texts = {item.id: item for item in lists.text}
     similar = {hit.id: hit for hit in lists.images}
-    if texts and similar:
-        order = fuse_by_rank([[("text", id) for id in texts], [("image", id) for id in similar]])
-    elif texts:
-        order = [(("text", id), item.score) for id, item in texts.items()]
-    else:
-        order = [(("image", id), hit.score) for id, hit in similar.items()]
+    order = _order(lists)
     words = QueryWords(request.query) if request.query else None
     hits: list[Hit] = []
     step = max(16, request.k + 4)
@@ -241,7 +260,7 @@ def _resolve(runtime: Runtime, actor: Actor, request: SearchRequest, lists: _Lis
             chunk_ids = [id for (kind, id), _ in batch if kind == "text"]
             image_ids = [id for (kind, id), _ in batch if kind == "image"]
             chunks = contents.get_chunks(tx, chunk_ids) if chunk_ids else {}
-            pictures = contents.get_images(tx, image_ids) if image_ids else {}
+            pictures = images.get_images(tx, image_ids) if image_ids else {}
             owner_ids = {chunk.document_id for chunk in chunks.values()}
             owner_ids.update(picture.document_id for picture in pictures.values())
             owners = documents.get_many(tx, sorted(owner_ids))
@@ -255,7 +274,7 @@ def _resolve(runtime: Runtime, actor: Actor, request: SearchRequest, lists: _Lis
                     continue
                 rank, vector = len(hits) + 1, vectors.get(id)
                 if isinstance(record, ChunkRecord):
-                    hits.append(_text_hit(rank, score, texts[id], record, document, words, vector, lists.passages))
+                    hits.append(_text_hit(rank, score, texts[id], record, document, words, vector, lists))
                 else:
                     hits.append(_image_hit(rank, score, similar[id], record, document, vector))
     return hits
@@ -269,16 +288,18 @@ def _text_hit(
     document: DocumentRecord,
     words: QueryWords | None,
     vector: Vector | None,
-    around: dict[str, float],
+    lists: _Lists,
 ) -> Hit:
-    place = best_place(chunk.chunk_text, chunk.spans, words)
+    beside = lists.passages.get(chunk.chunk_id)
+    on_page = None if beside is None else lists.pages[beside.id]
+    place = best_place(chunk.chunk_text, chunk.spans, words, page=on_page)
     return Hit(
         rank=rank,
         type="text",
         score=score,
         semantic=found.semantic,
         keyword=found.keyword,
-        image_score=around.get(chunk.chunk_id),
+        image_score=None if beside is None else beside.score,
         document=document,
         page=1 if place is None else place.page,
         box=None if place is None else place.box,

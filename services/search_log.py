@@ -7,7 +7,7 @@ import logging
 from database import searches
 from database.errors import StoreBusy
 from database.records import Actor, Json, ListPage, SearchRecord, Vector
-from services.documents import invalid_query
+from services.filters import refusing_bad_queries
 from services.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -25,8 +25,5 @@ def note_search(runtime: Runtime, actor: Actor, *, text: str, vector: Vector | N
 
 def list_searches(runtime: Runtime, actor: Actor, *, limit: int, cursor: str | None) -> ListPage[SearchRecord]:
     """The recorded searches, newest first. Raises InvalidOption for a malformed cursor."""
-    with runtime.store.begin(actor) as tx:
-        try:
-            return searches.list_page(tx, limit, cursor)
-        except ValueError as error:
-            raise invalid_query(error) from error
+    with runtime.store.begin(actor) as tx, refusing_bad_queries():
+        return searches.list_page(tx, limit, cursor)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from database import contents, documents, images
+from database import documents, generations, images
 from database import jobs as job_rows
 from database.ids import new_id
 from database.records import SERVICE_ACTOR
@@ -135,7 +135,7 @@ class Worker:
         store, blobs = self._runtime.store, self._runtime.blobs
         while True:
             with store.begin(SERVICE_ACTOR, write=True) as tx:
-                if not contents.drop_stale_generations(tx):
+                if not generations.drop_stale_generations(tx):
                     break
         oldest = time.time() - ORPHAN_AGE_S
         with store.begin(SERVICE_ACTOR) as tx:

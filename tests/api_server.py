@@ -76,15 +76,16 @@ def assert_problem(reply: httpx.Response, status: int, code: str) -> dict[str, A
 
 
 @contextmanager
-def opened(data_dir: Path, **given: Any) -> Iterator[tuple[Runtime, httpx.Client]]:
-    """A runtime that runs jobs, on an empty folder and without model weights, and a client of a server for it."""
+def opened(data_dir: Path, *, runs_jobs: bool = True, **given: Any) -> Iterator[tuple[Runtime, httpx.Client]]:
+    """A runtime on an empty folder, without model weights, and a client of a server for it."""
     from services.runtime import open_runtime
     from services.settings import Settings
 
     settings = Settings(data_dir=data_dir, **{"text_model": "hash", "worker_threads": 2, "sweep_s": 0.2, **given})
     runtime = open_runtime(settings)
     try:
-        runtime.start_worker()
+        if runs_jobs:
+            runtime.start_worker()
         with serving(runtime) as client:
             yield runtime, client
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from database import contents, documents, users
+from database import contents, documents, generations, users
 from database.ids import new_id
 from database.records import (
     LOCAL_ACTOR,
@@ -139,7 +139,7 @@ def write_generation(
         contents.write_page(tx, document_id, generation, page(1, f"generation {generation}"))
         contents.write_chunks(tx, document_id, generation, chunks)
         if publish:
-            assert contents.publish(tx, document_id, generation, summary(len(chunks)))
+            assert generations.publish(tx, document_id, generation, summary(len(chunks)))
 
 
 def add_document(

@@ -44,7 +44,8 @@ def test_allowed_origin_gets_cors_headers(client: httpx.Client, origin: str) -> 
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://localhost.evil.example", "https://app.example.org.evil", "file://"]
+    "origin",
+    ["http://evil.example", "null", "http://localhost.evil.example", "https://app.example.org.evil", "file://"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_foreign_origin_is_refused(client: httpx.Client, origin: str, method: str) -> None:
@@ -139,7 +140,8 @@ def test_long_name_is_cut_and_keeps_its_extension() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "safe"), [("NUL", "_NUL"), ("com1.docx", "_com1.docx"), ("a.pdf.", "a.pdf"), ("--help", "help"), ('a"b', "a_b")]
+    ("name", "safe"),
+    [("NUL", "_NUL"), ("com1.docx", "_com1.docx"), ("a.pdf.", "a.pdf"), ("--help", "help"), ('a"b', "a_b")],
 )
 def test_download_name_can_be_kept_by_every_system(name: str, safe: str) -> None:
     assert download_name(name) == safe
@@ -154,7 +156,7 @@ def test_disposition_cannot_be_broken_out_of() -> None:
 
 def test_disposition_carries_other_scripts() -> None:
     header = content_disposition("Größe 文.pdf", shown=True)
-    assert header.startswith('inline; filename="Gr__e _.pdf"; filename*=UTF-8\'\'Gr%C3%B6')
+    assert header.startswith("inline; filename=\"Gr__e _.pdf\"; filename*=UTF-8''Gr%C3%B6")
 
 
 @pytest.mark.parametrize(

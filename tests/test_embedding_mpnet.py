@@ -49,7 +49,8 @@ def reference() -> Vectors:
     )
     assert done.returncode == 0, done.stderr
     vectors = np.array(json.loads(done.stdout), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

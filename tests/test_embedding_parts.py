@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -57,6 +60,20 @@ def test_bfloat16_is_chosen_only_where_the_cpu_computes_it(tmp_path: Path, flags
 
 def test_a_system_without_cpuinfo_computes_in_float32(tmp_path: Path) -> None:
     assert choose_arithmetic(Settings(), tmp_path / "absent").dtype == "float32"
+
+
+@pytest.mark.parametrize(("own", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_leave_the_cores_to_others_unless_the_user_says_otherwise(
+    own: dict[str, str], expected: str
+) -> None:
+    code = (
+        "import os; from services.embedding.threads import prepare_torch; from services.settings import Settings; "
+        "prepare_torch(Settings(torch_threads=1)); import torch; "
+        "print(os.environ['OMP_WAIT_POLICY'], torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | own
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected, "1"]
 
 
 def test_urgent_callers_go_before_all_others() -> None:

@@ -239,11 +239,12 @@ def test_known_pages_are_handed_on_unchanged_and_without_pictures(context: Extra
 
 
 def broken_pages(path: Path) -> Path:
-    """A PDF of two pages of which the first has a content stream that is no stream."""
+    """A PDF of two pages of which the second is not in the file."""
     body = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R 9 0 R] /Count 2 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R "
+        b"/Resources << /Font << /F 5 0 R >> >> >>",
         b"<< /Length 44 >>\nstream\nBT /F 18 Tf 40 100 Td (Good page here) Tj ET   \nendstream",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]

@@ -20,7 +20,8 @@ from services.ocr.preparation import (
     to_gray,
 )
 
-WORDS = "the quay was dredged in spring and its joints were closed by masons from the town before winter came".split()
+SENTENCE = "the quay was dredged in spring and its joints were closed by masons from the town before winter came"
+WORDS = SENTENCE.split(" ")
 LINES = [" ".join(WORDS[(5 * n + k) % len(WORDS)] for k in range(9)) for n in range(22)]
 
 

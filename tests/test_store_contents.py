@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from database import contents, documents, images, jobs, searches
-from database.errors import StoreBusy
+from database import contents, documents, generations, images, jobs, searches
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Condition, DocumentFilter
-from database.store import Store, open_store
+from database.store import Store
 from tests.store_cases import (
     EVERYTHING,
     OTHER_ACTOR,
@@ -83,31 +81,6 @@ def test_same_bytes_are_read_again_after_a_failure(store: Store) -> None:
     assert again.document.document_id == first.document.document_id
 
 
-def test_the_same_bytes_of_two_owners_are_two_documents(store: Store) -> None:
-    assert submit(store).outcome == "created"
-    assert submit(store, actor=OTHER_ACTOR).outcome == "created"
-
-
-def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
-    document = submit(store).document
-    with pytest.raises(RuntimeError), store.begin(SERVICE_ACTOR, write=True) as tx:  # noqa: PT012
-        contents.write_chunks(tx, document.document_id, 1, [chunk(0, "half", vector=unit(1))])
-        contents.publish(tx, document.document_id, 1, summary(1))
-        raise RuntimeError("the power went")
-    assert count(store, "document_embeddings") == 0
-    with store.begin(LOCAL_ACTOR) as tx:
-        kept = documents.get(tx, document.document_id)
-    assert kept is not None
-    assert kept.generation == 0
-    assert store.search_keywords(LOCAL_ACTOR, "half", k=5, only=EVERYTHING) == []
-
-
-def test_a_reading_transaction_cannot_write(store: Store) -> None:
-    document = submit(store).document
-    with pytest.raises(Exception, match="readonly"), store.begin(LOCAL_ACTOR) as tx:
-        documents.update(tx, document.document_id, title="new")
-
-
 def test_readers_see_one_generation_until_the_next_is_published(store: Store) -> None:
     document_id = submit(store).document.document_id
     write_generation(store, document_id, 1, [chunk(0, "apples", vector=unit(1)), chunk(1, "pears", vector=unit(2))])
@@ -127,7 +100,7 @@ def test_readers_see_one_generation_until_the_next_is_published(store: Store) ->
     with store.begin(LOCAL_ACTOR) as reading:
         before = contents.list_chunks(reading, document_id, limit=9, cursor=None)
         with store.begin(SERVICE_ACTOR, write=True) as tx:
-            assert contents.publish(tx, document_id, 2, summary(1))
+            assert generations.publish(tx, document_id, 2, summary(1))
         after = contents.list_chunks(reading, document_id, limit=9, cursor=None)
         assert before == after
     assert texts(store, document_id) == ["plums"]
@@ -145,14 +118,14 @@ def test_old_generations_are_dropped_in_pieces_and_the_visible_one_stays(store: 
     dropped = []
     while True:
         with store.begin(SERVICE_ACTOR, write=True) as tx:
-            dropped.append(contents.drop_other_generations(tx, document_id, 2, limit=10))
+            dropped.append(generations.drop_other_generations(tx, document_id, 2, limit=10))
         if dropped[-1] == 0:
             break
     assert dropped == [10, 10, 6, 0]
     assert texts(store, document_id) == ["new 0", "new 1", "new 2"]
     assert count(store, "document_embeddings") == 3
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        contents.discard_generation(tx, document_id, 2)
+        generations.discard_generation(tx, document_id, 2)
     assert count(store, "document_embeddings") == 3
 
 
@@ -166,21 +139,21 @@ def test_a_generation_written_twice_is_there_once(store: Store) -> None:
     assert store.search_keywords(LOCAL_ACTOR, "try", k=5, only=EVERYTHING) == []
     with store.begin(SERVICE_ACTOR, write=True) as tx:
         assert len(contents.pages_written(tx, document_id, 1)) == 1
-        assert contents.publish(tx, document_id, 1, summary(3))
+        assert generations.publish(tx, document_id, 1, summary(3))
 
 
 def test_a_generation_that_lacks_chunks_is_not_published(store: Store) -> None:
     document_id = submit(store).document.document_id
     with pytest.raises(ValueError, match="1 of 2 chunks"), store.begin(SERVICE_ACTOR, write=True) as tx:  # noqa: PT012
         contents.write_chunks(tx, document_id, 1, [chunk(0, "only")])
-        contents.publish(tx, document_id, 1, summary(2))
+        generations.publish(tx, document_id, 1, summary(2))
 
 
 def test_a_job_that_was_replaced_cannot_publish(store: Store) -> None:
     document_id = submit(store).document.document_id
     submit(store, options={"chunk_size": 500})
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        assert not contents.publish(tx, document_id, 1, summary(0))
+        assert not generations.publish(tx, document_id, 1, summary(0))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +188,7 @@ def test_vectors_are_found_again_by_content(store: Store) -> None:
 def test_deleting_a_document_leaves_no_row_of_it(store: Store) -> None:
     document_id, _ = add_document(store, "a.txt", [unit(1), unit(2)])
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        contents.write_image(tx, document_id, 1, image(0))
+        images.write_image(tx, document_id, 1, image(0))
     with store.begin(LOCAL_ACTOR, write=True) as tx:
         gone = documents.delete(tx, document_id)
         assert documents.delete(tx, document_id) is None
@@ -231,9 +204,9 @@ def test_a_file_that_another_document_uses_is_not_given_up(store: Store) -> None
     one, _ = add_document(store, "a.txt", [])
     two, _ = add_document(store, "b.txt", [], actor=OTHER_ACTOR)
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        contents.write_image(tx, one, 1, image(0, "shared"))
-        contents.write_image(tx, one, 1, image(1, "b.txt"))
-        contents.write_image(tx, two, 1, image(0, "shared"))
+        images.write_image(tx, one, 1, image(0, "shared"))
+        images.write_image(tx, one, 1, image(1, "b.txt"))
+        images.write_image(tx, two, 1, image(0, "shared"))
         assert documents.referenced_blobs(tx) == {digest(name) for name in ("a.txt", "b.txt", "shared")}
         assert documents.delete(tx, one) == [digest("a.txt")]
         assert documents.delete(tx, two) == sorted([digest("b.txt"), digest("shared")])
@@ -242,24 +215,14 @@ def test_a_file_that_another_document_uses_is_not_given_up(store: Store) -> None
 def test_pictures_of_dropped_generations_are_given_up(store: Store) -> None:
     document_id, _ = add_document(store, "a.txt", [])
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        contents.write_image(tx, document_id, 1, image(0, "only old"))
-        contents.write_image(tx, document_id, 1, image(1, "both"))
+        images.write_image(tx, document_id, 1, image(0, "only old"))
+        images.write_image(tx, document_id, 1, image(1, "both"))
         documents.resubmit(tx, document_id, {})
-        contents.write_image(tx, document_id, 2, image(0, "both"))
-        assert contents.publish(tx, document_id, 2, summary(0, image_count=1))
-        assert contents.orphaned_blobs(tx, document_id, 2) == [digest("only old")]
-        contents.drop_other_generations(tx, document_id, 2)
-        assert contents.orphaned_blobs(tx, document_id, 2) == []
-
-
-def test_deleting_an_owner_leaves_no_row_anywhere(store: Store) -> None:
-    add_document(store, "a.txt", [unit(1)], actor=OTHER_ACTOR)
-    with store.begin(OTHER_ACTOR, write=True) as tx:
-        searches.record(tx, query_text="q", query_embedding=unit(1), results_found=1, metadata={})
-    with store.begin(SERVICE_ACTOR, write=True) as tx:
-        tx.connection.exec_driver_sql("DELETE FROM users WHERE user_id = ?", (OTHER_ACTOR.user_id,))
-    for table in ("documents_metadata", "document_embeddings", "jobs", "similarity_searches", "document_tombstones"):
-        assert count(store, table) == 0, table
+        images.write_image(tx, document_id, 2, image(0, "both"))
+        assert generations.publish(tx, document_id, 2, summary(0, image_count=1))
+        assert images.orphaned_blobs(tx, document_id, 2) == [digest("only old")]
+        generations.drop_other_generations(tx, document_id, 2)
+        assert images.orphaned_blobs(tx, document_id, 2) == []
 
 
 def test_pending_image_vectors_are_filled_in_and_the_warning_goes(store: Store) -> None:
@@ -268,43 +231,43 @@ def test_pending_image_vectors_are_filled_in_and_the_warning_goes(store: Store) 
     pending = {"code": images.VECTORS_PENDING, "message": "later", "page": None}
     with store.begin(SERVICE_ACTOR, write=True) as tx:
         for picture in pictures:
-            contents.write_image(tx, document_id, 1, picture)
+            images.write_image(tx, document_id, 1, picture)
         facts = summary(0, image_count=2, status="completed_with_errors", warnings=[pending])
-        assert contents.publish(tx, document_id, 1, facts)
+        assert generations.publish(tx, document_id, 1, facts)
     before = store.change_counter(LOCAL_ACTOR)
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        assert contents.count_images_without_vector(tx, "clip") == 2
-        waiting = contents.images_without_vector(tx, "clip", 1)
+        assert images.count_images_without_vector(tx, "clip") == 2
+        waiting = images.images_without_vector(tx, "clip", 1)
         assert [record.image_id for record in waiting] == [pictures[0].image_id]
-        assert [record.image_id for record in contents.images_without_vector(tx, "clip", 9, after=waiting[0].image_id)]
-        contents.set_image_vectors(tx, "clip", {pictures[0].image_id: unit(1), "gone": unit(2)})
+        assert [record.image_id for record in images.images_without_vector(tx, "clip", 9, after=waiting[0].image_id)]
+        images.set_image_vectors(tx, "clip", {pictures[0].image_id: unit(1), "gone": unit(2)})
         document = documents.get(tx, document_id)
         assert document is not None
         assert document.warnings == [pending]
-        contents.set_image_vectors(tx, "clip", {pictures[1].image_id: unit(2)})
+        images.set_image_vectors(tx, "clip", {pictures[1].image_id: unit(2)})
         document = documents.get(tx, document_id)
         assert document is not None
         assert (document.warnings, document.status) == ([], "completed")
-        assert contents.count_images_without_vector(tx, "clip") == 0
-        assert contents.count_images_without_vector(tx, "newer clip") == 2
+        assert images.count_images_without_vector(tx, "clip") == 0
+        assert images.count_images_without_vector(tx, "newer clip") == 2
     assert store.change_counter(LOCAL_ACTOR) > before
     hits = store.search_vectors(LOCAL_ACTOR, unit(2), space="clip", kind="image", k=1, only=EVERYTHING)
     assert [hit.id for hit in hits] == [pictures[1].image_id]
     with store.begin(LOCAL_ACTOR) as tx:
-        assert [record.space for record in contents.list_images(tx, document_id)] == ["clip", "clip"]
+        assert [record.space for record in images.list_images(tx, document_id)] == ["clip", "clip"]
 
 
 def test_a_picture_written_again_keeps_its_vector_where_the_file_is_the_same(store: Store) -> None:
     document_id = submit(store).document.document_id
     with store.begin(SERVICE_ACTOR, write=True) as tx:
         for ordinal, content in enumerate(("same", "first")):
-            contents.write_image(tx, document_id, 1, first := image(ordinal, content))
-            contents.set_image_vectors(tx, "clip", {first.image_id: unit(ordinal)})
+            images.write_image(tx, document_id, 1, first := image(ordinal, content))
+            images.set_image_vectors(tx, "clip", {first.image_id: unit(ordinal)})
         again = [image(0, "same"), image(1, "second")]
         for picture in again:
-            contents.write_image(tx, document_id, 1, picture)
-        contents.publish(tx, document_id, 1, summary(0, image_count=2))
-        stored = contents.list_images(tx, document_id)
+            images.write_image(tx, document_id, 1, picture)
+        generations.publish(tx, document_id, 1, summary(0, image_count=2))
+        stored = images.list_images(tx, document_id)
     assert [(record.image_id, record.space) for record in stored] == [
         (again[0].image_id, "clip"),
         (again[1].image_id, None),
@@ -316,7 +279,7 @@ def test_pages_come_back_as_they_were_written(store: Store) -> None:
     with store.begin(SERVICE_ACTOR, write=True) as tx:
         for number in (3, 1, 2):
             contents.write_page(tx, document_id, 1, page(number, f"text {number} \U0001f600"))
-        contents.publish(tx, document_id, 1, summary(0, page_count=3))
+        generations.publish(tx, document_id, 1, summary(0, page_count=3))
     with store.begin(LOCAL_ACTOR) as tx:
         assert [p.number for p in contents.read_pages(tx, document_id)] == [1, 2, 3]
         assert list(contents.read_pages(tx, document_id, with_layout=True))[1] == page(2, "text 2 \U0001f600")
@@ -386,99 +349,3 @@ def test_searches_are_recorded_and_listed_newest_first(store: Store) -> None:
         first = searches.list_page(tx, 3, None)
         second = searches.list_page(tx, 3, first.next_cursor)
     assert [entry.query_text for entry in [*first.data, *second.data]] == ["\ufffd\ufffd", "q2", "q1", "q0"]
-
-
-def test_owners_never_see_each_others_rows(store: Store) -> None:
-    document_id, ids = add_document(store, "mine.txt", [unit(1)], metadata={"secret": True})
-    picture = image(0)
-    job = store.claim_job("w")
-    assert job is not None
-    with store.begin(SERVICE_ACTOR, write=True) as tx:
-        contents.write_image(tx, document_id, 1, picture)
-        contents.set_image_vectors(tx, "clip", {picture.image_id: unit(5)})
-    with store.begin(LOCAL_ACTOR, write=True) as tx:
-        searches.record(tx, query_text="mine", query_embedding=None, results_found=1, metadata={})
-    by_id = DocumentFilter(document_ids=[document_id])
-    for query in (EVERYTHING, by_id, DocumentFilter(conditions=[Condition("metadata.secret", "$eq", True)])):
-        for space, kind in ((SPACE, "text"), ("clip", "image")):
-            hits = store.search_vectors(OTHER_ACTOR, unit(1), space=space, kind=kind, k=5, only=query)  # type: ignore[arg-type]
-            assert hits == []
-        assert store.search_keywords(OTHER_ACTOR, "mine passage", k=5, only=query) == []
-    with store.begin(OTHER_ACTOR, write=True) as tx:
-        nothing: list[Any] = [
-            documents.get(tx, document_id),
-            documents.get_many(tx, [document_id]),
-            documents.list_page(tx, only=EVERYTHING, limit=9, cursor=None).data,
-            documents.children(tx, document_id),
-            documents.update(tx, document_id, title="stolen"),
-            documents.delete(tx, document_id),
-            documents.active_job(tx, document_id),
-            documents.latest_job(tx, document_id),
-            contents.pages_written(tx, document_id, 1),
-            contents.cached_vectors(tx, SPACE, [digest("mine.txt passage 0")]),
-            contents.publish(tx, document_id, 1, summary(0)),
-            contents.drop_other_generations(tx, document_id, 9),
-            list(contents.read_pages(tx, document_id)),
-            contents.read_page(tx, document_id, 1),
-            contents.list_chunks(tx, document_id, limit=9, cursor=None).data,
-            contents.get_chunks(tx, ids),
-            contents.chunk_vectors(tx, ids),
-            contents.chunks_on_page(tx, document_id, 1, 9),
-            contents.list_images(tx, document_id),
-            contents.get_image(tx, picture.image_id),
-            contents.get_images(tx, [picture.image_id]),
-            contents.images_without_vector(tx, "another", 9),
-            contents.count_images_without_vector(tx, "another"),
-            contents.orphaned_blobs(tx, document_id, 9),
-            images.image_vectors(tx, [picture.image_id]),
-            images.generation_blobs(tx, document_id, 1),
-            jobs.get(tx, job.job_id),
-            jobs.get_many(tx, [job.job_id]),
-            jobs.list_page(tx, limit=9, cursor=None).data,
-            jobs.request_cancel(tx, job.job_id),
-            jobs.retry(tx, job.job_id),
-            jobs.requeue_orphans(tx, "thief"),
-            jobs.finish(tx, job.job_id, worker_id="w", status="failed"),
-            jobs.supersede(tx, document_id),
-            searches.list_page(tx, 9, None).data,
-        ]
-        assert [value for value in nothing if value] == []
-        assert jobs.heartbeat(tx, job.job_id, worker_id="w") == "lost"
-        jobs.retry_later(tx, job.job_id, worker_id="w", run_after="2000-01-01", error=None)
-        documents.set_status(tx, document_id, "failed")
-        contents.discard_generation(tx, document_id, 1)
-        contents.set_image_vectors(tx, "another", {picture.image_id: unit(1)})
-        for write in (
-            lambda: documents.resubmit(tx, document_id, {}),
-            lambda: jobs.add(tx, type="ingest", document_id=document_id),
-            lambda: contents.write_page(tx, document_id, 1, page(1)),
-            lambda: contents.write_image(tx, document_id, 1, image(1)),
-            lambda: contents.write_chunks(tx, document_id, 1, [chunk(0, "x")]),
-        ):
-            with pytest.raises(LookupError):
-                write()
-    with store.begin(LOCAL_ACTOR) as tx:
-        kept = documents.get(tx, document_id)
-        assert kept is not None
-        assert (kept.title, kept.status, kept.generation) == ("", "in_progress", 1)
-        assert jobs.get(tx, job.job_id) == job
-        assert contents.list_images(tx, document_id)[0].space == "clip"
-
-
-def test_a_writer_that_holds_on_too_long_is_reported_as_busy(store: Store, tmp_path: Path) -> None:
-    hasty = open_store(tmp_path / "data", busy_timeout_s=0.05)
-    other = sqlite3.connect(tmp_path / "data" / "docatlas.sqlite3", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreBusy, match="process"), hasty.begin(LOCAL_ACTOR, write=True):
-        pass
-    other.execute("ROLLBACK")
-    other.close()
-    with (
-        hasty.begin(LOCAL_ACTOR, write=True),
-        pytest.raises(StoreBusy, match="thread"),
-        hasty.begin(LOCAL_ACTOR, write=True),
-    ):
-        pass
-    with hasty.begin(LOCAL_ACTOR, write=True) as tx:
-        assert documents.get(tx, "x") is None
-    hasty.close()

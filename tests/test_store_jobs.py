@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from database import contents, documents, jobs
+from database import contents, documents, generations, jobs
 from database.ids import format_time
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
 from database.store import Store
@@ -159,7 +159,7 @@ def test_deleting_the_document_makes_its_running_job_lost(store: Store) -> None:
         documents.delete(tx, document.document_id)
     with store.begin(SERVICE_ACTOR, write=True) as tx:
         assert jobs.heartbeat(tx, job.job_id, worker_id="w1") == "lost"
-        assert not contents.publish(tx, document.document_id, job.generation, summary(0))
+        assert not generations.publish(tx, document.document_id, job.generation, summary(0))
         with pytest.raises(LookupError):
             contents.write_chunks(tx, document.document_id, 1, [chunk(0, "late")])
     assert not finish(store, job, "completed")

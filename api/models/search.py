@@ -1,4 +1,4 @@
-"""Search and context over the wire."""
+"""Search over the wire."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from pydantic import ConfigDict, Field
 from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
-    EXAMPLE_IMAGE_ID,
     EXAMPLE_TIME,
     Answer,
     Asked,
     BoxModel,
     JsonObject,
 )
-from api.models.documents import ImageModel, SpanModel
+from api.models.documents import SpanModel
 from services.search import MAX_DOCUMENT_IDS, MAX_K
 
 MAX_QUERY_CHARS = 8192
 
 _BOX: list[Any] = [72.0, 96.5, 523.2, 110.0]
-_DOCUMENT: dict[str, Any] = {
+DOCUMENT_EXAMPLE: dict[str, Any] = {
     "id": EXAMPLE_DOCUMENT_ID,
     "filename": "contract.pdf",
     "title": "Lease of the harbour office",
 }
-_TEXT = "The rent is due on the first day of each month."
+TEXT_EXAMPLE = "The rent is due on the first day of each month."
 
 DocumentIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_DOCUMENT_IDS)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
@@ -131,11 +130,11 @@ class SearchAnswer(Answer):
                         "type": "text",
                         "score": 0.91,
                         "scores": {"semantic": 0.62, "keyword": 7.1, "image": None},
-                        "document": _DOCUMENT,
+                        "document": DOCUMENT_EXAMPLE,
                         "page": 2,
                         "box": _BOX,
                         "chunk_id": EXAMPLE_CHUNK_ID,
-                        "text": _TEXT,
+                        "text": TEXT_EXAMPLE,
                         "spans": [{"page": 2, "char_start": 2216, "char_end": 2263, "boxes": [_BOX]}],
                         "highlights": [{"char_start": 4, "char_end": 8}, {"char_start": 12, "char_end": 15}],
                         "image_id": None,
@@ -180,120 +179,4 @@ class SearchNote(Answer):
     query: str
     results_found: int
     created_at: str
-    metadata: dict[str, Any]
-
-
-class TurnModel(Asked):
-    """One message of a chat, as in the OpenAI chat format."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=200_000)
-
-
-class ContextQuery(Asked):
-    """What the prompt is for."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "message": "When is the rent due?",
-                "history": [{"role": "user", "content": "Tell me about the lease."}],
-                "k": 8,
-                "token_budget": 3000,
-            }
-        }
-    )
-
-    message: str = Field(min_length=1, max_length=100_000)
-    history: list[TurnModel] = Field(default_factory=list, max_length=1000)
-    session_id: str | None = Field(
-        None, max_length=64, description="Accepted and not looked at: this version keeps no sessions; send `history`"
-    )
-    k: int = Field(8, ge=1, le=50)
-    token_budget: int = Field(3000, ge=200, le=200_000, description="Of all messages together")
-    document_ids: DocumentIds | None = None
-    filters: JsonObject | None = None
-
-
-class SourceModel(Answer):
-    """A numbered passage of the prompt."""
-
-    n: int
-    document: HitDocument
-    page: int
-    box: BoxModel | None
-    chunk_id: str
-    text: str
-    score: float
-    url: str
-
-
-class MessageModel(Answer):
-    """One message in the OpenAI chat format."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-_CONTEXT_EXAMPLE: dict[str, Any] = {
-    "prompt": "Answer the question from the sources below, and cite ... [1] ...\n\nQuestion: When is the rent due?",
-    "messages": [
-        {"role": "system", "content": "Answer the question from the sources below, and cite ... [1] ..."},
-        {"role": "user", "content": "When is the rent due?"},
-    ],
-    "sources": [
-        {
-            "n": 1,
-            "document": _DOCUMENT,
-            "page": 2,
-            "box": _BOX,
-            "chunk_id": EXAMPLE_CHUNK_ID,
-            "text": _TEXT,
-            "score": 0.91,
-            "url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/pages/2/image",
-        }
-    ],
-    "images": [],
-    "summary": "1 passage from 1 document: Lease of the harbour office (page 2).",
-    "tokens": 141,
-    "truncated": False,
-}
-
-
-class ContextAnswer(Answer):
-    """A prompt for any chat model, with the sources that it cites by number."""
-
-    model_config = ConfigDict(json_schema_extra={"example": _CONTEXT_EXAMPLE})
-
-    prompt: str
-    messages: list[MessageModel]
-    sources: list[SourceModel]
-    images: list[ImageModel]
-    summary: str
-    tokens: int
-    truncated: bool
-
-
-class LegacyContextAnswer(ContextAnswer):
-    """The same, with the members of the original design beside it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                **_CONTEXT_EXAMPLE,
-                "formatted_prompt": _CONTEXT_EXAMPLE["prompt"],
-                "context_summary": _CONTEXT_EXAMPLE["summary"],
-                "metadata": {
-                    "k": 8,
-                    "token_budget": 3000,
-                    "tokens": 141,
-                    "sources": 1,
-                    "image_ids": [EXAMPLE_IMAGE_ID],
-                },
-            }
-        }
-    )
-
-    formatted_prompt: str
-    context_summary: str
     metadata: dict[str, Any]

@@ -57,6 +57,7 @@ def get_content(
     content = rendering.render_content(runtime, actor, document_id, format)
     headers = {"ETag": f'"{content.tag}"', "Cache-Control": "private, no-cache"}
     if matches_tag(if_none_match, content.tag):
+        content.chunks.close()
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(content.size_bytes)
     return StreamingResponse(content.chunks, headers=headers, media_type=CONTENT_TYPES[format])

@@ -11,6 +11,7 @@ from api.models.base import ListModel, page_of
 from api.models.jobs import JobModel, JobStatus, job_model
 from services import jobs
 from services.errors import NotFound
+from services.filters import refusing_bad_queries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -26,9 +27,10 @@ def list_jobs(
     document_id: Annotated[str | None, Query(max_length=64, description="Of this document")] = None,
 ) -> dict[str, Any]:
     """Newest first."""
-    found = jobs.list_jobs(
-        runtime, actor, status=status or (), document_id=document_id, limit=paging.limit, cursor=paging.cursor
-    )
+    with refusing_bad_queries():
+        found = jobs.list_jobs(
+            runtime, actor, status=status or (), document_id=document_id, limit=paging.limit, cursor=paging.cursor
+        )
     return page_of([job_model(view) for view in found.data], found.next_cursor)
 
 

@@ -9,14 +9,8 @@ from fastapi import APIRouter, Query, Request
 
 from api.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
 from api.models.base import ListModel, page_of
-from api.models.search import (
-    ContextAnswer,
-    ContextQuery,
-    LegacyContextAnswer,
-    SearchAnswer,
-    SearchNote,
-    SearchQuery,
-)
+from api.models.context import ContextAnswer, ContextQuery, LegacyContextAnswer
+from api.models.search import SearchAnswer, SearchNote, SearchQuery
 from api.openapi import PICTURE_FORM
 from api.uploads import read_upload
 from api.views import context_members, search_answer, search_note

@@ -59,7 +59,7 @@ class TextEmbedder(Protocol):
 
 
 class ImageEmbedder(Protocol):
-    """Turns pictures, and words that describe pictures, into vectors of one space. Safe to call from several threads."""
+    """Turns pictures, and words that describe them, into vectors of one space. Safe to call from several threads."""
 
     @property
     def space(self) -> str:
@@ -90,7 +90,7 @@ def open_text_embedder(settings: Settings) -> TextEmbedder:
 
 
 def open_image_embedder(settings: Settings) -> ImageEmbedder | None:
-    """The pictures' embedder, or None where its weights are absent. Costs a few file look-ups; torch is not imported."""
+    """The pictures' embedder, or None where its weights are absent. Looks at files only; torch is not imported."""
     from services.embedding.clip import OpenClipEmbedder, find_checkpoint
 
     checkpoint = find_checkpoint(settings)

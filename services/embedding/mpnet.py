@@ -13,6 +13,7 @@ from services.embedding import DIMENSIONS, Vectors
 from services.embedding.arithmetic import choose_arithmetic
 from services.embedding.batches import token_batches
 from services.embedding.models import TEXT_MODEL
+from services.embedding.threads import prepare_torch
 from services.embedding.turns import Turns
 from services.embedding.weights import model_folder, require
 from services.errors import CapabilityMissing
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
     from services.embedding.mpnet_network import MpnetNetwork
 
-BATCH_TOKENS = 512
+BATCH_TOKENS = 256
 """Most tokens of one model call, also the longest wait of a query behind an ingest.
 
-Source: measured on 2 cores with avx512_bf16, see the note beside `BATCH_TOKENS` in docs/decisions/0003-text-model.md.
+Source: measured with bfloat16 on avx512_bf16, 209 tokens a text, chunks per CPU second: 3.8 one text at a time, 3.7 at
+256 tokens, 3.9 at 512, 3.8 at 1024, 3.5 at 2048. So the smallest that still gives several cores something to share.
 """
 
 
@@ -77,14 +79,13 @@ class MpnetEmbedder:
 
     def _load(self) -> tuple[Tokenizer, MpnetNetwork]:
         folder = require(self._settings, TEXT_MODEL)
+        prepare_torch(self._settings)
         import torch
         from safetensors import SafetensorError
         from tokenizers import Tokenizer
 
         from services.embedding.mpnet_network import MpnetNetwork
 
-        if self._settings.torch_threads:
-            torch.set_num_threads(self._settings.torch_threads)
         try:
             network = MpnetNetwork(folder, getattr(torch, choose_arithmetic(self._settings).dtype))
         except (SafetensorError, KeyError, OSError) as error:

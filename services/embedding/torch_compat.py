@@ -36,7 +36,7 @@ def ensure_torchvision_operators() -> tuple[str, ...]:
             return ()
         import torch
 
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in missing:
             library.define(SCHEMAS[name])
         _libraries.append(library)
@@ -60,7 +60,7 @@ def _own_library_loads() -> bool:
         if path.suffix not in (".so", ".pyd", ".dylib"):
             continue
         try:
-            torch.ops.load_library(str(path))
+            torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError):
             continue
         if all(_is_defined(name) for name in SCHEMAS):

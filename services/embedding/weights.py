@@ -97,6 +97,12 @@ def pull(
                 _pull_one(settings, model, hub, progress or _silent)
             except DocatlasError as error:
                 problem = error.problem
+            except OSError as error:
+                problem = CapabilityMissing(
+                    f"{error.filename or settings.cache_dir} cannot be written ({error.strerror or error}): free some "
+                    "space, or set DOCATLAS_CACHE_DIR to another folder",
+                    code="cache_unwritable",
+                ).problem
         states.append(replace(_state(settings, model), problem=problem))
     return tuple(states)
 

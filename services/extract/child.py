@@ -221,7 +221,7 @@ def _known_pages(path: str | None) -> dict[int, Page]:
 
 
 def token_counter(tokenizer: str | None) -> Callable[[str], int]:
-    """A function that counts the model's tokens in a text, without the two that frame it; without a file, words."""
+    """A function that counts the model's tokens in a text, with the two that frame it; without a file, words."""
     if tokenizer is None:
         return lambda text: len(text.split())
     from tokenizers import Tokenizer
@@ -229,7 +229,7 @@ def token_counter(tokenizer: str | None) -> Callable[[str], int]:
     model = Tokenizer.from_file(tokenizer)
     model.no_truncation()
     model.no_padding()
-    return lambda text: len(model.encode(text, add_special_tokens=False).ids)
+    return lambda text: len(model.encode(text).ids)
 
 
 def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

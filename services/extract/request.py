@@ -41,8 +41,8 @@ class ExtractRequest:
 def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] = lambda: None) -> Iterator[Piece]:
     """The pieces of a document in order; a chunk comes behind the page that completes it.
 
-    A picture's file is the caller's only until the next piece is asked for. The private folder under `scratch` and the
-    child are gone when the generator ends or is closed. Raises what `run_child` raises.
+    The private folder under `scratch`, with the pictures' files, and the child are gone when the generator ends or is
+    closed. Raises what `run_child` raises.
     """
     with tempfile.TemporaryDirectory(prefix="parse-", dir=scratch) as name:
         folder = Path(name)

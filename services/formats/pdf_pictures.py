@@ -126,6 +126,8 @@ THIN_PT = 2.5
 """A filled rectangle at most this thick is a line. Source: pdfplumber draws the boundary at about the same."""
 
 MIN_RULE_PT = 6.0
+MAX_SEGMENTS = 600
+"""Of one path; a grid drawn in one go has a few hundred, an outline thousands."""
 
 
 def _rules_of(path: object, matrix: Matrix, geometry: PageGeometry) -> Iterator[Rule]:
@@ -133,7 +135,7 @@ def _rules_of(path: object, matrix: Matrix, geometry: PageGeometry) -> Iterator[
     from pypdfium2 import raw
 
     count = raw.FPDFPath_CountSegments(path)
-    if not 2 <= count <= 2000:
+    if not 2 <= count <= MAX_SEGMENTS:
         return
     x, y = ctypes.c_float(), ctypes.c_float()
     points: list[tuple[int, bool, float, float]] = []

@@ -9,7 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.content import BlockKind, Box
 from services.ocr.layout import Line, LooseBlock, LooseWord, list_marker, union
@@ -101,7 +101,7 @@ def read_text(page: pypdfium2.PdfPage, geometry: PageGeometry) -> PageText:
         textpage.close()
 
 
-def _read(handle, raw, geometry: PageGeometry) -> PageText:  # type: ignore[no-untyped-def]
+def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
     get_unicode, get_box = raw.FPDFText_GetUnicode, raw.FPDFText_GetCharBox
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
     references = tuple(ctypes.byref(v) for v in (left, right, bottom, top))
@@ -197,7 +197,7 @@ def _is_far(x0: float, y0: float, x1: float, y1: float, l: float, b: float, r: f
     return l > x1 + reach or r < x0 - reach or b > y1 + reach or t < y0 - reach
 
 
-def _line(handle, raw, geometry: PageGeometry, words: list[LooseWord], first: int, turned: int) -> TextLine:  # type: ignore[no-untyped-def]
+def _line(handle: Any, raw: Any, geometry: PageGeometry, words: list[LooseWord], first: int, turned: int) -> TextLine:
     rectangle = raw.FS_RECTF()
     loose: Box | None = None
     if raw.FPDFText_GetLooseCharBox(handle, first, rectangle):

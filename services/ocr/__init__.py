@@ -17,7 +17,8 @@ __all__ = ["LOW_CONFIDENCE", "NoOcr", "OcrEngine", "OcrResult"]
 LOW_CONFIDENCE = 0.6
 """A page whose mean word confidence is below this is said to be doubtful.
 
-Source: measured on 199 scans with a transcript: the median word F1 of pages below it is .57, of those above .90."""
+Source: measured on 110 receipts and forms with a transcript: the one below it has a word F1 of .47, the median of the
+others is .86, and of the seven that are surer than .9 it is .94."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,75 +89,82 @@ def compose(blocks: Sequence[LooseBlock]) -> tuple[str, tuple[Word, ...], tuple[
     typesetter had to break, and stays a line end elsewhere (addresses, verses, rows with wide gaps). A hyphen that a
     line end forced is taken out; the halves stay two words with a box each, and adjoin in the text.
     """
-    text: list[str] = []
-    at = 0
-    words: list[Word] = []
-    found: list[Block] = []
-
-    def put(piece: str) -> None:
-        nonlocal at
-        text.append(piece)
-        at += len(piece)
-
-    def put_word(word: LooseWord, shown: str | None = None) -> None:
-        shown = word.text if shown is None else shown
-        if shown:
-            words.append(Word(shown, word.box, at, at + len(shown), word.confidence))
-            put(shown)
-
+    page = _Composer()
     for block in blocks:
-        if not (any(line.words for line in block.lines) or any(c for row in block.cells for c in row)):
-            continue
-        if found:
-            put("\n\n")
-        start = at
+        if any(line.words for line in block.lines) or any(cell for row in block.cells for cell in row):
+            page.add(block)
+    return "".join(page.text), tuple(page.words), tuple(page.blocks)
+
+
+class _Composer:
+    """A page's text as it grows."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.length = 0
+        self.words: list[Word] = []
+        self.blocks: list[Block] = []
+
+    def add(self, block: LooseBlock) -> None:
+        """Appends `block`, which has words."""
+        if self.blocks:
+            self._put("\n\n")
+        start = self.length
+        rows: tuple[tuple[str, ...], ...] = ()
         if block.cells:
-            for number, row in enumerate(block.cells):
-                if number:
-                    put("\n")
-                for column, cell in enumerate(row):
-                    if column:
-                        put(" | ")
-                    for i, word in enumerate(cell):
-                        if i and not word.joined:
-                            put(" ")
-                        put_word(word)
-            rows = tuple(tuple(Line(c, 0).text for c in row) for row in block.cells)
-            boxes = [w.box for row in block.cells for c in row for w in c]
+            rows = self._put_cells(block.cells)
+            boxes = [w.box for row in block.cells for cell in row for w in cell]
         else:
-            rows = ()
-            _put_lines(block, put, put_word)
+            self._put_lines(block)
             boxes = [w.box for line in block.lines for w in line.words]
-        found.append(
-            Block(block.kind, start, at, block.level, block.box or union(boxes), rows, block.ordered),
+        self.blocks.append(
+            Block(block.kind, start, self.length, block.level, block.box or union(boxes), rows, block.ordered)
         )
-    return "".join(text), tuple(words), tuple(found)
+
+    def _put(self, piece: str) -> None:
+        self.text.append(piece)
+        self.length += len(piece)
+
+    def _put_word(self, word: LooseWord, shown: str) -> None:
+        end = self.length + len(shown)
+        self.words.append(Word(shown, word.box, self.length, end, word.confidence))
+        self._put(shown)
+
+    def _put_cells(self, cells: list[list[list[LooseWord]]]) -> tuple[tuple[str, ...], ...]:
+        for number, row in enumerate(cells):
+            if number:
+                self._put("\n")
+            for column, cell in enumerate(row):
+                if column:
+                    self._put(" | ")
+                for i, word in enumerate(cell):
+                    if i and not word.joined:
+                        self._put(" ")
+                    self._put_word(word, word.text)
+        return tuple(tuple(Line(cell, 0).text for cell in row) for row in cells)
+
+    def _put_lines(self, block: LooseBlock) -> None:
+        lines = [line for line in block.lines if line.words]
+        right = max(line.box[2] for line in lines)
+        narrow = block.upright and right - min(line.box[0] for line in lines) < NARROW * lines[0].size
+        for line, following in itertools.zip_longest(lines, lines[1:]):
+            last = line.words[-1]
+            broken = following is not None and _is_broken_word(last.text, following.words[0].text)
+            for i, word in enumerate(line.words):
+                if i and not word.joined:
+                    self._put(" ")
+                self._put_word(word, word.text[:-1] if broken and word is last else word.text)
+            if following is None or broken or _is_compound(last.text, following.words[0].text):
+                continue
+            first = following.words[0].box
+            fits = right - line.box[2] >= first[2] - first[0] + 0.3 * line.size
+            spaced = _widest_gap(line) > WIDE_GAP * line.size or _widest_gap(following) > WIDE_GAP * following.size
+            self._put("\n" if block.upright and (narrow or fits or spaced) else " ")
 
 
-def _put_lines(block: LooseBlock, put, put_word) -> None:  # type: ignore[no-untyped-def]
-    lines = [line for line in block.lines if line.words]
-    right = max(line.box[2] for line in lines)
-    narrow = block.upright and right - min(line.box[0] for line in lines) < NARROW * lines[0].size
-    for number, line in enumerate(lines):
-        following = lines[number + 1] if number + 1 < len(lines) else None
-        for i, word in enumerate(line.words):
-            if i and not word.joined:
-                put(" ")
-            last = i == len(line.words) - 1
-            if last and following is not None and _is_broken_word(word.text, following.words[0].text):
-                put_word(word, word.text[:-1])
-            else:
-                put_word(word)
-        if following is None:
-            continue
-        last_text, next_word = line.words[-1].text, following.words[0]
-        if len(last_text) > 1 and last_text[-1] in _HYPHENS and last_text[-2].isalnum() and next_word.text[0].isalnum():
-            continue
-        room = right - line.box[2]
-        fits = room >= (next_word.box[2] - next_word.box[0]) + 0.3 * line.size
-        spaced = _widest_gap(line) > WIDE_GAP * line.size or _widest_gap(following) > WIDE_GAP * following.size
-        wrapped = not block.upright or not (narrow or fits or spaced)
-        put(" " if wrapped else "\n")
+def _is_compound(end: str, start: str) -> bool:
+    """True where `end` and `start` are one word that has a hyphen wherever it stands."""
+    return len(end) > 1 and end[-1] in _HYPHENS and end[-2].isalnum() and start[0].isalnum()
 
 
 def _widest_gap(line: Line) -> float:

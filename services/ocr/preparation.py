@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +31,15 @@ EVEN_RANGE = 30
 """Levels of gray between the darkest and the brightest paper of a page that needs no evening out.
 
 Source: measured, evening out an even page costs .002 of word F1 (30 receipts, 17 forms) and 40 ms a megapixel."""
+
+BORDER_LEVEL = 80
+MIN_BORDER, MAX_BORDER = 0.002, 0.4
+"""Levels of gray that are a scanner's dark, and the share of the page that it may take to be a border."""
+
+FAINT_LEVEL = 60
+"""Level of gray of the darker quarter of the ink above which print is faint.
+
+Source: measured on 60 receipts, word F1 .817 with and .813 without stretching."""
 
 STRIPS = 24
 """Columns in which the heights of the lines are measured; narrow enough for five degrees of skew not to join lines."""
@@ -81,6 +90,47 @@ def even_background(gray: Image.Image) -> Image.Image:
         divisor = np.maximum(shade[rows], 85).astype(np.float32)
         np.minimum(samples[rows] * (np.float32(255) / divisor), 255, out=flat[rows], casting="unsafe")
     return Image.fromarray(flat)
+
+
+def clear_border(gray: Image.Image) -> Image.Image:
+    """`gray` with the dark around the paper, as a scanner's lid leaves it, painted white; else as it is.
+
+    Such a border takes the engine's threshold for black and white away from faint print.
+    """
+    scale = min(1.0, 240 / max(gray.size))
+    size = (max(1, round(gray.width * scale)), max(1, round(gray.height * scale)))
+    # 0 is dark, 128 is paper; the flood marks with 255 what hangs together with the edge.
+    dark = gray.resize(size, Image.Resampling.BOX).point([0 if v < BORDER_LEVEL else 128 for v in range(256)])
+    width, height = size
+    edge = [(x, y) for x in range(width) for y in (0, height - 1)]
+    edge += [(x, y) for y in range(height) for x in (0, width - 1)]
+    for spot in edge:
+        if dark.getpixel(spot) == 0:
+            ImageDraw.floodfill(dark, spot, 255)
+    share = dark.histogram()[255] / (width * height)
+    if not MIN_BORDER <= share <= MAX_BORDER:
+        return gray
+    mask = dark.point([255 if v == 255 else 0 for v in range(256)]).filter(ImageFilter.MaxFilter(3))
+    cleared = gray.copy()
+    cleared.paste(255, mask=mask.resize(gray.size, Image.Resampling.NEAREST))
+    return cleared
+
+
+def strengthen(gray: Image.Image) -> Image.Image:
+    """`gray` with faint print made black: its ink and its paper are stretched apart; else as it is."""
+    scale = min(1.0, MEASURE_SIDE / max(gray.size))
+    small = gray
+    if scale < 1.0:
+        small = gray.resize((max(1, round(gray.width * scale)), max(1, round(gray.height * scale))))
+    samples = np.asarray(small, dtype=np.int16)
+    around = np.asarray(small.filter(ImageFilter.BoxBlur(15)), dtype=np.int16)
+    ink = samples[np.less(samples, around - 24)]
+    if len(ink) < 50:
+        return gray
+    level, paper = float(np.percentile(ink, 25)), float(np.percentile(samples, 75))
+    if level < FAINT_LEVEL or paper - level < 20:
+        return gray
+    return gray.point([round(min(255.0, max(0.0, (v - level) * 255 / (paper - level)))) for v in range(256)])
 
 
 def _ink(gray: Image.Image, longest: int) -> NDArray[np.bool_]:

@@ -14,11 +14,13 @@ from services.ocr import OcrResult
 from services.ocr.layout import Line, LooseBlock, LooseWord, compose, list_marker
 from services.ocr.preparation import (
     Placement,
+    clear_border,
     estimate_skew,
     estimate_text_height,
     even_background,
     sideways_ratio,
     straighten,
+    strengthen,
     to_gray,
 )
 
@@ -121,8 +123,11 @@ class _PageReader:
         turn = int(facts.get("rotate", 0)) % 360
         return turn if turn in (0, 90, 180, 270) else None  # type: ignore[return-value]
 
-    def attempt(self, quarter: Quarter, psm: int | None = None) -> _Read:
-        """The text of the page turned by `quarter` degrees, segmented by `psm` or as its shape suggests."""
+    def attempt(self, quarter: Quarter, psm: int | None = None, *, local_threshold: bool = False) -> _Read:
+        """The text of the page turned by `quarter` degrees, segmented by `psm` or as its shape suggests.
+
+        With `local_threshold` ink is told from paper by Sauvola's method in place of one level for the page.
+        """
         from PIL import Image
 
         turned = self.gray.transpose(_transposition(quarter)) if quarter else self.gray
@@ -146,7 +151,8 @@ class _PageReader:
         if psm is None:
             psm = BLOCK if strip else AUTOMATIC
         read = _Read(Placement(self.gray.size, quarter, skew, scale), psm)
-        data = self._run("tsv", turned, f"--psm {psm}", 300.0)
+        config = f"--psm {psm}" + (" -c thresholding_method=2" if local_threshold else "")
+        data = self._run("tsv", turned, config, 300.0)
         if data:
             read.words = _words_of(data)
         return read
@@ -238,7 +244,7 @@ def read_page(
     Raises:
         UnreadableDocument: `ocr_timeout` after `timeout_s` seconds over all attempts, `ocr_failed`.
     """
-    gray = even_background(to_gray(image))
+    gray = strengthen(even_background(clear_border(to_gray(image))))
     reader = _PageReader(install, gray, languages, timeout_s)
     asked = sideways_ratio(gray) > SIDEWAYS
     opinion = reader.orientation() if asked else None
@@ -250,8 +256,8 @@ def read_page(
         for quarter in sorted(others):
             best = max(best, reader.attempt(quarter), key=lambda read: read.score)
     if best.confidence < DOUBTFUL:
-        for psm in (COLUMN,) if best.psm == BLOCK else (BLOCK, SPARSE):
-            other = reader.attempt(best.placement.quarter, psm)
+        for psm, local in ((best.psm, True), (COLUMN if best.psm == BLOCK else SPARSE, False)):
+            other = reader.attempt(best.placement.quarter, psm, local_threshold=local)
             handicap = SPARSE_HANDICAP if psm == SPARSE else 1.0
             if other.confidence > best.confidence * handicap and other.letters > ENOUGH_LETTERS * best.letters:
                 best = other

@@ -1,0 +1,420 @@
+"""Uploading, listing, changing and deleting documents over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.uploads import SCRATCH_PREFIX, remove_abandoned
+from services.runtime import Runtime
+from tests.api_server import assert_problem, ingest, opened, upload, wait
+from tests.conftest import DATA, wait_for
+
+LIMIT = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+    given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
+    with opened(tmp_path_factory.mktemp("documents"), **given) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+    """A server that queues jobs and runs none: for what is decided at upload."""
+    given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
+    with opened(tmp_path_factory.mktemp("uploads"), runs_jobs=False, **given) as both:
+        yield both
+
+
+@pytest.fixture
+def inbox(idle: tuple[Runtime, httpx.Client]) -> httpx.Client:
+    return idle[1]
+
+
+@pytest.fixture
+def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
+    return server[1]
+
+
+def scratch_files(runtime: Runtime) -> list[Path]:
+    return list(runtime.blobs.scratch().glob(f"{SCRATCH_PREFIX}*"))
+
+
+def test_upload_creates_a_document_and_a_job(client: httpx.Client) -> None:
+    content = b"The harbour office opens at eight."
+    reply = client.post("/v1/documents", files=[("files", ("office.txt", content))])
+    assert reply.status_code == 202
+    entry = reply.json()["data"][0]
+    assert (entry["outcome"], entry["error"], entry["filename"]) == ("created", None, "office.txt")
+    assert reply.headers["location"] == f"/v1/jobs/{entry['job']['id']}"
+    assert wait(client, entry["job"]["id"])["status"] == "completed"
+    document = client.get(f"/v1/documents/{entry['document']['id']}").json()
+    assert document["status"] == "completed"
+    assert document["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (document["format"], document["size_bytes"], document["chunk_count"]) == ("text", len(content), 1)
+    assert (document["parent_id"], document["children"], document["object"]) == (None, [], "document")
+
+
+def test_same_bytes_and_options_are_a_duplicate(client: httpx.Client) -> None:
+    first = ingest(client, "twice.txt", b"Twice told.")
+    again = upload(client, "renamed.txt", b"Twice told.")
+    assert (again["outcome"], again["document"]["id"], again["job"]) == ("duplicate", first, None)
+
+
+def test_same_bytes_with_other_options_are_updated(client: httpx.Client) -> None:
+    first = ingest(client, "thrice.txt", b"Thrice told.")
+    again = upload(client, "thrice.txt", b"Thrice told.", options='{"chunk_size": 500, "chunk_overlap": 10}')
+    assert (again["outcome"], again["document"]["id"]) == ("updated", first)
+    assert wait(client, again["job"]["id"])["status"] == "completed"
+
+
+def test_null_options_are_the_default_ones(client: httpx.Client) -> None:
+    first = ingest(client, "null.txt", b"Null and void.")
+    again = upload(client, "null.txt", b"Null and void.", options='{"chunk_size": null}', metadata="null")
+    assert (again["outcome"], again["document"]["id"]) == ("duplicate", first)
+
+
+def test_same_file_twice_in_one_request_is_one_document(inbox: httpx.Client) -> None:
+    files = [("files", ("a.txt", b"One in two.")), ("files", ("b.txt", b"One in two."))]
+    first, second = inbox.post("/v1/documents", files=files).json()["data"]
+    assert (first["outcome"], second["outcome"]) == ("created", "duplicate")
+    assert first["document"]["id"] == second["document"]["id"]
+
+
+def test_bad_file_costs_no_other(inbox: httpx.Client) -> None:
+    files = [
+        ("files", ("good.txt", b"Good as gold.")),
+        ("files", ("empty.txt", b"")),
+        ("files", ("large.txt", b"x" * (LIMIT + 1))),
+        ("files", ("odd.bin", bytes(range(256)) * 8)),
+        ("files", ("also.txt", b"Good as well.")),
+    ]
+    reply = inbox.post("/v1/documents", files=files)
+    assert reply.status_code == 202
+    entries = reply.json()["data"]
+    assert [e["outcome"] for e in entries] == ["created", "rejected", "rejected", "rejected", "created"]
+    assert [e["error"]["status"] for e in entries[1:4]] == [422, 413, 415]
+    assert [e["error"]["code"] for e in entries[1:3]] == ["empty_file", "file_too_large"]
+    assert all(e["document"] is None and e["job"] is None for e in entries[1:4])
+    assert "location" not in reply.headers
+
+
+def test_single_empty_file_is_422(inbox: httpx.Client) -> None:
+    assert_problem(inbox.post("/v1/documents", files=[("files", ("a.txt", b""))]), 422, "empty_file")
+
+
+def test_single_unknown_format_is_415_and_lists_the_known(inbox: httpx.Client) -> None:
+    reply = inbox.post("/v1/documents", files=[("files", ("a.bin", bytes(range(256)) * 8))])
+    problem = assert_problem(reply, 415, "unsupported_format")
+    assert "pdf" in json.dumps(problem["supported"])
+
+
+def test_single_large_file_is_413_and_leaves_nothing(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, inbox = idle
+    reply = inbox.post("/v1/documents", files=[("files", ("a.txt", b"x" * (LIMIT + 1)))])
+    assert assert_problem(reply, 413, "file_too_large")["limit"] == LIMIT
+    assert not scratch_files(runtime)
+
+
+def test_file_of_exactly_the_limit_is_taken(inbox: httpx.Client) -> None:
+    entry = upload(
+        inbox, "brim.csv", b"a,b\n" + b"1,2\n" * ((LIMIT - 4) // 4), options='{"pages": "1", "embed": false}'
+    )
+    assert entry["document"]["size_bytes"] == LIMIT
+    inbox.post(f"/v1/jobs/{entry['job']['id']}/cancel")
+
+
+def test_request_without_a_file_is_refused(inbox: httpx.Client) -> None:
+    reply = inbox.post("/v1/documents", files={"options": (None, "{}")})
+    assert assert_problem(reply, 422, "invalid_request")["errors"][0]["pointer"] == "/files"
+
+
+def test_more_files_than_allowed_are_refused_as_a_whole(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, inbox = idle
+    reply = inbox.post("/v1/documents", files=[("files", (f"{n}.txt", b"many %d" % n)) for n in range(121)])
+    assert assert_problem(reply, 413, "too_many_files")["limit"] == 120
+    assert not scratch_files(runtime)
+
+
+def test_hundred_files_in_one_request_are_all_taken(inbox: httpx.Client) -> None:
+    files = [("files", (f"{n}.txt", b"one of a hundred: %d" % n)) for n in range(100)]
+    entries = inbox.post("/v1/documents", files=files).json()["data"]
+    assert [entry["filename"] for entry in entries] == [f"{n}.txt" for n in range(100)]
+    assert {entry["outcome"] for entry in entries} == {"created"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"options": "{"}, 400, "malformed_request"),
+        ({"options": "[1]"}, 422, "invalid_request"),
+        ({"options": '{"chunk_size": 1}'}, 422, "invalid_option"),
+        ({"options": '{"colour": "red"}'}, 422, "invalid_option"),
+        ({"options": '{"password": 3}'}, 422, "invalid_option"),
+        ({"metadata": '{"a": NaN}'}, 400, "malformed_request"),
+        ({"metadata": '{"a": "\\ud800"}'}, 422, "invalid_request"),
+        ({"metadata": json.dumps({"a": "x" * 70_000})}, 422, "invalid_request"),
+        ({"options": "x" * 1_100_000}, 413, "field_too_large"),
+        ({"option": "{}"}, 422, "invalid_request"),
+    ],
+)
+def test_wrong_fields_are_refused_before_anything_is_stored(
+    idle: tuple[Runtime, httpx.Client], fields: dict[str, str], status: int, code: str
+) -> None:
+    runtime, inbox = idle
+    content = b"Never stored: " + json.dumps([fields, status]).encode()[:200]
+    reply = inbox.post("/v1/documents", files=[("files", ("a.txt", content))], data=fields)
+    assert_problem(reply, status, code)
+    assert not runtime.blobs.exists(hashlib.sha256(content).hexdigest())
+    assert not scratch_files(runtime)
+
+
+def multipart(
+    inbox: httpx.Client, body: bytes, content_type: str = "multipart/form-data; boundary=b"
+) -> httpx.Response:
+    return inbox.post("/v1/documents", content=body, headers={"Content-Type": content_type})
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%s\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (PART % (b"a.txt", b"cut off"), "multipart/form-data; boundary=b", 400),
+        (b"no parts at all", "multipart/form-data; boundary=b", 400),
+        (b"", "multipart/form-data; boundary=b", 400),
+        (PART % (b"a.txt", b"x") + b"--b--\r\n", "multipart/form-data", 400),
+        (PART % (b"a.txt", b"x") + b"--b--\r\n", "multipart/form-data; boundary=" + "b" * 300, 400),
+        (b"text", "text/plain", 415),
+    ],
+)
+def test_malformed_multipart_is_refused(inbox: httpx.Client, body: bytes, content_type: str, status: int) -> None:
+    reply = multipart(inbox, body, content_type)
+    assert reply.status_code == status, reply.text
+    assert reply.json()["code"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"../../etc/passwd", "passwd"),
+        (b"", "unnamed"),
+        (b"\xff\xfe.txt", "��.txt"),
+        (b"\xed\xa0\x80.txt", "���.txt"),
+        ("\u202efdp.txt".encode(), "fdp.txt"),
+        (b"a%0D%0Ab%22.txt", 'a b".txt'),
+        (b"x" * 4000 + b".txt", "x" * 251 + ".txt"),
+    ],
+)
+def test_hostile_name_becomes_display_text(inbox: httpx.Client, raw: bytes, shown: str) -> None:
+    body = PART % (raw, b"named " + hashlib.sha256(raw).hexdigest().encode()) + b"--b--\r\n"
+    reply = multipart(inbox, body)
+    assert reply.status_code == 202, reply.text
+    entry = reply.json()["data"][0]
+    assert entry["filename"] == shown
+    file = inbox.get(f"/v1/documents/{entry['document']['id']}/file")
+    assert file.status_code == 200
+    assert "filename=" in file.headers["content-disposition"]
+
+
+def test_options_may_stand_before_the_files(inbox: httpx.Client) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{"before": true}\r\n'
+    entry = multipart(inbox, body + PART % (b"a.txt", b"After its metadata.") + b"--b--\r\n").json()["data"][0]
+    assert entry["document"]["metadata"] == {"before": True}
+
+
+def test_abandoned_upload_leaves_no_file(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, inbox = idle
+    url = inbox.base_url
+    with socket.create_connection((url.host, url.port or 80)) as connection:
+        head = (
+            "POST /v1/documents HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2500000\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        )
+        connection.sendall(head.encode() + PART.split(b"%s")[0] + b'a.txt"\r\n\r\n' + b"x" * 2_000_000)
+        wait_for(lambda: scratch_files(runtime))
+    wait_for(lambda: not scratch_files(runtime))
+
+
+def test_files_of_a_killed_process_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    old, other = tmp_path / f"{SCRATCH_PREFIX}1", tmp_path / "worker-1"
+    old.touch()
+    other.touch()
+    remove_abandoned(tmp_path, 100.0, old.stat().st_mtime + 99.0)
+    assert old.exists()
+    remove_abandoned(tmp_path, 100.0, old.stat().st_mtime + 101.0)
+    assert not old.exists()
+    assert other.exists()
+
+
+def test_original_comes_back_with_name_tag_and_ranges(inbox: httpx.Client) -> None:
+    content = (DATA / "report.pdf").read_bytes()
+    path = f"/v1/documents/{upload(inbox, 'Bericht für März.pdf', content)['document']['id']}/file"
+    reply = inbox.get(path)
+    assert reply.content == content
+    assert reply.headers["content-type"] == "application/pdf"
+    assert reply.headers["accept-ranges"] == "bytes"
+    assert "filename*=UTF-8''Bericht%20f%C3%BCr%20M%C3%A4rz.pdf" in reply.headers["content-disposition"]
+    tag = reply.headers["etag"]
+    assert tag == f'"{hashlib.sha256(content).hexdigest()}"'
+    assert inbox.get(path, headers={"If-None-Match": tag}).status_code == 304
+    part = inbox.get(path, headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, content[5:10])
+    assert part.headers["content-range"] == f"bytes 5-9/{len(content)}"
+    assert inbox.get(path, headers={"Range": "bytes=-4"}).content == content[-4:]
+    assert inbox.get(path, headers={"Range": "bytes=0-1,4-5"}).content == content
+    assert inbox.get(path, headers={"Range": "bytes=5-9", "If-Range": '"other"'}).status_code == 200
+    outside = inbox.get(path, headers={"Range": f"bytes={len(content)}-"})
+    assert_problem(outside, 416, "range_not_satisfiable")
+    assert outside.headers["content-range"] == f"bytes */{len(content)}"
+
+
+def test_html_is_never_shown_by_a_browser(inbox: httpx.Client) -> None:
+    document_id = upload(inbox, "page.html", b"<!doctype html><html><body><script>alert(1)</script>Hi</body></html>")[
+        "document"
+    ]["id"]
+    reply = inbox.get(f"/v1/documents/{document_id}/file")
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in reply.headers["content-security-policy"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_title_and_metadata_are_edited_apart(client: httpx.Client) -> None:
+    document_id = ingest(client, "edit.txt", b"To be edited.", metadata='{"year": 2020}')
+    path = f"/v1/documents/{document_id}"
+    assert client.patch(path, json={"title": "New", "metadata": None}).json()["metadata"] == {"year": 2020}
+    changed = client.patch(path, json={"metadata": {"tags": ["a"]}}).json()
+    assert (changed["title"], changed["metadata"]) == ("New", {"tags": ["a"]})
+    assert_problem(client.patch(path, json={"filename": "x"}), 422, "invalid_request")
+    assert_problem(client.patch("/v1/documents/none", json={"title": "x"}), 404, "document_not_found")
+
+
+def test_deleted_document_leaves_no_file_and_is_not_found(server: tuple[Runtime, httpx.Client]) -> None:
+    runtime, client = server
+    content = (DATA / "letter.png").read_bytes()
+    document_id = ingest(client, "letter.png", content, options='{"ocr": "off"}')
+    image = client.get(f"/v1/documents/{document_id}/images").json()["data"][0]
+    assert client.get(f"/v1/documents/{document_id}/pages/1/image", params={"width": 100}).status_code == 200
+    cache = runtime.settings.data_dir / "cache" / "pages"
+    assert list(cache.glob(f"{document_id}-*"))
+    assert client.delete(f"/v1/documents/{document_id}").status_code == 204
+    assert not list(cache.glob(f"{document_id}-*"))
+    assert not runtime.blobs.exists(hashlib.sha256(content).hexdigest())
+    assert not runtime.blobs.exists(image["sha256"])
+    assert client.get(f"/v1/images/{image['id']}").status_code == 404
+    assert_problem(client.delete(f"/v1/documents/{document_id}"), 404, "document_not_found")
+    assert upload(client, "letter.png", content)["outcome"] == "created"
+
+
+def test_reprocess_keeps_options_that_are_not_given(client: httpx.Client) -> None:
+    options = '{"chunk_size": 100, "chunk_overlap": 0}'
+    document_id = ingest(client, "again.txt", b"A sentence of some length stands here. " * 20, options=options)
+    before = client.get(f"/v1/documents/{document_id}").json()["chunk_count"]
+    reply = client.post(f"/v1/documents/{document_id}/reprocess")
+    assert reply.status_code == 202
+    assert reply.headers["location"] == f"/v1/jobs/{reply.json()['id']}"
+    assert wait(client, reply.json()["id"])["status"] == "completed"
+    assert client.get(f"/v1/documents/{document_id}").json()["chunk_count"] == before
+    wider = client.post(f"/v1/documents/{document_id}/reprocess", json={"chunk_size": 1000}).json()
+    wait(client, wider["id"])
+    assert client.get(f"/v1/documents/{document_id}").json()["chunk_count"] < before
+    wrong = client.post(f"/v1/documents/{document_id}/reprocess", json={"chunk_size": 5})
+    assert_problem(wrong, 422, "invalid_option")
+
+
+def test_password_opens_the_document_and_is_kept_nowhere(server: tuple[Runtime, httpx.Client]) -> None:
+    runtime, client = server
+    content = (DATA / "encrypted.pdf").read_bytes()
+    entry = upload(client, "encrypted.pdf", content)
+    job = wait(client, entry["job"]["id"])
+    assert job["status"] == "failed"
+    assert job["error"]["code"].startswith("password")
+    assert (job["error"]["status"], job["error"]["retryable"]) == (422, False)
+    secret = "a-wrong-password-xyz"
+    again = upload(client, "encrypted.pdf", content, options=json.dumps({"password": secret}))
+    assert secret not in json.dumps(again)
+    wait(client, again["job"]["id"])
+    for path in runtime.settings.data_dir.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+
+
+def test_list_pages_through_all_and_filters(client: httpx.Client) -> None:
+    made = [ingest(client, f"listed-{n}.txt", b"Listed %d." % n, metadata=f'{{"n": {n}}}') for n in range(3)]
+    seen, cursor = [], None
+    while True:
+        params = {"limit": 2, "q": "LISTED-", **({"cursor": cursor} if cursor else {})}
+        page = client.get("/v1/documents", params=params).json()
+        seen += [document["id"] for document in page["data"]]
+        cursor = page["next_cursor"]
+        assert page["has_more"] == (cursor is not None)
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+
+    def found(**params: Any) -> list[str]:
+        return [d["id"] for d in client.get("/v1/documents", params={"q": "listed-", **params}).json()["data"]]
+
+    assert found(**{"metadata[n]": "1"}) == [made[1]]
+    assert found(**{"metadata.n": "2"}) == [made[2]]
+    assert found(format="pdf") == []
+    assert len(found(format="text", status=["completed", "failed"])) == 3
+    assert found(status="failed") == []
+    assert found(created_after="2999-01-01") == []
+    assert len(found(created_after="2020-01-01T00:00:00Z")) == 3
+
+
+@pytest.mark.parametrize(
+    "params", [{"cursor": "rubbish"}, {"created_after": "soon"}, {"status": "happy"}, {"format": "exe"}, {"limit": 0}]
+)
+def test_wrong_list_parameter_is_422(inbox: httpx.Client, params: dict[str, Any]) -> None:
+    assert inbox.get("/v1/documents", params=params).status_code == 422
+
+
+def test_original_design_stores_text_without_vectors(client: httpx.Client) -> None:
+    reply = client.post(
+        "/process",
+        files=[("file", ("old.txt", b"Old ways are kept."))],
+        data={"chunk_size": "500", "chunk_overlap": "50"},
+    )
+    assert reply.status_code == 202
+    body = reply.json()
+    assert (body["status"], body["job_id"], body["document_id"]) == (
+        "queued",
+        body["job"]["id"],
+        body["document"]["id"],
+    )
+    wait(client, body["job_id"])
+    only = {"query": "Old ways", "document_ids": [body["document_id"]], "min_score": 0}
+    assert client.post("/v1/search", json={**only, "mode": "semantic"}).json()["data"] == []
+    assert len(client.post("/v1/search", json={**only, "mode": "keyword"}).json()["data"]) == 1
+    hybrid = client.post("/v1/search", json=only).json()["data"]
+    assert [hit["scores"]["semantic"] for hit in hybrid] == [None]
+
+
+def test_original_design_stores_vectors(client: httpx.Client) -> None:
+    body = client.post("/process-with-embeddings", files=[("file", ("new.txt", b"New ways are found."))]).json()
+    wait(client, body["job_id"])
+    search = {"query": "New ways", "document_ids": [body["document_id"]], "mode": "semantic"}
+    assert len(client.post("/v1/search", json=search).json()["data"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/process", "/process-with-embeddings"])
+def test_original_design_refuses_what_it_cannot_read(inbox: httpx.Client, path: str) -> None:
+    assert_problem(inbox.post(path, files=[("file", ("a.txt", b""))]), 422, "empty_file")
+    wrong = inbox.post(path, files=[("file", ("a.txt", b"x"))], data={"chunk_size": "many"})
+    assert_problem(wrong, 422, "invalid_option")
+    two = inbox.post(path, files=[("file", ("a.txt", b"x")), ("file", ("b.txt", b"y"))])
+    assert_problem(two, 413, "too_many_files")
+    assert_problem(inbox.post(path, data={"chunk_size": "500"}, files={"x": (None, "1")}), 422, "invalid_request")
