@@ -354,7 +354,7 @@ def test_list_pages_through_all_and_filters(client: httpx.Client) -> None:
     made = [ingest(client, f"listed-{n}.txt", b"Listed %d." % n, metadata=f'{{"n": {n}}}') for n in range(3)]
     seen, cursor = [], None
     while True:
-        params = {"limit": 2, "q": "LISTED-", **({"cursor": cursor} if cursor else {})}
+        params: dict[str, str | int] = {"limit": 2, "q": "LISTED-", **({"cursor": cursor} if cursor else {})}
         page = client.get("/v1/documents", params=params).json()
         seen += [document["id"] for document in page["data"]]
         cursor = page["next_cursor"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from tests.api_server import assert_problem, opened
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    given = {"cors_origins": ("https://app.example.org",), "allowed_hosts": ("docs.example.org",)}
+    given: dict[str, Any] = {"cors_origins": ("https://app.example.org",), "allowed_hosts": ("docs.example.org",)}
     with opened(tmp_path_factory.mktemp("security"), max_upload_bytes=1000, **given) as (_, client):
         yield client
 

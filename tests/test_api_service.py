@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
 from api.docs_page import DOCS_PAGE
 from api.models import base, context, documents, jobs, search, service
@@ -170,7 +171,7 @@ def test_examples_fit_their_models() -> None:
     checked = 0
     for module in (base, jobs, documents, search, context, service):
         for item in vars(module).values():
-            if isinstance(item, type) and issubclass(item, base.BaseModel) and item.__module__ == module.__name__:
+            if isinstance(item, type) and issubclass(item, BaseModel) and item.__module__ == module.__name__:
                 extra = item.model_config.get("json_schema_extra")
                 if isinstance(extra, dict):
                     item.model_validate(extra["example"])

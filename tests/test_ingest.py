@@ -225,12 +225,13 @@ def test_a_job_whose_process_died_too_often_is_given_up(runtime: Runtime, tmp_pa
     for life in range(26):
         claimed = runtime.store.claim_job(f"worker-{life}")
         assert claimed is not None
+        job_id = claimed.job_id
         if claimed.attempts > 25:
             run_claimed_job(claimed, runtime, f"worker-{life}")
         with runtime.store.begin(LOCAL_ACTOR, write=True) as tx:
             job_rows.requeue_orphans(tx, "nobody")
     with runtime.store.begin(LOCAL_ACTOR) as tx:
-        job = job_rows.get(tx, claimed.job_id)
+        job = job_rows.get(tx, job_id)
     assert job is not None
     assert job.error is not None
     assert (job.status, job.error["code"]) == ("failed", "worker_lost")

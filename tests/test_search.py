@@ -238,7 +238,7 @@ def test_keyword_mode_calls_no_model(server: tuple[Runtime, httpx.Client], ids: 
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, dict[str, str], Path]]:
     """A server with a small picture model of random weights, three pictures, and the report."""
     folder = tmp_path_factory.mktemp("gallery")
-    pictures = {}
+    pictures: dict[str, Path] = {}
     for name, colour in (("red.png", (200, 20, 20)), ("green.png", (20, 180, 40)), ("blue.png", (20, 40, 200))):
         image = Image.new("RGB", (160, 120), colour)
         image.paste((255, 255, 255), (20 + 30 * len(pictures), 20, 60 + 30 * len(pictures), 90))

@@ -156,7 +156,7 @@ def report_docx() -> bytes:
         "<m:f><m:num><m:r><m:t>m</m:t></m:r></m:num><m:den><m:r><m:t>a</m:t></m:r></m:den></m:f></m:oMath></w:p>"
     )
     document.element.body.insert(-1, _xml(formula))
-    document.add_page_break()
+    document.add_page_break()  # type: ignore[no-untyped-call]  # python-docx leaves it without types
     document.add_heading("Advice", 1)
     advice = document.add_paragraph("Close the north basin.")
     advice._p.append(_xml('<w:r><w:footnoteReference w:id="3"/></w:r>'))
