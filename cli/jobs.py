@@ -12,7 +12,7 @@ from database.records import LOCAL_ACTOR
 if TYPE_CHECKING:
     from services.queueing import JobView
 
-app = typer.Typer(help="Jobs: list, show, cancel, retry.", no_args_is_help=True)
+app = typer.Typer(help="Jobs: list, show, cancel, retry, backfill.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -62,6 +62,21 @@ def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> No
 
     with open_data(data_dir) as runtime:
         print_job(jobs.get_job(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+
+
+@app.command()
+def backfill(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Computes the vectors of pictures that were stored before there was a picture model, and waits for it."""
+    from cli.follow import follow_jobs
+    from services import jobs
+
+    with open_data(data_dir) as runtime:
+        view = jobs.add_backfill(runtime, LOCAL_ACTOR)
+        follow_jobs(runtime, {view.job.job_id: "pictures"})
+        ended = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        print_job(ended, as_json=as_json)
+    if ended.job.status != "completed":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from database import contents, documents, images
 from database.ids import new_id
@@ -21,7 +20,6 @@ from database.records import (
     DocumentRecord,
     GenerationSummary,
     ImageRecord,
-    JobRecord,
     PageRecord,
     Vector,
 )
@@ -29,8 +27,10 @@ from services.content import PAGE_SEPARATOR, Chunk, DocumentInfo, Format, Issue,
 from services.errors import EncryptedDocument, InternalError, NotFound
 from services.extract.request import ExtractRequest, extract
 from services.extract.wire import pack_span
+from services.images import embed_images, pending_vectors_issue
 from services.options import Options, parse_options
 from services.pages import pack_layout, unpack_page
+from services.runs import Run
 from services.runtime import Runtime
 
 EMBED_BATCH = 16
@@ -52,25 +52,6 @@ NOTICE_CODES = frozenset(
     }
 )
 """Warnings that lose nothing the caller asked for: a document that has only such ones is `completed`."""
-
-
-class Run(Protocol):
-    """What a running job says of itself while it works; see services.jobs."""
-
-    @property
-    def job(self) -> JobRecord: ...
-
-    @property
-    def scratch(self) -> Path:
-        """Folder for the job's temporary files, on the blobs' filesystem."""
-
-    def tick(self) -> None:
-        """Beats the heart when it is time. Raises JobStopped when the job must end now."""
-
-    def progress(
-        self, stage: str, *, pages_done: int | None = None, pages_total: int | None = None, percent: float | None = None
-    ) -> None:
-        """Records how far the job is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +296,10 @@ class _Ingest:
             return
         pending = [image for image in pending if image.space != embedder.space]
         self._run.progress("images")
-        embed_images(self._runtime, self._actor, pending, run=self._run)
+        _, unreadable = embed_images(self._runtime, self._actor, pending, run=self._run)
+        for image in unreadable:
+            message = "A picture could not be decoded by the picture model and is not searchable."
+            self._state.warnings.append(Issue("picture_unreadable", message, image.page))
 
     def _summary(self) -> GenerationSummary:
         state = self._state
@@ -332,39 +316,6 @@ class _Ingest:
             status="completed_with_errors" if is_partial else "completed",
             warnings=warnings,
         )
-
-
-IMAGE_BATCH = 8
-"""Pictures that go through the picture model together; each is 224 pixels square or so by then."""
-
-
-def embed_images(runtime: Runtime, actor: Actor, records: Sequence[ImageRecord], *, run: Run) -> int:
-    """Computes and stores the vectors of `records`, of equal pictures once. Returns how many rows it wrote."""
-    embedder = runtime.image_embedder
-    if embedder is None:
-        return 0
-    written = 0
-    for start in range(0, len(records), IMAGE_BATCH):
-        batch = [image for image in records[start : start + IMAGE_BATCH] if runtime.blobs.exists(image.sha256)]
-        distinct = sorted({image.sha256 for image in batch})
-        if not distinct:
-            continue
-        rows = embedder.embed_pictures([runtime.blobs.path(sha256) for sha256 in distinct])
-        by_sha = dict(zip(distinct, rows, strict=True))
-        with runtime.store.begin(actor, write=True) as tx:
-            images.set_image_vectors(tx, embedder.space, {i.image_id: by_sha[i.sha256] for i in batch})
-        written += len(batch)
-        run.tick()
-    return written
-
-
-def pending_vectors_issue() -> Issue:
-    """The warning of a document whose pictures are kept but cannot be searched yet."""
-    return Issue(
-        "image_vectors_pending",
-        "The pictures are kept but cannot be searched yet: the picture model is not installed. "
-        "Run `docatlas models pull`; the vectors are then filled in by a job.",
-    )
 
 
 def embedded_text(prefix: str, text: str) -> str:

@@ -27,6 +27,8 @@ LEASE_RETRY_S = 0.1
 """How often a process that waits for the lease tries again; the system frees a dead holder's at once."""
 ORPHAN_AGE_S = 3600.0
 """Files that no row refers to are removed when they are older: a younger one may belong to an upload under way."""
+CHORES_EVERY_S = 30.0
+"""How often the lease's holder looks whether a picture model has turned up."""
 FAULT_PAUSE_S = 2.0
 """A pause after a fault of the store (a full disk, say), so that a worker does not spin."""
 
@@ -82,6 +84,7 @@ class Worker:
         self._stopping = threading.Event()
         self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
         self._threads: list[threading.Thread] = []
+        self._backfilled_spaces: set[str] = set()
 
     @property
     def holds_lease(self) -> bool:
@@ -109,8 +112,14 @@ class Worker:
             thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        while not self._stopping.wait(ORPHAN_AGE_S):
-            self._remove_orphans()
+        swept = time.monotonic()
+        while True:
+            self._ask_for_backfill()
+            if self._stopping.wait(CHORES_EVERY_S):
+                return
+            if time.monotonic() - swept >= ORPHAN_AGE_S:
+                swept = time.monotonic()
+                self._remove_orphans()
 
     def _take_over(self) -> None:
         """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
@@ -123,12 +132,17 @@ class Worker:
             if folder.name != f"{SCRATCH_PREFIX}{self._worker_id}":
                 shutil.rmtree(folder, ignore_errors=True)
         self._remove_orphans()
+
+    def _ask_for_backfill(self) -> None:
+        """Queues the backfill once for each picture model that turns up, where pictures wait for their vectors."""
         embedder = self._runtime.image_embedder
-        if embedder is not None:
-            with self._runtime.store.begin(SERVICE_ACTOR) as tx:
-                missing = images.count_images_without_vector(tx, embedder.space)
-            if missing:
-                add_backfill(self._runtime, SERVICE_ACTOR)
+        if embedder is None or embedder.space in self._backfilled_spaces:
+            return
+        self._backfilled_spaces.add(embedder.space)
+        with self._runtime.store.begin(SERVICE_ACTOR) as tx:
+            missing = images.count_images_without_vector(tx, embedder.space)
+        if missing:
+            add_backfill(self._runtime, SERVICE_ACTOR)
 
     def _remove_orphans(self) -> None:
         """Removes rows of generations that nobody reads or writes, and old files without a row."""

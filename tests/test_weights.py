@@ -231,6 +231,12 @@ def test_a_truncated_file_is_noticed_without_reading_it(tmp_path: Path) -> None:
     assert list_models(settings)[0].status == "damaged"
 
 
+def test_another_picture_model_is_asked_for_in_a_folder(tmp_path: Path) -> None:
+    (state,) = pull(Settings(cache_dir=tmp_path, clip_model="ViT-L-14"), ["pictures"])
+    assert (state.name, state.status, state.problem) == ("ViT-L-14", "missing", None)
+    assert "DOCATLAS_CLIP_DIR" in state.advice
+
+
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no model is named 'gpt'"):
         pull(Settings(cache_dir=tmp_path), ["gpt"])

@@ -92,7 +92,8 @@ def pull(
     states = []
     for model in _chosen(names):
         problem = None
-        if _folder_of_user(settings, model) is None and not is_present(settings, model):
+        ours = _folder_of_user(settings, model) is None and not _is_unpinned(settings, model)
+        if ours and not is_present(settings, model):
             try:
                 _pull_one(settings, model, hub, progress or _silent)
             except DocatlasError as error:
@@ -228,6 +229,9 @@ def _state(settings: Settings, model: Model) -> ModelState:
             advice="" if found else "DOCATLAS_CLIP_DIR must hold open_clip_config.json and *.safetensors",
         )
     folder = model_folder(settings, model)
+    if _is_unpinned(settings, model):
+        advice = f"the weights of {settings.clip_model} are not pinned: put its checkpoint where DOCATLAS_CLIP_DIR says"
+        return ModelState(settings.clip_model, model.purpose, "missing", folder, 0, "", "", advice)
     if is_present(settings, model):
         source = str(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("source", ""))
         return ModelState(model.name, model.purpose, "present", folder, model.size, model.licence, source)
@@ -261,6 +265,12 @@ def _broken_files(settings: Settings, model: Model, progress: Progress) -> list[
 
 def _folder_of_user(settings: Settings, model: Model) -> Path | None:
     return settings.clip_dir if model is PICTURE_MODEL else None
+
+
+def _is_unpinned(settings: Settings, model: Model) -> bool:
+    """True if the settings ask for another pictures' model than ours and say not where it lies."""
+    other = settings.clip_model not in ("", PICTURE_MODEL.name)
+    return model is PICTURE_MODEL and other and settings.clip_dir is None
 
 
 def _chosen(names: Iterable[str]) -> list[Model]:
