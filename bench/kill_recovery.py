@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import corpus
-from bench.server import TERMINAL, BenchError, Server, connect, serving, start, upload
+from bench.server import TERMINAL, BenchError, Server, connect, end_in_order, serving, start, upload
 
 MIN_COSINE = 0.999
 GONE_WITHIN_S = 15.0
@@ -256,6 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the instants; default: a random one, printed")
     parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
     given = parser.parse_args(argv)
+    end_in_order()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
     folder = Path(tempfile.mkdtemp(prefix="docatlas-kill-"))
     failed = False

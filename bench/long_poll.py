@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import corpus
-from bench.server import BenchError, Server, connect, serving, upload, wait_for_job
+from bench.server import BenchError, Server, connect, end_in_order, serving, upload, wait_for_job
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 QUEUED_JOBS = 5
@@ -90,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--requests", type=int, default=30)
     given = parser.parse_args(argv)
+    end_in_order()
     folder = Path(tempfile.mkdtemp(prefix="docatlas-poll-"))
     try:
         files = corpus.write_mixed(folder / "files", 10, seed=1)

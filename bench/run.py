@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import corpus
 from bench.index_fill import fill
-from bench.server import BenchError, Cost, Meter, Server, connect, serving, upload, wait_for_job
+from bench.server import BenchError, Cost, Meter, Server, connect, end_in_order, serving, upload, wait_for_job
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 QUERIES = (
@@ -198,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="only this part; may be repeated",
     )
     given = parser.parse_args(argv)
+    end_in_order()
     wanted = given.only or ["start", "throughput", "model", "memory", "search"]
     folder = Path(tempfile.mkdtemp(prefix="docatlas-bench-"))
     report = Report()

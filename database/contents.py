@@ -68,14 +68,15 @@ _PLAIN_PAGE_FIELDS = (
 )
 
 
-def pages_written(tx: Transaction, document_id: str, generation: int) -> Sequence[PageRecord]:
-    """The pages of a generation that are stored, visible or not, in order, with their layout."""
-    rows = tx.connection.execute(
+def pages_written(tx: Transaction, document_id: str, generation: int) -> Iterator[PageRecord]:
+    """The pages of a generation that are stored, visible or not, in order, with their layout, a few at a time."""
+    rows = tx.connection.execution_options(yield_per=20).execute(
         select(*_PAGE_COLUMNS, _pages.c.layout)
         .where(_pages.c.document_id == document_id, _pages.c.generation == generation, tx.owns(_pages))
         .order_by(_pages.c.page_number)
     )
-    return [PageRecord(**row._mapping) for row in rows]
+    for row in rows:
+        yield PageRecord(**row._mapping)
 
 
 def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Sequence[ChunkRecord]) -> None:

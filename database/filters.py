@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def condition_sql(condition: Condition) -> ColumnElement[bool]:
     """One condition as SQL over documents_metadata; see `matches`."""
     name, operator, value = condition.field, condition.operator, condition.value
     if operator not in OPERATORS:
-        raise ValueError(f"{operator!r} is not an operator; known are {', '.join(OPERATORS)}")
+        raise ValueError(f"{operator} is not an operator; known are {', '.join(OPERATORS)}")
     if operator == "$in":
         if not isinstance(value, (list, tuple)) or len(value) > MAX_VALUES:
             raise ValueError(f"{name}: $in needs a list of at most {MAX_VALUES} values")
@@ -70,7 +71,7 @@ def condition_sql(condition: Condition) -> ColumnElement[bool]:
         path = tuple(name.split(".")[1:])
         if len(path) > MAX_PATH or not all(path) or any(_UNQUOTABLE.search(key) for key in path):
             raise ValueError(
-                f"{name[:80]!r} is not a field: keys are joined by dots, are not empty "
+                f"{name[:80]} is not a field: keys are joined by dots, are not empty "
                 "and hold no quotation marks, backslashes or control characters"
             )
         return _metadata_condition(name, json_scalar(schema.documents.c.metadata, path), operator, values)
@@ -90,14 +91,14 @@ def _column_condition(name: str, operator: str, values: list[Any]) -> ColumnElem
         column: ColumnElement[Any] = schema.documents.c[_NUMBER_FIELDS[name]]
         converted: list[Any] = [_number(name, value) for value in values]
         if any(value is None for value in converted):
-            raise ValueError(f"{name}: is a number and cannot be compared with {values!r:.80}")
+            raise ValueError(f"{name}: is a number and cannot be compared with {_shown(values)}")
     elif name in _TEXT_FIELDS or name in _TIME_FIELDS:
         column = schema.documents.c[_TEXT_FIELDS.get(name) or _TIME_FIELDS[name]]
         if not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{name}: is a string and cannot be compared with {values!r:.80}")
+            raise ValueError(f"{name}: is a string and cannot be compared with {_shown(values)}")
         converted = [parse_time(value) for value in values] if name in _TIME_FIELDS else values
     else:
-        raise ValueError(f"{name[:80]!r} is not a field; known are metadata.<key>, {', '.join(FIELDS)}")
+        raise ValueError(f"{name[:80]} is not a field; known are metadata.<key>, {', '.join(FIELDS)}")
     if operator == "$in":
         return column.in_(converted)
     return _COMPARE[operator](column, converted[0])
@@ -110,14 +111,14 @@ def _metadata_condition(name: str, scalar: JsonScalar, operator: str, values: li
     for value in values:
         if isinstance(value, bool):
             if operator in ("$gte", "$lte"):
-                raise ValueError(f"{name}: {operator} compares numbers or strings, not {value}")
+                raise ValueError(f"{name}: {operator} compares numbers or strings, not {_shown([value])}")
             parts.append(scalar.kind_is("true" if value else "false"))
         elif isinstance(value, str):
             texts.append(storable(value))
         elif (number := _number(name, value)) is not None:
             numbers.append(number)
         else:
-            raise ValueError(f"{name}: compares with numbers, strings, true and false, not {value!r:.80}")
+            raise ValueError(f"{name}: compares with numbers, strings, true and false, not {_shown([value])}")
     if numbers:
         parts.append(and_(scalar.kind_is("integer", "real"), _compare_any(scalar, operator, numbers)))
     if texts:
@@ -129,6 +130,12 @@ def _compare_any(scalar: JsonScalar, operator: str, values: list[Any]) -> Column
     if operator == "$in":
         return scalar.value().in_(values)
     return _COMPARE[operator](scalar.value(), values[0])
+
+
+def _shown(values: list[Any]) -> str:
+    """The values as JSON, as they were sent, cut to a length that fits a message."""
+    text = ", ".join(json.dumps(value, ensure_ascii=False, default=str) for value in values[:10])
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _number(name: str, value: Any) -> float | None:

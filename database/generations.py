@@ -18,9 +18,9 @@ _chunks = schema.chunks
 def publish(tx: Transaction, document_id: str, generation: int, summary: GenerationSummary) -> bool:
     """Switches readers to `generation`, in one step with the document's facts; doing it again changes nothing.
 
-    An empty `title` leaves a title that is there. Chunks beyond `summary.total_chunks`, left by an earlier attempt,
-    are removed. False, and nothing done, when the document is gone or a newer job has taken this generation's place.
-    Raises ValueError when chunks are missing.
+    A title that is there stays: somebody may have written it. Chunks beyond `summary.total_chunks`, left by an earlier
+    attempt, are removed. False, and nothing done, when the document is gone or a newer job has taken this generation's
+    place. Raises ValueError when chunks are missing.
     """
     document = tx.connection.execute(
         select(_documents.c.user_id, _documents.c.title, _documents.c.last_generation).where(
@@ -40,7 +40,7 @@ def publish(tx: Transaction, document_id: str, generation: int, summary: Generat
         .values(
             generation=generation,
             last_generation=generation,
-            title=summary.title or document.title,
+            title=document.title or summary.title,
             author=summary.author,
             language=summary.language,
             page_count=summary.page_count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import Row, and_, case, func, insert, or_, select, update
 
 from database import schema
 from database.cursors import decode_cursor, encode_cursor
@@ -169,7 +169,9 @@ def heartbeat(
         if value is not None:
             values[name] = value
     if percent is not None:
-        values["percent"] = min(100.0, max(0.0, percent))
+        shown = min(100.0, max(0.0, percent))
+        # A job that is resumed counts anew from its first page; what was shown before is not taken back.
+        values["percent"] = case((_jobs.c.percent > shown, _jobs.c.percent), else_=shown)
     if not tx.connection.execute(update(_jobs).where(_held(tx, job_id, worker_id)).values(values)).rowcount:
         return "lost"
     status = tx.connection.execute(select(_jobs.c.status).where(_jobs.c.job_id == job_id)).scalar_one()

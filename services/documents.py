@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,6 +23,7 @@ from database.records import (
     ListPage,
     PageRecord,
 )
+from database.store import Transaction
 from services.content import Upload
 from services.errors import (
     DocatlasError,
@@ -32,10 +34,11 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
-from services.filters import refusing_bad_queries
+from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats import Detection, detect_format
-from services.options import parse_options
-from services.page_images import forget_page_images
+from services.ocr.tesseract import TesseractEngine
+from services.options import Options, parse_options
+from services.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.queueing import JobView
 from services.runtime import Runtime
 
@@ -95,12 +98,18 @@ def accept(
     *,
     options: Mapping[str, Any] | None = None,
     metadata: Json | None = None,
+    embed: bool = True,
+    options_at: str = "/options",
 ) -> list[Accepted]:
     """Stores the files and queues their jobs; one entry per file, in order. Consumes the files on disk.
 
-    A file that is refused does not cost the others, but a single one raises its error. Raises InvalidOption.
+    Without `embed` the text is stored and no vectors. `options_at` is the pointer to the options in the request.
+    A file that is refused does not cost the others, but a single one raises its error. Raises InvalidOption, and
+    CapabilityMissing for an OCR language that is asked for and not installed.
     """
-    parsed = parse_options(options, defaults=runtime.settings.default_options)
+    parsed = parse_options(options, defaults=runtime.settings.default_options, at=options_at, is_request=True)
+    parsed = replace(parsed, embed=embed)
+    _require_languages(runtime, options, parsed)
     password = (options or {}).get("password")
     if not files:
         raise InvalidOption(
@@ -112,7 +121,7 @@ def accept(
         checked = list(pool.map(lambda file: _check_and_adopt(runtime, file), files))
     accepted: list[Accepted] = []
     stopped: list[str] = []
-    with runtime.store.begin(actor, write=True) as tx:
+    with _keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
         for file, found in zip(files, checked, strict=True):
             if isinstance(found, DocatlasError) or file.upload is None:
                 error = found if isinstance(found, DocatlasError) else file.error
@@ -135,11 +144,13 @@ def accept(
             )
             stopped.extend(submission.superseded)
             job = submission.job
+            if job is not None:
+                keep(job)
             view = None if job is None else JobView(job, None)
             accepted.append(Accepted(file.filename, submission.outcome, submission.document, view))
-    _announce(runtime, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"), password)
-    if stopped:
-        runtime.notifier.changed()
+        accepted = _with_positions(tx, accepted)
+    _announce(runtime, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"))
+    _stop(runtime, stopped)
     first = accepted[0]
     if len(accepted) == 1 and first.error is not None:
         raise first.error
@@ -158,11 +169,68 @@ def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasEr
     return detection
 
 
-def _announce(runtime: Runtime, queued: Iterable[JobRecord], password: str | None) -> None:
-    for job in queued:
+def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
+    """Returns when the OCR languages that the request names are installed. Raises CapabilityMissing.
+
+    Without an OCR program, or where the server's default is meant, only the pages that need it tell what is missing.
+    """
+    if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.tesseract is None:
+        return
+    TesseractEngine(runtime.tesseract).require(options.ocr_languages)
+
+
+@contextmanager
+def _keeping_password(runtime: Runtime, password: str | None) -> Iterator[Callable[[JobRecord], None]]:
+    """A function that keeps the password for a job; call it before the job's transaction commits.
+
+    A worker may claim the job the moment it is committed. Where nothing is committed, nothing is kept.
+    """
+    kept: list[str] = []
+
+    def keep(job: JobRecord) -> None:
         if password is not None:
             runtime.passwords.keep(job.job_id, password)
+            kept.append(job.job_id)
+
+    try:
+        yield keep
+    except BaseException:
+        for job_id in kept:
+            runtime.passwords.forget(job_id)
+        raise
+
+
+def _with_positions(tx: Transaction, accepted: Sequence[Accepted]) -> list[Accepted]:
+    """`accepted` with each queued job's place in the queue."""
+    queued = {entry.job.job.job_id: entry.job.job for entry in accepted if entry.job and entry.job.job.status == "queued"}
+    new = {entry.job.job.job_id for entry in accepted if entry.job and entry.outcome != "duplicate"}
+    positions: dict[str, int | None] = {}
+    # The new ones follow one another, because no other writer came between: one look at the queue places them all.
+    first, following = None, 0
+    for job in sorted(queued.values(), key=lambda job: (job.created_at, job.job_id)):
+        if job.job_id not in new:
+            positions[job.job_id] = jobs.queue_position(tx, job)
+            continue
+        first = jobs.queue_position(tx, job) if first is None else first
+        positions[job.job_id] = (first or 0) + following
+        following += 1
+    return [
+        entry if entry.job is None else replace(entry, job=JobView(entry.job.job, positions.get(entry.job.job.job_id)))
+        for entry in accepted
+    ]
+
+
+def _announce(runtime: Runtime, queued: Iterable[JobRecord]) -> None:
+    for job in queued:
         runtime.queue.notify(job.job_id)
+
+
+def _stop(runtime: Runtime, job_ids: Sequence[str]) -> None:
+    """Forgets the passwords of jobs that were told to stop, and tells who waits for them."""
+    for job_id in job_ids:
+        runtime.passwords.forget(job_id)
+    if job_ids:
+        runtime.notifier.changed()
 
 
 def list_documents(
@@ -178,6 +246,8 @@ def list_documents(
     cursor: str | None = None,
 ) -> ListPage[DocumentRecord]:
     """Documents, newest first. Raises InvalidOption for a malformed cursor, filter or time."""
+    check_conditions(only.conditions, at="/query")
+    check_time(created_after, at="/query/created_after")
     with runtime.store.begin(actor) as tx, refusing_bad_queries():
         return documents.list_page(
             tx,
@@ -208,6 +278,7 @@ def update_document(
 def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
     """Deletes the document with every chunk, vector, picture and file; jobs of it end. Raises NotFound."""
     with runtime.store.begin(actor, write=True) as tx:
+        stopped = jobs.unfinished_ids(tx, document_id)
         unreferenced = documents.delete(tx, document_id)
         if unreferenced is None:
             raise no_document(document_id)
@@ -215,19 +286,26 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
         for sha256 in unreferenced:
             runtime.blobs.delete(sha256)
     forget_page_images(runtime, document_id)
-    runtime.notifier.changed()
+    _stop(runtime, stopped)
 
 
 def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping[str, Any] | None) -> JobView:
-    """The job that reads the stored original again. Options left out are the document's own. Raises NotFound."""
-    with runtime.store.begin(actor, write=True) as tx:
+    """The job that reads the stored original again. Options left out are the document's own.
+
+    Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
+    """
+    password = (options or {}).get("password")
+    with _keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
         document = existing(documents.get(tx, document_id), document_id)
         own = parse_options(document.options, defaults=runtime.settings.default_options)
-        parsed = parse_options(options, defaults=own)
+        parsed = parse_options(options, defaults=own, at="", is_request=True)
+        _require_languages(runtime, options, parsed)
+        stopped = jobs.unfinished_ids(tx, document_id)
         job = documents.resubmit(tx, document_id, parsed.as_json())
+        keep(job)
         view = JobView(job, jobs.queue_position(tx, job))
-    _announce(runtime, [job], (options or {}).get("password"))
-    runtime.notifier.changed()
+    _announce(runtime, [job])
+    _stop(runtime, stopped)
     return view
 
 
@@ -294,9 +372,9 @@ def get_page(runtime: Runtime, actor: Actor, document_id: str, number: int) -> P
     """Page `number` (from 1) with its layout. Raises NotFound."""
     with runtime.store.begin(actor) as tx:
         existing(documents.get(tx, document_id), document_id)
-        page = contents.read_page(tx, document_id, number)
+        page = contents.read_page(tx, document_id, number) if 1 <= number <= MAX_PAGE_NUMBER else None
     if page is None:
-        raise NotFound(f"The document has no page {number} that was read.", code="page_not_found")
+        raise no_page(number)
     return page
 
 

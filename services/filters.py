@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
-from database.filters import FIELDS, MAX_VALUES, OPERATORS
+from database.filters import FIELDS, MAX_VALUES, OPERATORS, condition_sql
+from database.ids import parse_time
 from database.records import Condition
 from services.errors import FieldError, InvalidOption
+from services.options import pointer_step
 
+INVALID_FILTER = "invalid_filter"
 MAX_CONDITIONS = 50
 MAX_INTEGER = 2**53
 """Larger integers are not told apart by JSON readers that use doubles. Source: RFC 8259, section 6."""
@@ -19,13 +22,33 @@ Operator = Literal["$eq", "$in", "$gte", "$lte"]
 
 
 @contextmanager
-def refusing_bad_queries() -> Iterator[None]:
-    """Turns the store's ValueError about a cursor, a filter or a time into InvalidOption, in the caller's terms."""
+def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid_cursor") -> Iterator[None]:
+    """Turns the store's ValueError about what stands at `pointer` into InvalidOption."""
     try:
         yield
     except ValueError as error:
-        text = str(error)
-        raise InvalidOption(f"{text[:1].upper()}{text[1:]}.", code="invalid_request") from error
+        message = str(error)
+        raise InvalidOption(f"{pointer}: {message}.", code=code, errors=(FieldError(pointer, message),)) from error
+
+
+def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -> None:
+    """Returns when the store can answer every condition.
+
+    Raises InvalidOption that points to the first field, below `at`, that it cannot.
+    """
+    if len(conditions) > MAX_CONDITIONS:
+        message = f"may hold at most {MAX_CONDITIONS} conditions"
+        raise InvalidOption(f"{at} {message}.", code=INVALID_FILTER, errors=(FieldError(at, message),))
+    for condition in conditions:
+        with refusing_bad_queries(f"{at}/{pointer_step(condition.field)}", code=INVALID_FILTER):
+            condition_sql(condition)
+
+
+def check_time(given: str | None, *, at: str) -> None:
+    """Returns when `given` is None or a time. Raises InvalidOption that points to `at`."""
+    if given is not None:
+        with refusing_bad_queries(at, code=INVALID_FILTER):
+            parse_time(given)
 
 
 def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
@@ -36,7 +59,7 @@ def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
     wrong: list[FieldError] = []
     conditions: list[Condition] = []
     for field, wanted in (given or {}).items():
-        pointer = f"/filters/{_escaped(field)}"
+        pointer = f"/filters/{pointer_step(field)}"
         if wanted is None:
             continue
         if field not in FIELDS and not re.fullmatch(r"metadata(\.[^.]+)+", field, re.DOTALL):
@@ -51,7 +74,7 @@ def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
                 continue
             message = _complaint(operator, value)
             if message:
-                wrong.append(FieldError(f"{pointer}/{_escaped(operator)}", message))
+                wrong.append(FieldError(f"{pointer}/{pointer_step(operator)}", message))
                 continue
             conditions.append(Condition(field, cast("Operator", operator), value))
     if len(conditions) > MAX_CONDITIONS:
@@ -59,7 +82,7 @@ def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
     if wrong:
         raise InvalidOption(
             "; ".join(f"{error.pointer} {error.message}" for error in wrong[:5]) + ".",
-            code="invalid_filter",
+            code=INVALID_FILTER,
             errors=tuple(wrong),
         )
     return tuple(conditions)
@@ -81,8 +104,3 @@ def _is_scalar(value: Any) -> bool:
     if isinstance(value, int) and not isinstance(value, bool):
         return abs(value) <= MAX_INTEGER
     return isinstance(value, (str, float, bool))
-
-
-def _escaped(name: str) -> str:
-    """`name` as a step of an RFC 6901 pointer."""
-    return name[:200].replace("~", "~0").replace("/", "~1")

@@ -8,8 +8,11 @@ are already there. One short transaction switches readers to the generation and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from database import contents, documents, images
@@ -23,13 +26,15 @@ from database.records import (
     PageRecord,
     Vector,
 )
-from services.content import PAGE_SEPARATOR, Chunk, DocumentInfo, Format, Issue, Page, Picture, Progress, Upload
-from services.errors import EncryptedDocument, InternalError, NotFound
-from services.extract.request import ExtractRequest, extract
+from services.content import PAGE_SEPARATOR, Chunk, DocumentInfo, Issue, Page, Picture, Progress, Upload
+from services.errors import CapabilityMissing, EncryptedDocument, InternalError, NotFound
+from services.extract.known_pages import page_line
+from services.extract.request import ExtractRequest, Piece, extract
 from services.extract.wire import pack_span
+from services.formats.detection import detect_format
 from services.images import embed_images, pending_vectors_issue
 from services.options import Options, parse_options
-from services.pages import pack_layout, unpack_page
+from services.pages import pack_layout
 from services.runs import Run
 from services.runtime import Runtime
 
@@ -83,15 +88,14 @@ def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestRe
     actor = Actor(job.user_id)
     with runtime.store.begin(actor) as tx:
         document = documents.get(tx, document_id)
-        known = list(contents.pages_written(tx, document_id, job.generation)) if document else []
     if document is None:
         raise NotFound("The document was deleted while its job was waiting.")
     run.progress("detecting")
     options = parse_options(job.options)
     if not runtime.blobs.exists(document.sha256):
         raise InternalError("The original file is missing from the data folder. Upload the document again.")
-    ingest = _Ingest(runtime, run, actor, document, options)
-    return ingest.perform(known)
+    with tempfile.TemporaryDirectory(prefix="resume-", dir=run.scratch, ignore_cleanup_errors=True) as folder:
+        return _Ingest(runtime, run, actor, document, options).perform(Path(folder))
 
 
 class _Ingest:
@@ -104,33 +108,16 @@ class _Ingest:
         self._state = _State()
         self._waiting: list[Chunk] = []
         self._stored_hashes: Mapping[int, str] = {}
+        self._stored_pictures: Sequence[str] = ()
 
-    def perform(self, known: Sequence[PageRecord]) -> IngestReport:
-        state, runtime = self._state, self._runtime
-        known_numbers = {page.number for page in known}
-        known_issues = {page.number: _issues_of(page) for page in known}
-        with runtime.store.begin(self._actor) as tx:
-            self._stored_hashes = contents.chunk_hashes(tx, self._document.document_id, self._generation)
-            state.images = len(images.images_written(tx, self._document.document_id, self._generation))
-        for piece in self._pieces(known):
-            match piece:
-                case DocumentInfo():
-                    state.info = piece
-                case Progress():
-                    self._run.progress(piece.stage, pages_done=piece.pages_done, pages_total=piece.pages_total)
-                case Issue():
-                    state.page_issues.append(piece)
-                case Picture():
-                    state.page_pictures.append(piece)
-                case Page():
-                    if piece.number in known_numbers:
-                        state.page_issues = known_issues[piece.number]
-                    self._keep_page(piece, is_known=piece.number in known_numbers)
-                case Chunk():
-                    self._waiting.append(piece)
-                    if len(self._waiting) >= EMBED_BATCH:
-                        self._keep_chunks()
-            self._run.tick()
+    def perform(self, folder: Path) -> IngestReport:
+        """Reads, stores and embeds the document; `folder` is private to this run."""
+        state = self._state
+        known = self._recall(folder / "known-pages.tsv")
+        with closing(self._pieces(folder / "known-pages.tsv" if known else None)) as pieces:
+            for piece in pieces:
+                self._keep(piece, known)
+                self._run.tick()
         state.warnings += state.page_issues
         # A small document needs one transaction for its chunks with their vectors; a large one is embedded afterwards,
         # so that its text can be read meanwhile and a run that is killed finds the vectors that are done.
@@ -139,30 +126,69 @@ class _Ingest:
             self._run.progress("embedding")
             self._embed_chunks()
         self._embed_pictures()
-        self._run.progress("storing", pages_done=state.pages, pages_total=state.pages, percent=99.0)
+        self._run.progress("storing", percent=99.0)
         return IngestReport(self._summary(), state.pages)
 
-    def _pieces(self, known: Sequence[PageRecord]) -> Iterator[Any]:
+    def _recall(self, file: Path) -> Mapping[int, list[Issue]]:
+        """Writes the pages that an interrupted run has stored to `file`; returns their numbers and their issues."""
+        document_id = self._document.document_id
+        issues: dict[int, list[Issue]] = {}
+        with self._runtime.store.begin(self._actor) as tx, file.open("w", encoding="utf-8") as lines:
+            self._stored_hashes = contents.chunk_hashes(tx, document_id, self._generation)
+            self._stored_pictures = [i.sha256 for i in images.images_written(tx, document_id, self._generation)]
+            for page in contents.pages_written(tx, document_id, self._generation):
+                issues[page.number] = _issues_of(page)
+                lines.write(page_line(_packed_page(page)))
+        self._state.images = len(self._stored_pictures)
+        return issues
+
+    def _keep(self, piece: Piece, known: Mapping[int, list[Issue]]) -> None:
+        state = self._state
+        match piece:
+            case DocumentInfo():
+                state.info = piece
+            case Progress():
+                self._run.progress(piece.stage, pages_done=piece.pages_done, pages_total=piece.pages_total)
+            case Issue():
+                state.page_issues.append(piece)
+            case Picture():
+                state.page_pictures.append(piece)
+            case Page():
+                if piece.number in known:
+                    state.page_issues = known[piece.number]
+                self._keep_page(piece, is_known=piece.number in known)
+            case Chunk():
+                self._waiting.append(piece)
+                if len(self._waiting) >= EMBED_BATCH:
+                    self._keep_chunks()
+
+    def _pieces(self, known_pages: Path | None) -> Generator[Piece]:
         runtime, document = self._runtime, self._document
+        upload = Upload(
+            path=runtime.blobs.path(document.sha256),
+            filename=document.filename,
+            declared_type=document.media_type,
+            sha256=document.sha256,
+            size_bytes=document.file_size,
+        )
+        # Detected again, not taken from the row: what speaks against the file's name is a warning of this document.
+        detection = detect_format(upload.path, upload.filename, runtime.settings.limits)
+        yield from detection.warnings
         request = ExtractRequest(
-            upload=Upload(
-                path=runtime.blobs.path(document.sha256),
-                filename=document.filename,
-                declared_type=document.media_type,
-                sha256=document.sha256,
-                size_bytes=document.file_size,
-            ),
-            format=Format(document.file_type),
+            upload=upload,
+            format=detection.format,
             options=self._options,
             limits=runtime.settings.limits,
             password=runtime.passwords.of(self._run.job.job_id),
             ocr=runtime.ocr_choice,
             tokenizer=runtime.text_embedder.tokenizer_path,
             max_tokens=runtime.text_embedder.max_tokens,
-            known_pages=[_page_from(record) for record in known],
+            known_pages=known_pages,
+            known_pictures=self._stored_pictures,
         )
         try:
-            yield from extract(request, scratch=self._run.scratch, tick=self._run.tick)
+            with closing(extract(request, scratch=self._run.scratch, tick=self._run.tick)) as pieces:
+                yield from pieces
         except EncryptedDocument as error:
             if request.password is None and self._run.job.attempts > 1:
                 raise EncryptedDocument(
@@ -296,7 +322,11 @@ class _Ingest:
             return
         pending = [image for image in pending if image.space != embedder.space]
         self._run.progress("images")
-        _, unreadable = embed_images(self._runtime, self._actor, pending, run=self._run)
+        try:
+            _, unreadable = embed_images(self._runtime, self._actor, pending, run=self._run)
+        except CapabilityMissing:  # found out when the weights are loaded; the text must not suffer
+            self._state.warnings.append(pending_vectors_issue())
+            return
         for image in unreadable:
             message = "A picture could not be decoded by the picture model and is not searchable."
             self._state.warnings.append(Issue("picture_unreadable", message, image.page))
@@ -331,19 +361,18 @@ def _issues_of(record: PageRecord) -> list[Issue]:
     return [Issue(**issue) for issue in record.layout.get("issues", ())]
 
 
-def _page_from(record: PageRecord) -> Page:
-    return unpack_page(
-        {
-            "number": record.number,
-            "text": record.text,
-            "width": record.width,
-            "height": record.height,
-            "source": record.source,
-            "reason": record.reason,
-            "rotation": record.rotation,
-            "confidence": record.confidence,
-            "languages": list(record.languages),
-            "elapsed_ms": record.elapsed_ms,
-            "layout": record.layout,
-        }
-    )
+def _packed_page(record: PageRecord) -> Mapping[str, Any]:
+    """The record as services.pages packs a page."""
+    return {
+        "number": record.number,
+        "text": record.text,
+        "width": record.width,
+        "height": record.height,
+        "source": record.source,
+        "reason": record.reason,
+        "rotation": record.rotation,
+        "confidence": record.confidence,
+        "languages": list(record.languages),
+        "elapsed_ms": record.elapsed_ms,
+        "layout": record.layout,
+    }

@@ -12,14 +12,16 @@ from typing import Any
 
 from database import documents, generations
 from database import jobs as job_rows
+from database.errors import StoreError
 from database.ids import format_time, now
 from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage
-from services.errors import Conflict, DocatlasError, InternalError, NotFound, TooLarge, TransientError
+from services.errors import Conflict, DocatlasError, InternalError, NotFound, Retry, TooLarge, TransientError
 from services.images import fill_image_vectors
 from services.ingest import EXTRACTION_PERCENT, IngestReport, ingest_document
 from services.memory import return_free_memory
 from services.queueing import JobView
 from services.runtime import Runtime
+from services.storage_errors import translate_os_error
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class JobRun:
                 f"The job took longer than {timeout_s / 3600:.0f} hours and was stopped. Split the document.",
                 code="job_timeout",
             )
-        if now - self._last_beat >= min(self._runtime.settings.heartbeat_s, 1.0):
+        if now - self._last_beat >= self._runtime.settings.heartbeat_s:
             self._beat()
 
     def progress(
@@ -142,11 +144,19 @@ def run_claimed_job(
                 "Look into the server's log, then retry it.",
                 code="worker_lost",
             )
-        report = spec.function(runtime, run)
+        with translate_os_error():
+            report = spec.function(runtime, run)
+            _record_success(run, runtime, worker_id, report)
     except JobStopped as stop:
         _record_stop(run, runtime, worker_id, stop.reason)
     except TransientError as error:
         _record_transient(run, runtime, worker_id, spec, error)
+    except StoreError as error:
+        _log.warning("job %s: %s", job.job_id, error)
+        busy = TransientError(
+            "The database is busy or cannot be written; the job is tried again.", code="store_busy", retry=Retry(1.0)
+        )
+        _record_transient(run, runtime, worker_id, spec, busy)
     except DocatlasError as error:
         _record_failure(run, runtime, worker_id, error)
     except Exception:
@@ -158,8 +168,6 @@ def run_claimed_job(
             worker_id,
             InternalError("An internal error ended this job; the server's log has the details under the job's id."),
         )
-    else:
-        _record_success(run, runtime, worker_id, report)
     return_free_memory()
     runtime.notifier.changed()
     runtime.queue.notify(job.job_id)  # another job of the same document may be free now
@@ -202,6 +210,7 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
 def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> None:
     job, actor = run.job, Actor(run.job.user_id)
     if reason == "lost":
+        runtime.passwords.forget(job.job_id)
         return
     with runtime.store.begin(actor, write=True) as tx:
         if reason == "cancel":
@@ -272,7 +281,9 @@ def cancel(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
             raise _no_job(job_id)
         if before.status in TERMINAL_STATUSES:
             raise Conflict(f"The job is {before.status} already and cannot be cancelled.", code="job_ended")
-        job_rows.request_cancel(tx, job_id)
+        after = job_rows.request_cancel(tx, job_id)
+    if after is not None and after.status == "cancelled":
+        runtime.passwords.forget(job_id)
     runtime.notifier.changed()
     return get_job(runtime, actor, job_id)
 

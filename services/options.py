@@ -12,6 +12,7 @@ from services.errors import FieldError, InvalidOption
 OCR_MODES = ("auto", "force", "off")
 MIN_CHUNK_SIZE, MAX_CHUNK_SIZE = 100, 20_000
 _PAGE_RANGES = re.compile(r"\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?(,\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?)*")
+_PAGE_RANGE = re.compile(r"(\d+)(-(\d*))?")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_]{2,32}(/[A-Za-z0-9_]{2,32})?")
 
 
@@ -47,23 +48,34 @@ class Options:
         return False
 
 
-def parse_options(given: Mapping[str, Any] | None, *, defaults: Options = Options()) -> Options:
+def parse_options(
+    given: Mapping[str, Any] | None,
+    *,
+    defaults: Options = Options(),
+    at: str = "/options",
+    is_request: bool = False,
+) -> Options:
     """`defaults` with `given` laid over it; null means absent.
 
-    Raises InvalidOption with one FieldError for each thing that is wrong.
+    `at` is the pointer to `given` in the request. A request may not give `embed`, which a stored document's options
+    hold. Raises InvalidOption with one FieldError for each thing that is wrong.
     """
     if given is not None and not isinstance(given, Mapping):
-        raise InvalidOption("`options` must be a JSON object.", errors=(FieldError("/options", "must be an object"),))
+        raise InvalidOption("`options` must be a JSON object.", errors=(FieldError(at, "must be an object"),))
+    names = [name for name in asdict(defaults) if not (is_request and name == "embed")]
     wrong: list[FieldError] = []
     known: dict[str, Any] = {}
 
     def refuse(name: str, message: str) -> None:
-        wrong.append(FieldError(f"/options/{name}", message))
+        wrong.append(FieldError(f"{at}/{pointer_step(name)}", message))
 
     for name, value in (given or {}).items():
         if value is None or name == "password":
             if name == "password" and value is not None and (not isinstance(value, str) or len(value) > 1024):
                 refuse(name, "must be a string of at most 1,024 characters")
+            continue
+        if name not in names:
+            refuse(name, "is not an option; known are " + ", ".join([*names, "password"]))
             continue
         if name == "chunk_size":
             if not _is_int(value) or not MIN_CHUNK_SIZE <= value <= MAX_CHUNK_SIZE:
@@ -91,13 +103,10 @@ def parse_options(given: Mapping[str, Any] | None, *, defaults: Options = Option
                 refuse(name, "must be true or false")
                 continue
         elif name == "pages":
-            if not isinstance(value, str) or len(value) > 1000 or not (value == "" or _PAGE_RANGES.fullmatch(value)):
+            if not isinstance(value, str) or not _names_pages(value):
                 refuse(name, "must name pages from 1, such as `1-3,7`")
                 continue
             value = re.sub(r"\s+", "", value)
-        else:
-            refuse(name, "is not an option; known are " + ", ".join([*asdict(defaults), "password"]))
-            continue
         known[name] = value
     options = replace(defaults, **known)
     if not wrong and options.chunk_overlap >= options.chunk_size:
@@ -105,6 +114,19 @@ def parse_options(given: Mapping[str, Any] | None, *, defaults: Options = Option
     if wrong:
         raise InvalidOption("; ".join(f"{e.pointer} {e.message}" for e in wrong) + ".", errors=tuple(wrong))
     return options
+
+
+def pointer_step(name: str) -> str:
+    """`name`, at most 200 characters of it, as a step of an RFC 6901 pointer."""
+    return name[:200].replace("~", "~0").replace("/", "~1")
+
+
+def _names_pages(value: str) -> bool:
+    """True for ranges that begin at 1 or later and do not run backwards, and for the empty string."""
+    if len(value) > 1000 or not (value == "" or _PAGE_RANGES.fullmatch(value)):
+        return False
+    ranges = _PAGE_RANGE.findall(re.sub(r"\s+", "", value))
+    return all(int(low) >= 1 and (not high or int(low) <= int(high)) for low, _, high in ranges)
 
 
 def _is_int(value: Any) -> bool:

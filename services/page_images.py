@@ -19,6 +19,9 @@ MIN_WIDTH, MAX_WIDTH, DEFAULT_WIDTH = 64, 4000, 1200
 CACHE_BYTES = 512 * 1024**2
 """What the rendered pages of a data folder may take on disk: some 3,000 pages of text at the default width."""
 
+MAX_PAGE_NUMBER = 2**31 - 1
+"""Larger numbers name no page of any format, and do not fit every database."""
+
 LAYOUT_FORMATS = frozenset(
     {Format.PDF.value, Format.PNG.value, Format.JPEG.value, Format.TIFF.value, Format.WEBP.value}
 )
@@ -50,6 +53,8 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
         raise NotFound(
             f"A {document.file_type} document has no page layout to show; read its text instead.", code="no_page_image"
         )
+    if not 1 <= number <= MAX_PAGE_NUMBER:
+        raise no_page(number)
     stem = f"{document_id}-{number}-{width}"
     folder = _cache_folder(runtime)
     found = _cached(folder, stem)
@@ -58,6 +63,10 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
         _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
     # The original of a document never changes, so neither does the picture of its page.
     return PageImage(found[0], found[1], f"{document.sha256[:32]}-{number}-{width}")
+
+
+def no_page(number: int) -> NotFound:
+    return NotFound(f"The document has no page {str(number)[:20]} that was read.", code="page_not_found")
 
 
 def forget_page_images(runtime: Runtime, document_id: str) -> None:

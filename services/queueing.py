@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from database.records import TERMINAL_STATUSES, Actor, JobRecord
+from services.errors import TransientError
+
+_log = logging.getLogger(__name__)
+
+FIRST_LOOK_S = 30.0
+"""How long a client waits at most for the first look at the table, beside what it asked for."""
 
 
 class Queue(Protocol):
@@ -98,10 +106,11 @@ class JobNotifier:
             self._news = True
             self._condition.notify_all()
         try:
-            # The grace covers the first look at the table, which a wait of zero needs as well.
-            await asyncio.wait_for(asyncio.shield(waiter.done), timeout_s if timeout_s > 0 else 30.0)
+            await asyncio.wait_for(asyncio.shield(waiter.done), timeout_s if timeout_s > 0 else FIRST_LOOK_S)
         except TimeoutError:
-            return waiter.latest if waiter.latest is not None else await self.wait(job_id, actor, 0.0)
+            if waiter.latest is None:
+                raise TransientError("The job cannot be looked up at the moment. Try again.") from None
+            return waiter.latest
         finally:
             with self._condition:
                 self._waiters.discard(waiter)
@@ -125,10 +134,15 @@ class JobNotifier:
             by_actor: dict[Actor, list[_Waiter]] = {}
             for waiter in waiters:
                 by_actor.setdefault(waiter.actor, []).append(waiter)
-            for actor, group in by_actor.items():
-                views = self._read(actor, sorted({waiter.job_id for waiter in group}))
-                for waiter in group:
-                    self._show(waiter, views.get(waiter.job_id), final=closed)
+            try:
+                for actor, group in by_actor.items():
+                    views = self._read(actor, sorted({waiter.job_id for waiter in group}))
+                    for waiter in group:
+                        self._show(waiter, views.get(waiter.job_id), final=closed)
+            except Exception:
+                # The boundary of the thread: a fault of the store delays the waiters and must not strand them.
+                _log.exception("waiting jobs could not be looked up; it is tried again")
+                time.sleep(self._poll_s)
             if closed:
                 return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,14 +125,11 @@ class Runtime:
             limits=self.settings.limits,
             chunk=False,
         )
-        pieces = extract(request, scratch=self.blobs.scratch())
-        try:
+        with closing(extract(request, scratch=self.blobs.scratch())) as pieces:
             for piece in pieces:
                 if isinstance(piece, Picture):
                     yield piece.path
                     return
-        finally:
-            pieces.close()  # type: ignore[attr-defined]
         raise UnreadableDocument("The picture could not be decoded.", code="picture_corrupt")
 
     def render_page(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from database import contents, documents, images
-from database.filters import matches
 from database.records import (
     Actor,
     ChunkRecord,
@@ -21,7 +20,7 @@ from database.records import (
 from services.documents import Received, blob_path
 from services.embedding import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
-from services.filters import refusing_bad_queries
+from services.filters import check_conditions
 from services.fusion import RRF_K, FusedScore, fuse_by_rank, fuse_by_value
 from services.highlights import QueryWords, best_place, union_box
 from services.hits import Hit, Modality, SearchRequest, SearchResult, Shortfall
@@ -88,8 +87,9 @@ def _find(
             errors=(FieldError("/query", "either this or image_id"),),
         )
     # Checked apart, so that no other ValueError can pass for a wrong filter.
-    with refusing_bad_queries():
-        matches(request.only)
+    check_conditions(request.conditions)
+    if by_picture and request.mode == "keyword":
+        raise _keyword_mode_has_no_pictures()
     if by_picture:
         lists = _lists_by_picture(runtime, actor, request, picture)
     else:
@@ -109,14 +109,18 @@ def _lists_by_words(runtime: Runtime, actor: Actor, request: SearchRequest, quer
         if request.mode != "keyword":
             embedder = _image_embedder(runtime, request, lists)
         elif request.modalities == frozenset({"image"}):
-            raise InvalidOption(
-                "Keyword mode looks at text only; use mode hybrid or semantic for pictures.",
-                errors=(FieldError("/mode", "must be hybrid or semantic for pictures"),),
-            )
+            raise _keyword_mode_has_no_pictures()
         if embedder is not None:
             vector = embedder.embed_words([query])[0]
             lists.images = list(_similar(runtime, actor, request, vector, embedder.space))
     return lists
+
+
+def _keyword_mode_has_no_pictures() -> InvalidOption:
+    return InvalidOption(
+        "Keyword mode looks at text only; use mode hybrid or semantic for pictures.",
+        errors=(FieldError("/mode", "must be hybrid or semantic for pictures"),),
+    )
 
 
 def _image_embedder(runtime: Runtime, request: SearchRequest, lists: _Lists) -> ImageEmbedder | None:
@@ -151,10 +155,10 @@ def _text_list(
     vector: Vector = runtime.text_embedder.embed([query], urgent=True)[0]
     space = runtime.text_embedder.space
     semantic = store.search_vectors(actor, vector, space=space, kind="text", k=wanted, only=only)
-    near = {hit.id: hit.score for hit in semantic}
+    near = {hit.id: _cosine(hit.score) for hit in semantic}
     if request.mode == "semantic":
         cut = request.min_score if request.min_score > 0 else -1.0
-        return [FusedScore(hit.id, hit.score, hit.score, None) for hit in semantic if hit.score >= cut], vector
+        return [FusedScore(id, score, score, None) for id, score in near.items() if score >= cut], vector
     keyword = {hit.id: hit.score for hit in store.search_keywords(actor, query, k=wanted, only=only)}
     near.update(_cosines(runtime, actor, vector, space, [id for id in keyword if id not in near]))
     fused = fuse_by_value(near, keyword)
@@ -174,7 +178,12 @@ def _cosines(runtime: Runtime, actor: Actor, query: Vector, space: str, chunk_id
     with runtime.store.begin(actor) as tx:
         mine = [id for id, chunk in contents.get_chunks(tx, chunk_ids).items() if chunk.space == space]
         vectors = contents.chunk_vectors(tx, mine)
-    return {id: float(vector @ query) for id, vector in vectors.items()}
+    return {id: _cosine(float(vector @ query)) for id, vector in vectors.items()}
+
+
+def _cosine(product: float) -> float:
+    """The product of two unit vectors as a cosine: rounding puts it up to a few millionths outside -1 to 1."""
+    return min(1.0, max(-1.0, product))
 
 
 def _lists_by_picture(runtime: Runtime, actor: Actor, request: SearchRequest, picture: Path | None) -> _Lists:
@@ -221,7 +230,8 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
 
 def _similar(runtime: Runtime, actor: Actor, request: SearchRequest, vector: Vector, space: str) -> Sequence[RowHit]:
     k = max(MIN_CANDIDATES, 2 * request.k)
-    return runtime.store.search_vectors(actor, vector, space=space, kind="image", k=k, only=request.only)
+    found = runtime.store.search_vectors(actor, vector, space=space, kind="image", k=k, only=request.only)
+    return [replace(hit, score=_cosine(hit.score)) for hit in found]
 
 
 def _order(lists: _Lists) -> list[tuple[tuple[Modality, str], float]]:

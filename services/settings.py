@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         le=64,
         description="OCR processes of one document.",
     )
-    heartbeat_s: float = Field(5.0, gt=0, description="Seconds between two heartbeats of a running job.")
+    heartbeat_s: float = Field(1.0, gt=0, description="Seconds between two heartbeats of a running job.")
     sweep_s: float = Field(1.0, gt=0, description="Seconds between two looks for jobs that nobody announced.")
     hub_timeout_s: float = Field(5.0, gt=0, le=30, description="Seconds until a model hub out of reach is given up.")
     offline: bool = Field(False, description="Never fetch model weights; use the cache only.")

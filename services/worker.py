@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,8 @@ import filelock
 
 from database import documents, generations, images
 from database import jobs as job_rows
-from database.ids import new_id
+from database.blobs import BlobStore
+from database.ids import new_id, now
 from database.records import SERVICE_ACTOR
 from services.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
 
@@ -46,7 +50,8 @@ class WorkerLease:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             return False
-        self._path.with_suffix(".pid").write_text(f"{os.getpid()}\n", encoding="ascii")
+        with suppress(OSError):  # only `doctor` reads it; a full disk must not cost the lease
+            self._path.with_suffix(".pid").write_text(f"{os.getpid()}\n", encoding="ascii")
         return True
 
     def give_back(self) -> None:
@@ -107,19 +112,36 @@ class Worker:
         while not self._lease.take():
             if self._stopping.wait(LEASE_RETRY_S):
                 return
-        self._take_over()
+        if not self._try_until_stopped(self._take_over):
+            return
         for number in range(self._runtime.settings.worker_threads):
             thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        swept = time.monotonic()
+        swept: float | None = None
         while True:
-            self._ask_for_backfill()
+            if swept is None or time.monotonic() - swept >= ORPHAN_AGE_S:
+                swept = time.monotonic()
+                self._try(self._remove_orphans)
+            self._try(self._ask_for_backfill)
             if self._stopping.wait(CHORES_EVERY_S):
                 return
-            if time.monotonic() - swept >= ORPHAN_AGE_S:
-                swept = time.monotonic()
-                self._remove_orphans()
+
+    def _try_until_stopped(self, chore: Callable[[], None]) -> bool:
+        """True once `chore` has gone through; False when the worker was stopped before."""
+        while not self._try(chore):
+            if self._stopping.wait(FAULT_PAUSE_S):
+                return False
+        return True
+
+    def _try(self, chore: Callable[[], None]) -> bool:
+        try:
+            chore()
+        except Exception:
+            # The boundary of the lease's thread: were it to end, no process could run a job any more.
+            _log.exception("a chore of the worker failed; it is tried again")
+            return False
+        return True
 
     def _take_over(self) -> None:
         """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
@@ -131,7 +153,11 @@ class Worker:
         for folder in self._runtime.blobs.scratch().glob(f"{SCRATCH_PREFIX}*"):
             if folder.name != f"{SCRATCH_PREFIX}{self._worker_id}":
                 shutil.rmtree(folder, ignore_errors=True)
-        self._remove_orphans()
+
+    def _put_back(self, job_id: str) -> None:
+        """Queues a job again whose end could not be written."""
+        with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
+            job_rows.retry_later(tx, job_id, worker_id=self._worker_id, run_after=now(), error=None)
 
     def _ask_for_backfill(self) -> None:
         """Queues the backfill once for each picture model that turns up, where pictures wait for their vectors."""
@@ -155,7 +181,7 @@ class Worker:
         with store.begin(SERVICE_ACTOR) as tx:
             referenced = documents.referenced_blobs(tx)
         for sha256 in list(blobs.keys()):
-            if sha256 not in referenced and blobs.path(sha256).stat().st_mtime < oldest:
+            if sha256 not in referenced and _modified_at(blobs, sha256) < oldest:
                 with store.begin(SERVICE_ACTOR, write=True) as tx:
                     if sha256 not in documents.referenced_blobs(tx):
                         blobs.delete(sha256)
@@ -163,28 +189,48 @@ class Worker:
 
     def _work(self) -> None:
         seen = 0
+        unrecorded: str | None = None
         while not self._stopping.is_set():
             try:
+                if unrecorded is not None:
+                    self._put_back(unrecorded)
+                    unrecorded = None
                 job = self._runtime.store.claim_job(self._worker_id)
                 if job is not None:
+                    unrecorded = job.job_id
                     run_claimed_job(job, self._runtime, self._worker_id, self._stopping.is_set)
+                    unrecorded = None
                     continue
             except Exception:
-                # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good.
+                # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
+                # leave the job behind that it could not record.
                 _log.exception("a worker could not claim or record a job; it tries again")
                 self._stopping.wait(FAULT_PAUSE_S)
                 continue
             seen = self._runtime.queue.wait(seen, self._runtime.settings.sweep_s)
 
 
+def _modified_at(blobs: BlobStore, sha256: str) -> float:
+    """Seconds since the epoch; infinite for a file that has gone meanwhile."""
+    try:
+        return blobs.path(sha256).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
 def remove_old_scratch(scratch: Path, oldest: float) -> None:
-    """Removes what killed processes left in `scratch` before the time `oldest` (seconds since the epoch)."""
+    """Removes what killed processes left in `scratch` before the time `oldest` (seconds since the epoch).
+
+    Folders of workers stay: the next holder of the lease removes those of the dead.
+    """
     for entry in scratch.iterdir():
+        if entry.name.startswith(SCRATCH_PREFIX):
+            continue
         try:
             if entry.stat().st_mtime >= oldest:
                 continue
             if entry.is_dir():
-                shutil.rmtree(entry)
+                shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink()
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -57,7 +58,7 @@ def test_a_callers_exception_ends_the_child_with_its_grandchildren(tmp_path: Pat
     request = {"task": "leave_grandchild", "limits": pack_limits(LIMITS)}
     messages = run_child(request, limits=Limits(wall_s=60.0), folder=tmp_path, module="tests.misbehaving_child")
     first = next(iter(messages))
-    messages.close()  # type: ignore[attr-defined]
+    messages.close()
     assert_gone(int(first["pid"]), int(first["worker"]))
 
 
@@ -109,3 +110,21 @@ def assert_gone(*pids: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"still running: {left}")
+
+
+def test_a_picture_that_is_not_what_its_digest_says_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"planted")
+    message: dict[str, object] = {
+        "type": "picture",
+        "path": "a.png",
+        "page": 1,
+        "sha256": hashlib.sha256(b"planted").hexdigest(),
+        "media_type": "image/png",
+        "width": 1,
+        "height": 1,
+        "box": None,
+        "alt": "",
+    }
+    assert unpack_part(message, tmp_path)
+    with pytest.raises(ValueError, match="digest"):
+        unpack_part({**message, "sha256": "0" * 64}, tmp_path)

@@ -138,7 +138,7 @@ def test_a_generation_written_twice_is_there_once(store: Store) -> None:
     assert texts(store, document_id) == ["again 0", "again 1", "again 2"]
     assert store.search_keywords(LOCAL_ACTOR, "try", k=5, only=EVERYTHING) == []
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        assert len(contents.pages_written(tx, document_id, 1)) == 1
+        assert len(list(contents.pages_written(tx, document_id, 1))) == 1
         assert generations.publish(tx, document_id, 1, summary(3))
 
 

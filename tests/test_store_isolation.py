@@ -105,7 +105,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             documents.delete(tx, document_id),
             documents.active_job(tx, document_id),
             documents.latest_job(tx, document_id),
-            contents.pages_written(tx, document_id, 1),
+            list(contents.pages_written(tx, document_id, 1)),
             contents.cached_vectors(tx, SPACE, [digest("mine.txt passage 0")]),
             generations.publish(tx, document_id, 1, summary(0)),
             generations.drop_other_generations(tx, document_id, 9),

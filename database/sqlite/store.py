@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 
 from database import jobs, migrations, schema
 from database.changes import read_counter
@@ -96,6 +96,10 @@ class SqliteStore:
 
 def _claimable(moment: str) -> ColumnElement[bool]:
     table, other = schema.jobs, schema.jobs.alias("other")
-    running = exists().where(other.c.document_id == table.c.document_id, other.c.status.in_(jobs.RUNNING_STATUSES))
+    same = or_(
+        other.c.document_id == table.c.document_id,
+        and_(other.c.document_id.is_(None), table.c.document_id.is_(None), other.c.type == table.c.type),
+    )
+    running = exists().where(same, other.c.status.in_(jobs.RUNNING_STATUSES))
     due = or_(table.c.run_after.is_(None), table.c.run_after <= moment)
     return (table.c.status == "queued") & due & ~running

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from services.content import Limits, Page, Part
+    from services.content import Limits, Part
 
 EXIT_MEMORY = 97
 """The worker's exit status when Python ran out of memory, even for reporting it."""
@@ -173,6 +173,7 @@ def _extract(request: Mapping[str, Any], limits: Limits, report: Callable[[Any],
 
     from services.chunking import Chunker
     from services.content import DocumentInfo, Page
+    from services.extract.known_pages import KnownPages
     from services.extract.ocr_choice import open_engine
     from services.extract.wire import unpack_format, unpack_options, unpack_upload
     from services.formats import EXTRACTORS, ExtractContext
@@ -184,7 +185,8 @@ def _extract(request: Mapping[str, Any], limits: Limits, report: Callable[[Any],
         folder=Path(request["folder"]),
         limits=limits,
         ocr=open_engine(request["ocr"]),
-        known_pages=_known_pages(request["known_pages"]),
+        known_pages=KnownPages(request["known_pages"]),
+        known_pictures=frozenset(request["known_pictures"]),
     )
     chunker: Chunker | None = None
     title = ""
@@ -205,19 +207,6 @@ def _extract(request: Mapping[str, Any], limits: Limits, report: Callable[[Any],
             yield from chunker.feed(part)
     if chunker is not None:
         yield from chunker.finish()
-
-
-def _known_pages(path: str | None) -> dict[int, Page]:
-    """The pages that an interrupted run stored, by number; one JSON object a line in the file at `path`."""
-    if path is None:
-        return {}
-    import json
-
-    from services.pages import unpack_page
-
-    with open(path, encoding="utf-8") as lines:
-        pages = [unpack_page(json.loads(line)) for line in lines]
-    return {page.number: page for page in pages}
 
 
 def token_counter(tokenizer: str | None) -> Callable[[str], int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from services.content import Chunk, DocumentInfo, Format, Issue, Limits, Page, P
 from services.extract.supervisor import invalid_output, run_child
 from services.extract.wire import pack_limits, pack_options, pack_upload, unpack_part
 from services.options import Options
-from services.pages import pack_page
 
 Piece = DocumentInfo | Page | Picture | Issue | Progress | Chunk
 
@@ -34,25 +32,22 @@ class ExtractRequest:
     """tokenizer.json of the text model; None counts words."""
     max_tokens: int = 384
     chunk: bool = True
-    known_pages: Sequence[Page] = ()
-    """Pages that an interrupted run has stored already: they are not read again."""
+    known_pages: Path | None = None
+    """File with the pages that an interrupted run has stored, one JSON object a line; they are not read again."""
+    known_pictures: Sequence[str] = ()
+    """SHA-256 of the pictures that were stored with them."""
 
 
-def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] = lambda: None) -> Iterator[Piece]:
+def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] = lambda: None) -> Generator[Piece]:
     """The pieces of a document in order; a chunk comes behind the page that completes it.
 
     The private folder under `scratch`, with the pictures' files, and the child are gone when the generator ends or is
     closed. Raises what `run_child` raises.
     """
-    with tempfile.TemporaryDirectory(prefix="parse-", dir=scratch) as name:
+    with tempfile.TemporaryDirectory(prefix="parse-", dir=scratch, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         pictures = folder / "pictures"
         pictures.mkdir()
-        known: str | None = None
-        if request.known_pages:
-            known = str(folder / "known.jsonl")
-            with open(known, "w", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(pack_page(page)) + "\n" for page in request.known_pages)
         message = {
             "task": "extract",
             "upload": pack_upload(request.upload),
@@ -64,11 +59,13 @@ def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] 
             "tokenizer": None if request.tokenizer is None else str(request.tokenizer),
             "max_tokens": request.max_tokens,
             "chunk": request.chunk,
-            "known_pages": known,
+            "known_pages": None if request.known_pages is None else str(request.known_pages),
+            "known_pictures": list(request.known_pictures),
             "folder": str(pictures),
         }
-        for reply in run_child(message, limits=request.limits, folder=folder, tick=tick):
-            yield _checked(reply, pictures)
+        with closing(run_child(message, limits=request.limits, folder=folder, tick=tick)) as replies:
+            for reply in replies:
+                yield _checked(reply, pictures)
 
 
 def _checked(reply: dict[str, Any], folder: Path) -> Piece:
@@ -83,7 +80,7 @@ def rendered_page(
     upload: Upload, format: Format, number: int, width: int, *, limits: Limits, password: str | None, scratch: Path
 ) -> Iterator[tuple[Path, str]]:
     """A picture of page `number` (from 1), `width` pixels wide: its path, valid inside the block, and media type."""
-    with tempfile.TemporaryDirectory(prefix="render-", dir=scratch) as name:
+    with tempfile.TemporaryDirectory(prefix="render-", dir=scratch, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         message = {
             "task": "render",

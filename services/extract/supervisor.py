@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def run_child(
     folder: Path,
     tick: Callable[[], None] = lambda: None,
     module: str = "services.extract.child",
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """The child's messages, up to but without its `end`.
 
     `tick` is called a few times a second while the child is silent; what it raises ends the child. The wall clock
@@ -98,6 +98,8 @@ def _messages(
         process.stdin.write(frame(dict(request)))
         process.stdin.flush()
     out, buffer, waited_s = process.stdout.fileno(), bytearray(), 0.0
+    poller = select.poll()  # select() takes no descriptor from 1,024 up, which a busy server reaches
+    poller.register(out, select.POLLIN)
     while True:
         while len(buffer) >= HEADER.size:
             (length,) = HEADER.unpack_from(buffer)
@@ -112,7 +114,7 @@ def _messages(
             del buffer[: HEADER.size + length]
             yield _decode(body)
         start = time.monotonic()
-        ready, _, _ = select.select([out], [], [], TICK_S)
+        ready = poller.poll(1000 * TICK_S)
         waited_s += time.monotonic() - start
         if ready:
             data = os.read(out, 1 << 20)

@@ -159,6 +159,11 @@ def _unpack_picture(message: Mapping[str, Any], folder: Path) -> Picture:
         raise ValueError("a picture's file is not there")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or media_type not in _PICTURE_TYPES:
         raise ValueError("a picture's digest or type is not valid")
+    import hashlib  # not at the top: the child never needs it
+
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+            raise ValueError("a picture's digest is wrong")
     box = message["box"]
     return Picture(
         page=_count(message["page"]),

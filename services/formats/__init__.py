@@ -41,6 +41,8 @@ class ExtractContext:
     ocr: OcrEngine
     known_pages: Mapping[int, Page] = field(default_factory=dict)
     """Pages that an interrupted run has stored: yielded unchanged, without OCR and without their pictures."""
+    known_pictures: frozenset[str] = frozenset()
+    """SHA-256 of the pictures that were stored with them: as if this run had yielded them."""
 
 
 Extractor = Callable[[Upload, ExtractContext], Iterator[Part]]

@@ -78,6 +78,7 @@ class PictureWriter:
                     if min(width, height) < _MIN_SIDE:
                         return
                     if image.format in _KEPT:
+                        image.load()  # the picture model opens it later, and must not be the first to find it broken
                         media_type, suffix = _KEPT[image.format]
                     else:
                         media_type, suffix = _KEPT["PNG"]

@@ -158,7 +158,7 @@ class _PdfReader:
         self.document = document
         self.context = context
         self.window = window
-        self.pictures = PictureCollector(context.folder, context.limits)
+        self.pictures = PictureCollector(context.folder, context.limits, context.known_pictures)
         self.said_no_ocr = False
         self.readable = 0
 

@@ -179,10 +179,11 @@ def _rules_of(path: object, matrix: Matrix, geometry: PageGeometry) -> Iterator[
 class PictureCollector:
     """Cuts out a document's pictures, each once; holds one bitmap at a time and their digests."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, known: frozenset[str] = frozenset()) -> None:
+        """`known` are the SHA-256 of pictures that an interrupted run has stored: they are not yielded again."""
         self.folder = folder
         self.limits = limits
-        self._seen: set[str] = set()
+        self._seen: set[str] = set(known)
         self._full = False
 
     def collect(

@@ -172,7 +172,7 @@ class _PictureReader:
         self.image = image
         self.context = context
         self.window = window
-        self.seen: set[str] = set()
+        self.seen: set[str] = set(context.known_pictures)
         self.said_no_ocr = False
         self.readable = 0
         self.failure: UnreadableDocument | None = None
