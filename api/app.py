@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.errors import add_error_handlers
-from api.middleware import AccessControl, BodyLimit, Failures, RequestIdentity
+from api.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
 from api.openapi import make_openapi
 from api.routes import contents, documents, jobs, search, service
 from api.security import access_of
@@ -41,10 +41,12 @@ def create_app(runtime: Runtime) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.runtime = runtime
-    for router in (documents.router, contents.router, jobs.router, search.router, service.router):
+    routers = (documents.router, contents.router, jobs.router, search.router, service.router)
+    for router in routers:
         app.include_router(router)
-    add_error_handlers(app)
+    add_error_handlers(app, [route for router in routers for route in router.routes])
     # The last one added is the outermost: identity first, so that even a refusal carries the id and the headers.
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS)
     app.add_middleware(Failures)
     app.add_middleware(AccessControl, access=access_of(runtime.settings))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,14 +14,20 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from database.errors import StoreError
 from services import errors
 from services.errors import DocatlasError, FieldError, InternalError, Problem, TransientError
+from services.options import pointer_step
 
 _log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
+IS_HEAD = "docatlas.is_head"
+"""Set in the scope of a HEAD request, which is handled as a GET (see api.middleware.HeadAsGet)."""
+_FASTAPI_UNPARSED = "There was an error parsing the body"
+"""What FastAPI says of a body whose bytes are no text."""
 CAPABILITY_RETRY_S = 600
 """What an operator has to install is not there in five seconds; ten minutes keep clients from hammering."""
 
@@ -64,6 +71,7 @@ _HTTP_CODES = {
     416: ("range_not_satisfiable", "range-not-satisfiable"),
 }
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"})
 
 
@@ -92,8 +100,7 @@ def problem_json(
         "request_id": request_id,
         "retryable": problem.retryable,
     }
-    if fields:
-        body["errors"] = [{"pointer": field.pointer, "message": field.message} for field in fields]
+    body["errors"] = [{"pointer": field.pointer, "message": field.message} for field in fields]
     body.update({name: value for name, value in (facts or {}).items() if name not in _RESERVED})
     return body
 
@@ -114,6 +121,11 @@ def stored_problem_json(stored: Mapping[str, Any] | None, *, instance: str) -> d
         retryable=bool(stored.get("retryable", False)),
     )
     return problem_json(problem, instance=instance)
+
+
+def method_of(scope: Mapping[str, Any]) -> str:
+    """The method as the client sent it."""
+    return "HEAD" if scope.get(IS_HEAD) else str(scope["method"])
 
 
 def request_id_of(scope: Mapping[str, Any]) -> str | None:
@@ -141,7 +153,20 @@ def _retry_headers(error: DocatlasError) -> dict[str, str]:
 
 
 def _response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(body, status_code=body["status"], headers=dict(headers or {}), media_type=PROBLEM_TYPE)
+    return JSONResponse(
+        _encodable(body), status_code=body["status"], headers=dict(headers or {}), media_type=PROBLEM_TYPE
+    )
+
+
+def _encodable(value: Any) -> Any:
+    """`value` with U+FFFD for what UTF-8 cannot say: a problem may quote half of a surrogate pair from the request."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {_encodable(name): _encodable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(item) for item in value]
+    return value
 
 
 def http_problem(
@@ -159,6 +184,7 @@ def http_problem(
         "code": code,
         "request_id": request_id_of(scope),
         "retryable": status in (408, 503),
+        "errors": [],
         **facts,
     }
     return _response(body, headers)
@@ -182,10 +208,23 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     detail = str(error.detail)
     if error.status_code == 404:
         detail = f"There is nothing at {request.scope['path'][:200]}. `/docs` lists what there is."
-    elif error.status_code == 405:
-        detail = f"{request.method} is not allowed here."
+    elif error.status_code == 400 and detail == _FASTAPI_UNPARSED:
+        detail = "The body is not valid JSON."
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+        detail = f"{method_of(request.scope)} is not allowed here; {headers['Allow']} are."
     facts = {"limit": error.limit} if isinstance(error, BodyTooLarge) else {}
-    return http_problem(request.scope, error.status_code, detail, error.headers, **facts)
+    return http_problem(request.scope, error.status_code, detail, headers, **facts)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of every route at the request's path; the router itself tells those of the first one only."""
+    found: set[str] = set()
+    for route in (*request.app.routes, *request.app.state.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
@@ -199,7 +238,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
             request.scope, 415, "Send the body as JSON, with the header `Content-Type: application/json`."
         )
     fields = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in found)
-    detail = "; ".join(f"{field.pointer} {field.message}" for field in fields[:5])
+    detail = "; ".join(f"{field.pointer or 'the body'} {field.message}" for field in fields[:5])
+    detail = detail[:1].upper() + detail[1:]
     invalid = errors.InvalidOption(f"{detail}.", code="invalid_request", errors=fields)
     return error_response(invalid, request.scope)
 
@@ -207,7 +247,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 def _pointer(location: tuple[Any, ...]) -> str:
     """A JSON pointer into the body, or below `/query`, `/path` or `/header` for what stands elsewhere."""
     steps = location[1:] if location and location[0] == "body" else location
-    return "".join("/" + str(step)[:200].replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{pointer_step(str(step))}" for step in steps)
 
 
 def _message(item: Mapping[str, Any]) -> str:
@@ -223,8 +263,12 @@ class BodyTooLarge(HTTPException):
         self.limit = limit
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Makes `app` answer every error that has a row, and HTTP's own, as a problem."""
+def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
+    """Makes `app` answer every error that has a row, and HTTP's own, as a problem.
+
+    `routes` are those of its routers, of which an answer about a wrong method names the right ones.
+    """
+    app.state.routes = tuple(routes)
     app.add_exception_handler(DocatlasError, _on_domain_error)
     app.add_exception_handler(StoreError, _on_store_error)
     app.add_exception_handler(HTTPException, _on_http_error)

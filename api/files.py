@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import http_problem
+from api.errors import http_problem, method_of
 from services.documents import StoredFile
 from services.filenames import download_name
 
@@ -56,6 +56,8 @@ class StoredFileResponse(FileResponse):
         shown = file.media_type in SHOWN_TYPES
         kind = file.media_type if file.media_type in HARMLESS_TYPES else "application/octet-stream"
         headers = {
+            # Named here, because the framework would add a charset to `text/`, and what an original has is not known.
+            "Content-Type": kind,
             "ETag": f'"{file.sha256}"',
             "Cache-Control": "private, no-cache",
             "Content-Disposition": content_disposition(file.filename, shown=shown),
@@ -66,6 +68,7 @@ class StoredFileResponse(FileResponse):
         self._tag, self._if_none_match, self._size = file.sha256, if_none_match, status.st_size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = {**scope, "method": method_of(scope)}  # a HEAD must not read the file
         if matches_tag(self._if_none_match, self._tag):
             kept = {name: self.headers[name] for name in ("etag", "cache-control")}
             await Response(status_code=304, headers=kept)(scope, receive, send)

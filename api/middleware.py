@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLarge, error_response, http_problem, request_id_of
+from api.errors import IS_HEAD, BodyTooLarge, error_response, http_problem, request_id_of
 from api.security import SECURITY_HEADERS, Access, cors_headers, preflight_headers
 from database.ids import new_id
 from services.errors import Forbidden, InternalError
@@ -112,6 +112,23 @@ class AccessControl:
         await self._app(scope, receive, _adding(send, cors_headers(origin)))
 
 
+class HeadAsGet:
+    """Answers a HEAD as a GET without its body, on every path that has a GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET", IS_HEAD: True}, receive, without_body)
+
+
 class BodyLimit:
     """Refuses bodies over `MAX_BODY_BYTES` on all paths but the uploads, which have limits of their own."""
 
@@ -119,7 +136,10 @@ class BodyLimit:
         self._app, self._upload_paths = app, upload_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"] == "POST" and scope["path"] in self._upload_paths):
+        if scope["type"] != "http" or (
+            # With a slash at its end it is redirected to the path itself.
+            scope["method"] == "POST" and scope["path"].removesuffix("/") in self._upload_paths
+        ):
             await self._app(scope, receive, send)
             return
         too_large = BodyTooLarge(MAX_BODY_BYTES)

@@ -38,7 +38,11 @@ PROCESS_FORM = _form(
 )
 """The original design's uploads."""
 
-PICTURE_FORM = _form({"file": _BYTES}, ["file"], {"file": "(bytes of photo.jpg)"})
+PICTURE_FORM = _form(
+    {"file": _BYTES, "k": {"type": "integer", "minimum": 1, "maximum": 200, "description": "Hits, at most"}},
+    ["file"],
+    {"file": "(bytes of photo.jpg)", "k": 8},
+)
 """POST /v1/search/image."""
 
 BINARY: dict[str, Any] = {
@@ -161,6 +165,7 @@ def _problem_answer(status: int) -> dict[str, Any]:
         "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",
         "retryable": status == 503,
     }
+    example["errors"] = []
     if status == 422:
         example["errors"] = [{"pointer": "/k", "message": "must be less than or equal to 200"}]
     schema = {"$ref": "#/components/schemas/ProblemModel"}

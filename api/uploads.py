@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from services.content import Upload
 from services.documents import Received, too_large
 from services.errors import DocatlasError, FieldError, InvalidOption, TooLarge
 from services.filenames import display_name
+from services.options import pointer_step
 from services.storage_errors import translate_os_error
 
 STEP_BYTES = 1024**2
@@ -41,6 +43,9 @@ SCRATCH_PREFIX = "upload-"
 
 # WHATWG HTML, "Multipart form data": browsers write these three in file names as here.
 _BROWSER_ESCAPES = (("%0A", "\n"), ("%0D", "\r"), ("%22", '"'))
+
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -113,11 +118,7 @@ class _Receiver:
             return
         if name in self._file_names:
             if len(self.files) >= self._max_files:
-                self.refused = TooLarge(
-                    f"The request holds more than {self._max_files:,} files. Send the rest in another one.",
-                    code="too_many_files",
-                    facts={"limit": self._max_files},
-                )
+                self.refused = self._too_many_files(name)
                 return
             shown = (raw_filename or b"").decode("utf-8", "replace")
             for escape, char in _BROWSER_ESCAPES:
@@ -133,8 +134,21 @@ class _Receiver:
             self.refused = InvalidOption(
                 f"A part of the form cannot be used: files are named {wanted}, and each other field comes once.",
                 code="invalid_request",
-                errors=(FieldError(f"/{name[:80]}", "is not expected here"),),
+                errors=(FieldError(f"/{pointer_step(name[:80])}", "is not expected here"),),
             )
+
+    def _too_many_files(self, name: str) -> DocatlasError:
+        if self._max_files == 1:
+            return InvalidOption(
+                "The request holds several files, and one is taken here.",
+                code="invalid_request",
+                errors=(FieldError(f"/{pointer_step(name)}", "comes more than once"),),
+            )
+        return TooLarge(
+            f"The request holds more than {self._max_files:,} files. Send the rest in another one.",
+            code="too_many_files",
+            facts={"limit": self._max_files},
+        )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         length = end - start
@@ -155,8 +169,9 @@ class _Receiver:
                 return
             self._steps.append((self._file, data[start:end]))
             self.pending_bytes += length
-        else:
+        elif self.refused is not None:
             self.discarded_bytes += length
+        # What is beyond a file's limit is forgotten to its end: other files may stand behind it.
 
     def _on_part_end(self) -> None:
         if self._file is not None:
@@ -259,9 +274,7 @@ async def _receive_all(request: Request, parser: MultipartParser, receiver: _Rec
             except FormParserError:
                 malformed = True
         if receiver.discarded_bytes > MAX_DRAINED_BYTES:
-            # Enough was read for politeness' sake. What would come behind is not known, so nothing is accepted.
-            receiver.refused = receiver.refused or receiver.too_large
-            break
+            break  # enough of a refused body was read for politeness' sake
         if receiver.pending_bytes >= STEP_BYTES:
             await anyio.to_thread.run_sync(_write, receiver.take_steps())
     if receiver.refused is None and (malformed or not receiver.is_complete):
@@ -286,15 +299,41 @@ def json_field(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
+        is_text = _HALF_PAIR.search(json.dumps(value, ensure_ascii=False)) is None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The field `{name}` is not valid JSON.") from error
-    if value is None or isinstance(value, dict):
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        if not is_text:
+            message = "holds half of a surrogate pair, which is no text"
+            raise InvalidOption(
+                f"`{name}` {message}.", code="invalid_request", errors=(FieldError(f"/{name}", message),)
+            )
         return value
     raise InvalidOption(
         f"The field `{name}` must be a JSON object.",
         code="invalid_request",
         errors=(FieldError(f"/{name}", "must be an object"),),
     )
+
+
+def only_fields(form: UploadForm, known: set[str]) -> None:
+    """Returns when the form has no other fields. Raises InvalidOption."""
+    unknown = sorted(set(form.fields) - known)
+    if unknown:
+        raise InvalidOption(
+            f"The form has a field that is not known: `{unknown[0][:80]}`. Known are {', '.join(sorted(known))}.",
+            code="invalid_request",
+            errors=tuple(FieldError(f"/{pointer_step(name[:80])}", "is not known") for name in unknown[:20]),
+        )
+
+
+def whole_number(name: str, text: str) -> int:
+    """The integer in the form field `name`. Raises InvalidOption."""
+    if not re.fullmatch(r"\s*-?\d{1,9}\s*", text, re.ASCII):
+        raise InvalidOption(f"`{name}` must be an integer.", errors=(FieldError(f"/{name}", "must be an integer"),))
+    return int(text)
 
 
 def _refuse_constant(name: str) -> Any:

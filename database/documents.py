@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, insert, or_, select, union
+from sqlalchemy import Row, and_, case, insert, literal, or_, select, union
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as update_rows
 
@@ -35,9 +35,10 @@ def submit_upload(
 ) -> Submission:
     """Registers an uploaded file for the actor and adds its job.
 
-    `created`: the content is new. `duplicate`: the same content with the same options is there and neither failed nor
-    cancelled; nothing changes, and `job` is the running one if any. `updated`: the same document gets a new job with
-    the new options, name and, where given, metadata and title; jobs under way are told to stop (`superseded`).
+    `created`: the content is new. `duplicate`: the same content is there, and the job under way, or else what readers
+    see, has the same options; nothing changes, and `job` is the one under way if any. `updated`: the same document gets
+    a new job with the new options, name and, where given, metadata and title; jobs under way are told to stop
+    (`superseded`).
     """
     found = tx.connection.execute(
         select(*_COLUMNS).where(
@@ -61,8 +62,10 @@ def submit_upload(
         job = jobs.add_for_document(tx, document_id, tx.actor.user_id, options)
         return Submission("created", _existing(tx, document_id), job)
     stored = document_record(found)
-    if stored.options == options and stored.status not in ("failed", "cancelled"):
-        return Submission("duplicate", stored, active_job(tx, stored.document_id))
+    working = jobs.newest_of(tx, stored.document_id, ("queued", "in_progress"))
+    read = stored.options if stored.generation > 0 else None
+    if options == (read if working is None else working.options):
+        return Submission("duplicate", stored, working)
     changes: dict[str, Any] = {"filename": filename, "file_type": file_type, "media_type": media_type}
     if metadata:
         changes["metadata"] = metadata
@@ -252,10 +255,13 @@ def _insert(tx: Transaction, **given: Any) -> str:
 
 
 def _new_job(tx: Transaction, document_id: str, user_id: str, options: Json) -> JobRecord:
+    # The options of a published document are those of what readers see, until `publish` takes over the job's.
+    own = _documents.c.options
+    shown = case((_documents.c.generation == 0, literal(options, own.type)), else_=own)
     tx.connection.execute(
         update_rows(_documents)
         .where(_documents.c.document_id == document_id)
-        .values(options=options, status="queued", updated_at=now())
+        .values(options=shown, status="queued", updated_at=now())
     )
     return jobs.add_for_document(tx, document_id, user_id, options)
 

@@ -18,9 +18,9 @@ _chunks = schema.chunks
 def publish(tx: Transaction, document_id: str, generation: int, summary: GenerationSummary) -> bool:
     """Switches readers to `generation`, in one step with the document's facts; doing it again changes nothing.
 
-    A title that is there stays: somebody may have written it. Chunks beyond `summary.total_chunks`, left by an earlier
-    attempt, are removed. False, and nothing done, when the document is gone or a newer job has taken this generation's
-    place. Raises ValueError when chunks are missing.
+    The options become those of the generation's job. A title that is there stays: somebody may have written it. Chunks
+    beyond `summary.total_chunks`, left by an earlier attempt, are removed. False, and nothing done, when the document
+    is gone or a newer job has taken this generation's place. Raises ValueError when chunks are missing.
     """
     document = tx.connection.execute(
         select(_documents.c.user_id, _documents.c.title, _documents.c.last_generation).where(
@@ -34,10 +34,16 @@ def publish(tx: Transaction, document_id: str, generation: int, summary: Generat
     stored = tx.connection.execute(select(func.count()).select_from(_chunks).where(mine)).scalar_one()
     if stored != summary.total_chunks:
         raise ValueError(f"generation {generation} of {document_id} has {stored} of {summary.total_chunks} chunks")
+    options = (
+        select(schema.jobs.c.options)
+        .where(schema.jobs.c.document_id == document_id, schema.jobs.c.generation == generation)
+        .scalar_subquery()
+    )
     tx.connection.execute(
         update(_documents)
         .where(_documents.c.document_id == document_id)
         .values(
+            options=func.coalesce(options, _documents.c.options),
             generation=generation,
             last_generation=generation,
             title=document.title or summary.title,

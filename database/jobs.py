@@ -83,6 +83,17 @@ def supersede(tx: Transaction, document_id: str) -> list[str]:
     return list(stopped)
 
 
+def unfinished_ids(tx: Transaction, document_id: str) -> list[str]:
+    """Ids of the document's jobs that have not ended, oldest first."""
+    return list(
+        tx.connection.scalars(
+            select(_jobs.c.job_id)
+            .where(_jobs.c.document_id == document_id, tx.owns(_jobs), _jobs.c.status.in_(ACTIVE_STATUSES))
+            .order_by(_jobs.c.generation)
+        )
+    )
+
+
 def get(tx: Transaction, job_id: str) -> JobRecord | None:
     """The job, None when it is absent or another owner's."""
     row = tx.connection.execute(select(_jobs).where(_jobs.c.job_id == job_id, tx.owns(_jobs))).one_or_none()
@@ -189,8 +200,8 @@ def finish(
 ) -> bool:
     """Ends a job that `worker_id` holds, with a terminal `status`; False when it holds it no more.
 
-    Where it is its document's latest job, the document takes over the status (a published document keeps the one that
-    `publish` gave it) and, if nothing of it can be read, the warnings of a failure.
+    Where it is its document's latest job, the document takes over the status (a published document keeps or gets back
+    the one that `publish` gave it) and, if nothing of it can be read, the warnings of a failure.
     """
     if status not in TERMINAL_STATUSES:
         raise ValueError(f"{status!r} does not end a job")
@@ -204,7 +215,9 @@ def finish(
         latest = _is_latest(job)
         if status in ("completed", "completed_with_errors"):
             latest = and_(latest, _documents.c.status.in_(("queued", "in_progress")))
-        tx.connection.execute(update(_documents).where(latest).values(status=status, updated_at=now()))
+        tx.connection.execute(
+            update(_documents).where(latest).values(status=_document_status(status), updated_at=now())
+        )
         if status == "failed" and warnings:
             unread = and_(_is_latest(job), _documents.c.generation == 0)
             tx.connection.execute(update(_documents).where(unread).values(warnings=list(warnings)))
@@ -292,14 +305,35 @@ def requeue_orphans(tx: Transaction, worker_id: str) -> int:
 
 
 def show_status(tx: Transaction, job: JobRecord, status: str) -> None:
-    """Gives the job's document `status`, if the job is the document's latest."""
+    """Gives the job's document `status`, if the job is the document's latest.
+
+    A published document never shows `failed` or `cancelled`: what was published can still be read.
+    """
     if job.document_id is not None:
-        tx.connection.execute(update(_documents).where(_is_latest(job)).values(status=status, updated_at=now()))
+        values = {"status": _document_status(status), "updated_at": now()}
+        tx.connection.execute(update(_documents).where(_is_latest(job)).values(values))
 
 
 def job_record(row: Row[Any]) -> JobRecord:
     """A row of jobs as a record."""
     return JobRecord(**row._mapping)
+
+
+def _document_status(status: str) -> Any:
+    """What a document shows when its latest job has `status`: after a failure, what it showed when it was published."""
+    if status not in ("failed", "cancelled"):
+        return status
+    publisher = (
+        select(_jobs.c.status)
+        .where(
+            _jobs.c.document_id == _documents.c.document_id,
+            _jobs.c.generation == _documents.c.generation,
+            _jobs.c.status.in_(("completed", "completed_with_errors")),
+        )
+        .correlate(_documents)
+        .scalar_subquery()
+    )
+    return case((_documents.c.generation == 0, status), else_=func.coalesce(publisher, "completed"))
 
 
 def _is_latest(job: JobRecord) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,12 +17,11 @@ from database.records import (
     DocumentFilter,
     DocumentRecord,
     ImageRecord,
-    JobRecord,
     Json,
     ListPage,
     PageRecord,
 )
-from database.store import Transaction
+from services.admission import announce, keeping_password, queue_positions, require_languages, stop_jobs
 from services.content import Upload
 from services.errors import (
     DocatlasError,
@@ -36,8 +34,7 @@ from services.errors import (
 )
 from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats import Detection, detect_format
-from services.ocr.tesseract import TesseractEngine
-from services.options import Options, parse_options
+from services.options import parse_options
 from services.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.queueing import JobView
 from services.runtime import Runtime
@@ -109,7 +106,7 @@ def accept(
     """
     parsed = parse_options(options, defaults=runtime.settings.default_options, at=options_at, is_request=True)
     parsed = replace(parsed, embed=embed)
-    _require_languages(runtime, options, parsed)
+    require_languages(runtime, options, parsed)
     password = (options or {}).get("password")
     if not files:
         raise InvalidOption(
@@ -121,7 +118,7 @@ def accept(
         checked = list(pool.map(lambda file: _check_and_adopt(runtime, file), files))
     accepted: list[Accepted] = []
     stopped: list[str] = []
-    with _keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
+    with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
         for file, found in zip(files, checked, strict=True):
             if isinstance(found, DocatlasError) or file.upload is None:
                 error = found if isinstance(found, DocatlasError) else file.error
@@ -148,9 +145,15 @@ def accept(
                 keep(job)
             view = None if job is None else JobView(job, None)
             accepted.append(Accepted(file.filename, submission.outcome, submission.document, view))
-        accepted = _with_positions(tx, accepted)
-    _announce(runtime, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"))
-    _stop(runtime, stopped)
+        given = [entry.job.job for entry in accepted if entry.job]
+        new = {entry.job.job.job_id for entry in accepted if entry.job and entry.outcome != "duplicate"}
+        places = queue_positions(tx, (job for job in given if job.status == "queued"), new)
+    accepted = [
+        entry if entry.job is None else replace(entry, job=JobView(entry.job.job, places.get(entry.job.job.job_id)))
+        for entry in accepted
+    ]
+    announce(runtime, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"))
+    stop_jobs(runtime, stopped)
     first = accepted[0]
     if len(accepted) == 1 and first.error is not None:
         raise first.error
@@ -167,70 +170,6 @@ def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasEr
     except InputError as error:
         return error
     return detection
-
-
-def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
-    """Returns when the OCR languages that the request names are installed. Raises CapabilityMissing.
-
-    Without an OCR program, or where the server's default is meant, only the pages that need it tell what is missing.
-    """
-    if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.tesseract is None:
-        return
-    TesseractEngine(runtime.tesseract).require(options.ocr_languages)
-
-
-@contextmanager
-def _keeping_password(runtime: Runtime, password: str | None) -> Iterator[Callable[[JobRecord], None]]:
-    """A function that keeps the password for a job; call it before the job's transaction commits.
-
-    A worker may claim the job the moment it is committed. Where nothing is committed, nothing is kept.
-    """
-    kept: list[str] = []
-
-    def keep(job: JobRecord) -> None:
-        if password is not None:
-            runtime.passwords.keep(job.job_id, password)
-            kept.append(job.job_id)
-
-    try:
-        yield keep
-    except BaseException:
-        for job_id in kept:
-            runtime.passwords.forget(job_id)
-        raise
-
-
-def _with_positions(tx: Transaction, accepted: Sequence[Accepted]) -> list[Accepted]:
-    """`accepted` with each queued job's place in the queue."""
-    queued = {entry.job.job.job_id: entry.job.job for entry in accepted if entry.job and entry.job.job.status == "queued"}
-    new = {entry.job.job.job_id for entry in accepted if entry.job and entry.outcome != "duplicate"}
-    positions: dict[str, int | None] = {}
-    # The new ones follow one another, because no other writer came between: one look at the queue places them all.
-    first, following = None, 0
-    for job in sorted(queued.values(), key=lambda job: (job.created_at, job.job_id)):
-        if job.job_id not in new:
-            positions[job.job_id] = jobs.queue_position(tx, job)
-            continue
-        first = jobs.queue_position(tx, job) if first is None else first
-        positions[job.job_id] = (first or 0) + following
-        following += 1
-    return [
-        entry if entry.job is None else replace(entry, job=JobView(entry.job.job, positions.get(entry.job.job.job_id)))
-        for entry in accepted
-    ]
-
-
-def _announce(runtime: Runtime, queued: Iterable[JobRecord]) -> None:
-    for job in queued:
-        runtime.queue.notify(job.job_id)
-
-
-def _stop(runtime: Runtime, job_ids: Sequence[str]) -> None:
-    """Forgets the passwords of jobs that were told to stop, and tells who waits for them."""
-    for job_id in job_ids:
-        runtime.passwords.forget(job_id)
-    if job_ids:
-        runtime.notifier.changed()
 
 
 def list_documents(
@@ -286,7 +225,7 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
         for sha256 in unreferenced:
             runtime.blobs.delete(sha256)
     forget_page_images(runtime, document_id)
-    _stop(runtime, stopped)
+    stop_jobs(runtime, stopped)
 
 
 def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping[str, Any] | None) -> JobView:
@@ -295,17 +234,17 @@ def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping
     Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
     """
     password = (options or {}).get("password")
-    with _keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
+    with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
         document = existing(documents.get(tx, document_id), document_id)
         own = parse_options(document.options, defaults=runtime.settings.default_options)
         parsed = parse_options(options, defaults=own, at="", is_request=True)
-        _require_languages(runtime, options, parsed)
+        require_languages(runtime, options, parsed)
         stopped = jobs.unfinished_ids(tx, document_id)
         job = documents.resubmit(tx, document_id, parsed.as_json())
         keep(job)
         view = JobView(job, jobs.queue_position(tx, job))
-    _announce(runtime, [job])
-    _stop(runtime, stopped)
+    announce(runtime, [job])
+    stop_jobs(runtime, stopped)
     return view
 
 

@@ -28,7 +28,8 @@ def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid
         yield
     except ValueError as error:
         message = str(error)
-        raise InvalidOption(f"{pointer}: {message}.", code=code, errors=(FieldError(pointer, message),)) from error
+        detail = f"{message[:1].upper()}{message[1:]}."
+        raise InvalidOption(detail, code=code, errors=(FieldError(pointer, message),)) from error
 
 
 def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -> None:
@@ -40,8 +41,14 @@ def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -
         message = f"may hold at most {MAX_CONDITIONS} conditions"
         raise InvalidOption(f"{at} {message}.", code=INVALID_FILTER, errors=(FieldError(at, message),))
     for condition in conditions:
-        with refusing_bad_queries(f"{at}/{pointer_step(condition.field)}", code=INVALID_FILTER):
+        try:
             condition_sql(condition)
+        except ValueError as error:
+            pointer = f"{at}/{pointer_step(condition.field)}"
+            message = str(error).removeprefix(f"{condition.field}: ").removeprefix(f"{condition.field[:80]} ")
+            raise InvalidOption(
+                f"{pointer} {message}.", code=INVALID_FILTER, errors=(FieldError(pointer, message),)
+            ) from error
 
 
 def check_time(given: str | None, *, at: str) -> None:

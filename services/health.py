@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -190,10 +192,15 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def product_version() -> str:
-    """The installed version; `0+unknown` where the project runs from a folder without being installed."""
+    """The installed version, or that of the folder which the project runs from; `0+unknown` where neither says it."""
     try:
         return metadata.version("docatlas")
     except metadata.PackageNotFoundError:
+        pass
+    try:
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return str(project["version"])
+    except (OSError, tomllib.TOMLDecodeError, KeyError):
         return "0+unknown"
 
 

@@ -6,6 +6,7 @@ slow client holds no connection, and a reprocess that ends meanwhile cannot mix 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -53,10 +54,7 @@ def render_content(runtime: Runtime, actor: Actor, document_id: str, form: Conte
     try:
         with runtime.store.begin(actor) as tx:
             document = existing(documents.get(tx, document_id), document_id)
-            pages: Iterable[PageRecord] | None = _pages_being_embedded(tx, document)
-            if pages is None:
-                require_content(document)
-                pages = contents.read_pages(tx, document_id, with_layout=form != "text")
+            generation, pages = _shown_pages(tx, document, with_layout=form != "text")
             for piece in _PIECES[form](document, pages):
                 spool.write(piece.encode("utf-8", "replace"))
         size = spool.tell()
@@ -66,17 +64,23 @@ def render_content(runtime: Runtime, actor: Actor, document_id: str, form: Conte
         raise
     chunks = _walk(spool)
     next(chunks)  # from here on the generator's end, however it comes, closes the file
-    return RenderedContent(size, chunks, f"{document.document_id}-{document.generation}-{form}")
+    tag = f"{document.document_id}-{generation}-{form}"
+    if form == "json":  # the only form that holds the title, which may be edited
+        tag += "-" + hashlib.sha256(document.title.encode("utf-8", "replace")).hexdigest()[:16]
+    return RenderedContent(size, chunks, tag)
 
 
-def _pages_being_embedded(tx: Transaction, document: DocumentRecord) -> Iterable[PageRecord] | None:
-    """The pages of a new document that is read but not embedded yet: a long one can be looked at meanwhile."""
-    if document.generation:
-        return None
-    job = documents.active_job(tx, document.document_id)
-    if job is None or job.stage not in STAGES_AFTER_EXTRACTION:
-        return None
-    return contents.pages_written(tx, document.document_id, job.generation)
+def _shown_pages(tx: Transaction, document: DocumentRecord, *, with_layout: bool) -> tuple[int, Iterable[PageRecord]]:
+    """The generation that is shown and its pages; see `require_content`.
+
+    A new document that is read but not embedded yet is shown already: a long one can be looked at meanwhile.
+    """
+    if not document.generation:
+        job = documents.active_job(tx, document.document_id)
+        if job is not None and job.stage in STAGES_AFTER_EXTRACTION:
+            return job.generation, contents.pages_written(tx, document.document_id, job.generation)
+    require_content(document)
+    return document.generation, contents.read_pages(tx, document.document_id, with_layout=with_layout)
 
 
 def require_content(document: DocumentRecord) -> None:

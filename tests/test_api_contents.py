@@ -195,3 +195,26 @@ def test_quote_marks_every_line() -> None:
 def test_table_escapes_pipes_and_fills_rows() -> None:
     assert table_markdown((("a|b", "c\nd"), ("1",))) == "| a\\|b | c d |\n| --- | --- |\n| 1 |  |"
     assert table_markdown(()) == ""
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "2147483648", "99999999999999999999999999"])
+@pytest.mark.parametrize("part", ["", "/image"])
+def test_page_that_cannot_be_is_404(client: httpx.Client, report: str, number: str, part: str) -> None:
+    assert_problem(client.get(f"/v1/documents/{report}/pages/{number}{part}"), 404, "page_not_found")
+
+
+def test_tag_of_json_content_changes_with_the_title(client: httpx.Client) -> None:
+    document_id = ingest(client, "titled.txt", b"A text with a title.")
+    path = f"/v1/documents/{document_id}/content"
+    tags = {form: client.get(path, params={"format": form}).headers["etag"] for form in ("json", "text")}
+    client.patch(f"/v1/documents/{document_id}", json={"title": "Another title"})
+    fresh = client.get(path, params={"format": "json"}, headers={"If-None-Match": tags["json"]})
+    assert (fresh.status_code, fresh.json()["title"]) == (200, "Another title")
+    text = client.get(path, params={"format": "text"}, headers={"If-None-Match": tags["text"]})
+    assert text.status_code == 304
+
+
+def test_head_of_an_original_has_its_length_and_no_body(client: httpx.Client, report: str) -> None:
+    head = client.head(f"/v1/documents/{report}/file")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == (DATA / "report.pdf").stat().st_size

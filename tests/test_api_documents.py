@@ -126,9 +126,7 @@ def test_single_large_file_is_413_and_leaves_nothing(idle: tuple[Runtime, httpx.
 
 
 def test_file_of_exactly_the_limit_is_taken(inbox: httpx.Client) -> None:
-    entry = upload(
-        inbox, "brim.csv", b"a,b\n" + b"1,2\n" * ((LIMIT - 4) // 4), options='{"pages": "1", "embed": false}'
-    )
+    entry = upload(inbox, "brim.csv", b"a,b\n" + b"1,2\n" * ((LIMIT - 4) // 4), options='{"pages": "1"}')
     assert entry["document"]["size_bytes"] == LIMIT
     inbox.post(f"/v1/jobs/{entry['job']['id']}/cancel")
 
@@ -160,6 +158,13 @@ def test_hundred_files_in_one_request_are_all_taken(inbox: httpx.Client) -> None
         ({"options": '{"chunk_size": 1}'}, 422, "invalid_option"),
         ({"options": '{"colour": "red"}'}, 422, "invalid_option"),
         ({"options": '{"password": 3}'}, 422, "invalid_option"),
+        ({"options": '{"embed": false}'}, 422, "invalid_option"),
+        ({"options": '{"pages": "0"}'}, 422, "invalid_option"),
+        ({"options": '{"pages": "3-1"}'}, 422, "invalid_option"),
+        ({"options": '{"\\ud800": 1}'}, 422, "invalid_request"),
+        ({"options": '{"password": "\\ud800"}'}, 422, "invalid_request"),
+        ({"metadata": '{"a": ["\\u0000"]}'}, 422, "invalid_request"),
+        ({"metadata": '{"\\u0000": 1}'}, 422, "invalid_request"),
         ({"metadata": '{"a": NaN}'}, 400, "malformed_request"),
         ({"metadata": '{"a": "\\ud800"}'}, 422, "invalid_request"),
         ({"metadata": json.dumps({"a": "x" * 70_000})}, 422, "invalid_request"),
@@ -416,5 +421,144 @@ def test_original_design_refuses_what_it_cannot_read(inbox: httpx.Client, path: 
     wrong = inbox.post(path, files=[("file", ("a.txt", b"x"))], data={"chunk_size": "many"})
     assert_problem(wrong, 422, "invalid_option")
     two = inbox.post(path, files=[("file", ("a.txt", b"x")), ("file", ("b.txt", b"y"))])
-    assert_problem(two, 413, "too_many_files")
+    assert assert_problem(two, 422, "invalid_request")["errors"][0]["pointer"] == "/file"
+    small = inbox.post(path, files=[("file", ("a.txt", b"x"))], data={"chunk_size": "50"})
+    assert assert_problem(small, 422, "invalid_option")["errors"][0]["pointer"] == "/chunk_size"
     assert_problem(inbox.post(path, data={"chunk_size": "500"}, files={"x": (None, "1")}), 422, "invalid_request")
+
+
+def test_very_large_file_costs_no_other(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", runs_jobs=False, max_upload_bytes=100_000) as (_, inbox):
+
+        def body() -> Iterator[bytes]:
+            yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="large.txt"\r\n\r\n'
+            for _ in range(280):
+                yield b"x" * 1_000_000
+            yield b"\r\n" + PART % (b"good.txt", b"A good file behind it.") + b"--b--\r\n"
+
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        reply = inbox.post("/v1/documents", content=body(), headers=headers)
+        assert reply.status_code == 202, reply.text
+        large, good = reply.json()["data"]
+    assert (large["outcome"], large["error"]["code"]) == ("rejected", "file_too_large")
+    assert (good["outcome"], good["document"]["filename"]) == ("created", "good.txt")
+
+
+def test_upload_answer_has_the_places_in_the_queue(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", runs_jobs=False) as (_, inbox):
+        upload(inbox, "first.txt", b"first")
+        files = [("files", (f"{n}.txt", b"%d" % n)) for n in (1, 2)]
+        files.insert(1, ("files", ("again.txt", b"first")))
+        entries = inbox.post("/v1/documents", files=files).json()["data"]
+        shown = [entry["job"]["queue_position"] for entry in entries]
+        assert shown == [1, 0, 2]
+        jobs = [inbox.get(f"/v1/jobs/{entry['job']['id']}").json() for entry in entries]
+    assert shown == [job["queue_position"] for job in jobs]
+
+
+def test_failed_reprocess_leaves_options_and_status_of_what_is_read(client: httpx.Client) -> None:
+    content = (DATA / "report.pdf").read_bytes()
+    document_id = ingest(client, "poisoned.pdf", content)
+    before = client.get(f"/v1/documents/{document_id}").json()
+    reply = client.post(f"/v1/documents/{document_id}/reprocess", json={"pages": "900"})
+    assert reply.status_code == 202
+    job = wait(client, reply.json()["id"])
+    after = client.get(f"/v1/documents/{document_id}").json()
+    assert (job["status"], job["error"]["code"]) == ("failed", "no_such_page")
+    assert (before["status"], after["status"], after["page_count"]) == ("completed", "completed", before["page_count"])
+    assert upload(client, "poisoned.pdf", content)["outcome"] == "duplicate"
+
+
+def test_cancelled_reprocess_leaves_the_document_completed(tmp_path: Path) -> None:
+    with opened(tmp_path / "data") as (_, client):
+        document_id = ingest(client, "kept.txt", b"What was read stays.")
+    with opened(tmp_path / "data", runs_jobs=False) as (_, client):
+        body = {"chunk_size": 500}
+        job = client.post(f"/v1/documents/{document_id}/reprocess", json=body).json()
+        same = upload(client, "kept.txt", b"What was read stays.", options='{"chunk_size": 500}')
+        assert (same["outcome"], same["job"]["id"]) == ("duplicate", job["id"])
+        client.post(f"/v1/jobs/{job['id']}/cancel")
+        assert client.get(f"/v1/documents/{document_id}").json()["status"] == "completed"
+        own = upload(client, "kept.txt", b"What was read stays.")
+        assert (own["outcome"], own["job"]) == ("duplicate", None)
+
+
+def test_cancelled_new_document_is_no_duplicate(inbox: httpx.Client) -> None:
+    first = upload(inbox, "stopped.txt", b"Stopped before it was read.")
+    inbox.post(f"/v1/jobs/{first['job']['id']}/cancel")
+    assert inbox.get(f"/v1/documents/{first['document']['id']}").json()["status"] == "cancelled"
+    assert upload(inbox, "stopped.txt", b"Stopped before it was read.")["outcome"] == "updated"
+
+
+def test_password_is_kept_for_the_job_under_way_only(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, inbox = idle
+    content = (DATA / "encrypted.pdf").read_bytes()
+    first = upload(inbox, "locked.pdf", content)
+    assert runtime.passwords.of(first["job"]["id"]) is None
+    again = upload(inbox, "locked.pdf", content, options='{"password": "one"}')
+    assert (again["outcome"], again["job"]["id"]) == ("duplicate", first["job"]["id"])
+    assert runtime.passwords.of(first["job"]["id"]) == "one"
+    path = f"/v1/documents/{first['document']['id']}"
+    second = inbox.post(f"{path}/reprocess", json={"password": "two"}).json()["id"]
+    assert (runtime.passwords.of(first["job"]["id"]), runtime.passwords.of(second)) == (None, "two")
+    assert inbox.delete(path).status_code == 204
+    assert runtime.passwords.of(second) is None
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "pointer"),
+    [
+        ([(f"metadata.k{n}", "1") for n in range(1200)], "invalid_filter", "/query"),
+        ([("metadata", "1")], "invalid_filter", "/query/metadata"),
+        ([("metadata[a", "1")], "invalid_filter", "/query/metadata[a"),
+        ([('metadata."', "1")], "invalid_filter", '/query/metadata."'),
+        ([("created_after", "soon")], "invalid_filter", "/query/created_after"),
+        ([("cursor", "nonsense")], "invalid_cursor", "/query/cursor"),
+    ],
+)
+def test_wrong_list_filter_is_pointed_to(
+    inbox: httpx.Client, params: list[tuple[str, str | int | float | bool | None]], code: str, pointer: str
+) -> None:
+    problem = assert_problem(inbox.get("/v1/documents", params=params), 422, code)
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+def test_title_with_nul_is_refused(inbox: httpx.Client) -> None:
+    document = upload(inbox, "nul.txt", b"Of NUL.")["document"]
+    reply = inbox.patch(f"/v1/documents/{document['id']}", json={"title": "a\0b"})
+    assert assert_problem(reply, 422, "invalid_request")["errors"][0]["pointer"] == "/title"
+
+
+def test_reprocess_points_into_its_bare_body(inbox: httpx.Client) -> None:
+    document = upload(inbox, "bare.txt", b"Bare options.")["document"]
+    reply = inbox.post(f"/v1/documents/{document['id']}/reprocess", json={"chunk_size": 50})
+    assert assert_problem(reply, 422, "invalid_option")["errors"][0]["pointer"] == "/chunk_size"
+
+
+def test_ocr_language_that_is_not_installed_is_told_at_once(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, inbox = idle
+    reply = inbox.post(
+        "/v1/documents", files=[("files", ("z.txt", b"zzz"))], data={"options": '{"ocr_languages": ["zzz"]}'}
+    )
+    assert runtime.tesseract is not None
+    assert assert_problem(reply, 503, "ocr_language_missing")["missing"] == ["zzz"]
+
+
+def test_original_design_keeps_a_document_without_vectors_on_reprocessing(client: httpx.Client) -> None:
+    body = client.post("/process", files=[("file", ("plain.txt", b"Plain text without vectors."))]).json()
+    wait(client, body["job_id"])
+    job = client.post(f"/v1/documents/{body['document_id']}/reprocess", json={"chunk_size": 500}).json()
+    assert wait(client, job["id"])["status"] == "completed"
+    search = {"query": "Plain text", "document_ids": [body["document_id"]], "mode": "semantic", "min_score": 0}
+    assert client.post("/v1/search", json=search).json()["data"] == []
+
+
+def test_text_original_has_no_charset_that_nobody_knows(inbox: httpx.Client) -> None:
+    document = upload(inbox, "latin.txt", "Grüße aus Köln, schöne Küste.".encode("latin-1"))["document"]
+    reply = inbox.get(f"/v1/documents/{document['id']}/file")
+    assert reply.headers["content-type"] == "text/plain"
+
+
+def test_upload_path_with_a_slash_is_redirected_whatever_its_size(inbox: httpx.Client) -> None:
+    reply = inbox.post("/v1/documents/", files=[("files", ("a.txt", b"x" * 9_000_000))])
+    assert (reply.status_code, reply.headers["location"].endswith("/v1/documents")) == (307, True)

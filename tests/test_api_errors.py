@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.errors import ERROR_TABLE, PROBLEM_TYPE, error_json, stored_problem_json
+from api.errors import ERROR_TABLE, PROBLEM_TYPE, error_json, error_response, stored_problem_json
 from database.errors import StoreBusy
 from services.errors import FieldError, InvalidOption, TransientError, error_classes
 from services.runtime import Runtime
@@ -202,3 +203,60 @@ def test_problem_of_a_job_has_the_members_of_an_http_error() -> None:
     assert body is not None
     assert (body["status"], body["code"], body["instance"]) == (422, "odd", "/v1/jobs/1")
     assert stored_problem_json(None, instance="") is None
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/openapi.json", "/v1/documents", "/v1/documents/nowhere/file"])
+def test_head_is_a_get_without_its_body(client: httpx.Client, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_wrong_method_names_those_of_every_route_there(client: httpx.Client) -> None:
+    assert client.put("/v1/documents/x").headers["allow"] == "DELETE, GET, HEAD, PATCH"
+    assert client.head("/process").headers["allow"] == "POST"
+    assert client.put("/v1/documents").headers["allow"] == "GET, HEAD, POST"
+
+
+def test_body_that_is_missing_is_called_the_body(client: httpx.Client) -> None:
+    reply = client.post("/v1/search", headers={"Content-Type": "application/json"})
+    assert assert_problem(reply, 422, "invalid_request")["detail"] == "The body field required."
+
+
+def test_body_that_is_no_text_is_400(client: httpx.Client) -> None:
+    reply = client.post("/v1/search", content=b'{"query": "\xff\xfe"}', headers={"Content-Type": "application/json"})
+    assert assert_problem(reply, 400, "malformed_request")["detail"] == "The body is not valid JSON."
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("/v1/search", {"query": "x", "k": True}, "/k"),
+        ("/v1/search", {"query": "x", "k": "3"}, "/k"),
+        ("/v1/search", {"query": "x", "min_score": True}, "/min_score"),
+        ("/v1/search", {"query": "x", "min_score": "0.5"}, "/min_score"),
+        ("/v1/context", {"message": "x", "k": "3"}, "/k"),
+        ("/v1/context", {"message": "x", "token_budget": True}, "/token_budget"),
+        ("/v1/documents/x/reprocess", {"chunk_size": "500"}, "/chunk_size"),
+    ],
+)
+def test_number_of_another_type_is_refused(
+    client: httpx.Client, path: str, body: dict[str, object], pointer: str
+) -> None:
+    problem = assert_problem(client.post(path, json=body), 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+def test_whole_number_may_be_written_with_a_point(client: httpx.Client) -> None:
+    assert client.post("/v1/search", json={"query": "x", "k": 2.0}).status_code == 200
+
+
+def test_half_of_a_surrogate_pair_in_a_problem_is_replaced() -> None:
+    error = InvalidOption("of \ud800", errors=(FieldError("/\ud800", "is odd"),), facts={"\udfff": ["\ud800"]})
+    body = json.loads(bytes(error_response(error, {"path": "/v1/documents"}).body))
+    assert (body["detail"], body["errors"][0]["pointer"], body["\ufffd"]) == ("of \ufffd", "/\ufffd", ["\ufffd"])
+
+
+def test_every_problem_has_a_list_of_errors(client: httpx.Client) -> None:
+    assert client.get("/v1/nowhere").json()["errors"] == []
+    assert client.get("/v1/documents/nowhere").json()["errors"] == []

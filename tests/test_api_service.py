@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from api.models import base, context, documents, jobs, search, service
 from database.store import open_store
 from services.content import Format
 from services.errors import TransientError
-from services.health import EXTENSIONS, require_ready
+from services.health import EXTENSIONS, product_version, require_ready
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.api_server import opened
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +179,14 @@ def test_examples_fit_their_models() -> None:
                     item.model_validate(extra["example"])
                     checked += 1
     assert checked > 15
+
+
+def test_version_is_that_of_the_project_wherever_it_runs_from() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert product_version() == project["version"]
+
+
+def test_openapi_tells_of_a_content_that_is_current(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert "304" in paths["/v1/documents/{document_id}/content"]["get"]["responses"]
+    assert all("head" not in operations for operations in paths.values())

@@ -184,7 +184,7 @@ def test_lists_go_on_where_their_cursor_says(cli: Cli, folder: Path) -> None:
         (("documents", "show", "nothing"), "document_not_found"),
         (("documents", "content", "nothing"), "document_not_found"),
         (("jobs", "retry", "nothing"), "job_not_found"),
-        (("documents", "list", "--cursor", "nonsense"), "invalid_request"),
+        (("documents", "list", "--cursor", "nonsense"), "invalid_cursor"),
         (("ingest", "--chunk-size", "5", "nothing.txt"), "invalid_option"),
         (("models", "pull", "no-such-model"), "not_found"),
     ],

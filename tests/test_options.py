@@ -77,3 +77,22 @@ def test_a_problem_becomes_the_error_that_it_was() -> None:
 
 def test_only_transient_errors_are_retryable() -> None:
     assert [name for name, cls in error_classes().items() if cls.retryable] == ["TransientError"]
+
+
+def test_pointers_are_below_the_place_of_the_options_and_escaped() -> None:
+    with pytest.raises(InvalidOption) as found:
+        parse_options({"a/b~": 1}, at="")
+    assert found.value.errors[0].pointer == "/a~1b~0"
+
+
+def test_request_may_not_switch_vectors_off() -> None:
+    assert parse_options({"embed": False}).embed is False
+    with pytest.raises(InvalidOption):
+        parse_options({"embed": False}, is_request=True)
+
+
+@pytest.mark.parametrize("pages", ["0", "0-3", "3-1", "1,5-4", "1-0"])
+def test_pages_that_cannot_be_are_refused(pages: str) -> None:
+    with pytest.raises(InvalidOption) as found:
+        parse_options({"pages": pages})
+    assert found.value.errors[0].pointer == "/options/pages"

@@ -153,7 +153,7 @@ def test_wrong_filter_is_refused_with_its_pointer(client: httpx.Client, filters:
 
 @pytest.mark.parametrize("filters", [{"page_count": "many"}, {"created_at": "soon"}, {'metadata."': 1}])
 def test_value_that_the_field_cannot_be_compared_with_is_422(client: httpx.Client, filters: dict[str, Any]) -> None:
-    assert_problem(client.post("/v1/search", json={"query": "x", "filters": filters}), 422, "invalid_request")
+    assert_problem(client.post("/v1/search", json={"query": "x", "filters": filters}), 422, "invalid_filter")
 
 
 @pytest.mark.parametrize("body", [{}, {"query": "  "}, {"query": "x", "image_id": "y"}])
@@ -364,3 +364,41 @@ def test_place_is_the_span_with_most_words() -> None:
     assert beside.page == 2
     assert best_place("", [], None) is None
     assert union_box([]) is None
+
+
+def test_picture_search_takes_k_and_refuses_other_fields(client: httpx.Client) -> None:
+    files = {"file": ("a.png", b"x")}
+    for fields, pointer in (({"k": "0"}, "/k"), ({"kk": "3"}, "/kk")):
+        problem = assert_problem(client.post("/v1/search/image", files=files, data=fields), 422, "invalid_request")
+        assert problem["errors"][0]["pointer"] == pointer
+    assert_problem(client.post("/v1/search/image", files=files, data={"k": "many"}), 422, "invalid_option")
+
+
+def test_keyword_mode_takes_no_picture(client: httpx.Client) -> None:
+    reply = client.post("/v1/search", json={"image_id": "x", "mode": "keyword"})
+    assert assert_problem(reply, 422, "invalid_option")["errors"][0]["pointer"] == "/mode"
+
+
+@pytest.mark.parametrize(
+    ("filters", "pointer", "message"),
+    [
+        ({"format": 5}, "/filters/format", "is a string and cannot be compared with 5"),
+        ({"page_count": "3"}, "/filters/page_count", 'is a number and cannot be compared with "3"'),
+        ({'metadata.a/b~"': 1}, '/filters/metadata.a~1b~0"', "is not a field"),
+    ],
+)
+def test_filter_that_does_not_fit_is_pointed_to(
+    client: httpx.Client, filters: dict[str, Any], pointer: str, message: str
+) -> None:
+    problem = assert_problem(client.post("/v1/search", json={"query": "x", "filters": filters}), 422, "invalid_filter")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert problem["errors"][0]["message"].startswith(message)
+
+
+def test_cosine_is_never_above_one(client: httpx.Client) -> None:
+    texts = [f"Berth {n} of the harbour is free on day {n * 7}." for n in range(40)]
+    ids = [ingest(client, f"berth-{n}.txt", text.encode()) for n, text in enumerate(texts)]
+    for text, document_id in zip(texts, ids, strict=True):
+        for mode in ("semantic", "hybrid"):
+            hit = search(client, query=text, mode=mode, document_ids=[document_id])["data"][0]
+            assert 0.9 < hit["scores"]["semantic"] <= 1.0

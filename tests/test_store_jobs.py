@@ -199,7 +199,7 @@ def test_a_failed_reprocess_leaves_the_old_content_readable(store: Store) -> Non
     second = claimed(store)
     write_generation(store, document.document_id, second.generation, [chunk(0, "new")], publish=False)
     assert finish(store, second, "failed")
-    assert document_status(store, document.document_id) == "failed"
+    assert document_status(store, document.document_id) == "completed"
     with store.begin(LOCAL_ACTOR) as tx:
         assert [c.chunk_text for c in contents.list_chunks(tx, document.document_id, limit=9, cursor=None).data] == [
             "old words"
@@ -273,3 +273,36 @@ def test_lists_of_jobs_are_walked_by_cursor(store: Store) -> None:
         assert positions == [4, 3, 2, 1, 0]
         with pytest.raises(ValueError, match="cursor"):
             jobs.list_page(tx, limit=2, cursor="nonsense")
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+@pytest.mark.parametrize("published", ["completed", "completed_with_errors"])
+def test_published_document_gets_its_status_and_keeps_its_options_when_a_reprocess_ends_badly(
+    store: Store, end: str, published: str
+) -> None:
+    document = submit(store, options={"chunk_size": 1000}).document
+    job = claimed(store)
+    write_generation(store, document.document_id, job.generation, [chunk(0, "old words")])
+    assert finish(store, job, published)
+    with store.begin(LOCAL_ACTOR, write=True) as tx:
+        documents.resubmit(tx, document.document_id, {"chunk_size": 500})
+    assert document_status(store, document.document_id) == "queued"
+    assert finish(store, claimed(store), end)
+    assert document_status(store, document.document_id) == published
+    again = submit(store, options={"chunk_size": 1000})
+    assert (again.outcome, again.job) == ("duplicate", None)
+
+
+def test_published_reprocess_hands_its_options_to_the_document(store: Store) -> None:
+    document = submit(store, options={"chunk_size": 1000}).document
+    first = claimed(store)
+    write_generation(store, document.document_id, first.generation, [chunk(0, "old")])
+    assert finish(store, first, "completed")
+    with store.begin(LOCAL_ACTOR, write=True) as tx:
+        documents.resubmit(tx, document.document_id, {"chunk_size": 500})
+    assert submit(store, options={"chunk_size": 500}).outcome == "duplicate"
+    second = claimed(store)
+    write_generation(store, document.document_id, second.generation, [chunk(0, "new")])
+    assert finish(store, second, "completed")
+    assert submit(store, options={"chunk_size": 500}).outcome == "duplicate"
+    assert submit(store, options={"chunk_size": 1000}).outcome == "updated"

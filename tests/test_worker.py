@@ -52,7 +52,7 @@ def test_a_job_survives_a_write_that_fails_wherever_it_happens(fault: int, setti
     assert submission.job is not None
     job_id = submission.job.job_id
     faulty = FaultyStore(runtime.store, [fault])
-    runtime.store = faulty  # type: ignore[assignment]
+    runtime.store = faulty
     runtime.start_worker()
     wait_for(lambda: get_job(runtime, LOCAL_ACTOR, job_id).job.status in TERMINAL_STATUSES)
     assert get_job(runtime, LOCAL_ACTOR, job_id).job.status == "completed"

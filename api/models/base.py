@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16
@@ -49,6 +49,8 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("holds half of a surrogate pair, which is no text") from error
     except ValueError as error:
         raise ValueError("holds a number that JSON does not have") from error
+    if _holds_nul(value):
+        raise ValueError("holds a NUL character (U+0000), which is no text")
     if size > MAX_METADATA_BYTES:
         raise ValueError(f"must take at most {MAX_METADATA_BYTES:,} bytes as JSON")
     return value
@@ -66,6 +68,32 @@ def _depth(value: Any) -> int:
     return deepest
 
 
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any("\0" in name or _holds_nul(item) for name, item in value.items())
+    if isinstance(value, list):
+        return any(_holds_nul(item) for item in value)
+    return isinstance(value, str) and "\0" in value
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character (U+0000), which is no text")
+    return value
+
+
+def _is_number(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise ValueError("must be a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_is_number)]
+"""An integer of a JSON body: 2.0 is one, "2" and true are not."""
+Number = Annotated[float, BeforeValidator(_is_number)]
+"""A number of a JSON body: "0.5" and true are none."""
+PlainText = Annotated[str, AfterValidator(_without_nul)]
+"""Text without NUL, which databases and C programs take for its end."""
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 """A JSON object of at most 64 kB and 16 levels."""
 
@@ -101,6 +129,7 @@ class ProblemModel(Answer):
                 "code": "document_not_found",
                 "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",
                 "retryable": False,
+                "errors": [],
             }
         },
     )

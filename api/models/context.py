@@ -6,7 +6,16 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from api.models.base import EXAMPLE_CHUNK_ID, EXAMPLE_DOCUMENT_ID, EXAMPLE_IMAGE_ID, Answer, Asked, BoxModel, JsonObject
+from api.models.base import (
+    EXAMPLE_CHUNK_ID,
+    EXAMPLE_DOCUMENT_ID,
+    EXAMPLE_IMAGE_ID,
+    Answer,
+    Asked,
+    BoxModel,
+    JsonObject,
+    Whole,
+)
 from api.models.documents import ImageModel
 from api.models.search import DOCUMENT_EXAMPLE, TEXT_EXAMPLE, DocumentIds, HitDocument
 
@@ -39,8 +48,8 @@ class ContextQuery(Asked):
     session_id: str | None = Field(
         None, max_length=64, description="Accepted and not looked at: this version keeps no sessions; send `history`"
     )
-    k: int = Field(8, ge=1, le=50)
-    token_budget: int = Field(3000, ge=200, le=200_000, description="Of all messages together")
+    k: Whole = Field(8, ge=1, le=50)
+    token_budget: Whole = Field(3000, ge=200, le=200_000, description="Of all messages together")
     document_ids: DocumentIds | None = None
     filters: JsonObject | None = None
 

@@ -17,7 +17,9 @@ from api.models.base import (
     BoxModel,
     IssueModel,
     JsonObject,
+    PlainText,
     ProblemModel,
+    Whole,
 )
 from api.models.jobs import JOB_EXAMPLE, JobModel
 
@@ -136,13 +138,12 @@ class OptionsModel(Asked):
         json_schema_extra={"example": {"ocr": "force", "ocr_languages": ["eng"], "pages": "1-3,7"}}
     )
 
-    chunk_size: int | None = Field(None, description="Characters of a chunk, at most: 100 to 20,000; default 1000")
-    chunk_overlap: int | None = Field(None, description="Characters that neighbours share, at most; default 200")
+    chunk_size: Whole | None = Field(None, description="Characters of a chunk, at most: 100 to 20,000; default 1000")
+    chunk_overlap: Whole | None = Field(None, description="Characters that neighbours share, at most; default 200")
     ocr: Literal["auto", "force", "off"] | None = Field(None, description="Default auto: pages without usable text")
     ocr_languages: list[str] | None = Field(None, description="Tesseract language codes; default eng")
     extract_images: bool | None = Field(None, description="Default true")
     pages: str | None = Field(None, description="Pages to read, such as `1-3,7` or `5-`; default all")
-    embed: bool | None = Field(None, description="False: store the text without vectors")
     password: str | None = Field(None, description="Of an encrypted document; never stored, logged or returned")
 
 
@@ -151,7 +152,7 @@ class DocumentPatch(Asked):
 
     model_config = ConfigDict(json_schema_extra={"example": {"title": "Lease 2024", "metadata": {"year": 2024}}})
 
-    title: str | None = Field(None, max_length=500)
+    title: PlainText | None = Field(None, max_length=500)
     metadata: JsonObject | None = Field(None, description="Takes the place of the whole object")
 
 

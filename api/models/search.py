@@ -14,6 +14,8 @@ from api.models.base import (
     Asked,
     BoxModel,
     JsonObject,
+    Number,
+    Whole,
 )
 from api.models.documents import SpanModel
 from services.search import MAX_DOCUMENT_IDS, MAX_K
@@ -29,7 +31,7 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
 TEXT_EXAMPLE = "The rent is due on the first day of each month."
 
 DocumentIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_DOCUMENT_IDS)]
-Score = Annotated[float, Field(allow_inf_nan=False)]
+Score = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 class SearchQuery(Asked):
@@ -56,7 +58,7 @@ class SearchQuery(Asked):
         None, min_length=1, max_length=2, description="Default: text, and pictures where there is a model for them"
     )
     mode: Literal["hybrid", "semantic", "keyword"] = "hybrid"
-    k: int = Field(8, ge=1, le=MAX_K)
+    k: Whole = Field(8, ge=1, le=MAX_K)
     min_score: Score | None = Field(
         0.3, ge=0, le=1, description="Cut on the cosine of text; 0 or null for none. Keyword hits and pictures stay"
     )

@@ -43,7 +43,7 @@ def get_file(
 @router.get(
     "/v1/documents/{document_id}/content",
     response_class=Response,
-    responses={200: CONTENT_FORMS},
+    responses={200: CONTENT_FORMS, 304: {"description": "The copy at hand is current"}},
     summary="Read the extracted document",
 )
 def get_content(

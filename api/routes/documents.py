@@ -15,13 +15,14 @@ from api.models.base import JsonObject, ListModel, page_of
 from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, OptionsModel, ProcessAnswer, UploadAnswer
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
-from api.uploads import UploadForm, json_field, read_upload
+from api.uploads import json_field, only_fields, read_upload, whole_number
 from api.views import document_model, upload_entry
 from database.records import Condition, DocumentFilter
 from services import documents
 from services.content import Format
 from services.documents import Accepted
 from services.errors import FieldError, InvalidOption
+from services.options import pointer_step
 from services.runtime import Runtime
 
 router = APIRouter(tags=["documents"])
@@ -48,7 +49,7 @@ async def upload_documents(request: Request, response: Response, runtime: Runtim
         max_bytes=runtime.settings.max_upload_bytes,
         max_files=runtime.settings.max_files_per_request,
     ) as form:
-        _only_fields(form, {"options", "metadata"})
+        only_fields(form, {"options", "metadata"})
         options, metadata = json_field(form.fields, "options"), _metadata(json_field(form.fields, "metadata"))
         accepted = await to_thread.run_sync(
             lambda: documents.accept(runtime, actor, form.files, options=options, metadata=metadata)
@@ -165,16 +166,17 @@ async def _process(
         max_bytes=runtime.settings.max_upload_bytes,
         max_files=1,
     ) as form:
-        _only_fields(form, {"chunk_size", "chunk_overlap"})
-        options: dict[str, Any] = {name: _number(name, text) for name, text in form.fields.items() if text.strip()}
-        options["embed"] = embed
+        only_fields(form, {"chunk_size", "chunk_overlap"})
+        options: dict[str, Any] = {name: whole_number(name, text) for name, text in form.fields.items() if text.strip()}
         if not form.files:
             raise InvalidOption(
                 "The request holds no file. Send one part named `file`.",
                 code="invalid_request",
                 errors=(FieldError("/file", "is required"),),
             )
-        accepted = await to_thread.run_sync(lambda: documents.accept(runtime, actor, form.files, options=options))
+        accepted = await to_thread.run_sync(
+            lambda: documents.accept(runtime, actor, form.files, options=options, embed=embed, options_at="")
+        )
     return _process_answer(accepted[0], response)
 
 
@@ -193,16 +195,6 @@ def _process_answer(entry: Accepted, response: Response) -> ProcessAnswer:
     )
 
 
-def _only_fields(form: UploadForm, known: set[str]) -> None:
-    unknown = sorted(set(form.fields) - known)
-    if unknown:
-        raise InvalidOption(
-            f"The form has a field that is not known: `{unknown[0][:80]}`. Known are {', '.join(sorted(known))}.",
-            code="invalid_request",
-            errors=tuple(FieldError(f"/{name[:80]}", "is not known") for name in unknown[:20]),
-        )
-
-
 def _metadata(given: dict[str, Any] | None) -> dict[str, Any] | None:
     """The metadata of an upload, with the checks that a JSON body gets."""
     if given is None:
@@ -216,12 +208,6 @@ def _metadata(given: dict[str, Any] | None) -> dict[str, Any] | None:
         ) from error
 
 
-def _number(name: str, text: str) -> int:
-    if not re.fullmatch(r"\s*-?\d{1,9}\s*", text, re.ASCII):
-        raise InvalidOption(f"`{name}` must be an integer.", errors=(FieldError(f"/{name}", "must be an integer"),))
-    return int(text)
-
-
 def _with_cancelling(statuses: list[DocumentStatus]) -> list[str]:
     """A document whose job is being cancelled is stored as `cancelling` and shown as `in_progress`."""
     return [*statuses, "cancelling"] if "in_progress" in statuses else list(statuses)
@@ -231,9 +217,13 @@ def _metadata_conditions(request: Request) -> tuple[Condition, ...]:
     """Equality with what the query string says; a value that reads as a number or a truth value matches either kind."""
     conditions = []
     for name, text in request.query_params.multi_items():
+        if not name.startswith("metadata"):
+            continue
         found = _METADATA_PARAMETER.fullmatch(name)
         if found is None:
-            continue
+            message = "is no filter; write metadata.<key>=<value> or metadata[<key>]=<value>"
+            pointer = f"/query/{pointer_step(name)}"
+            raise InvalidOption(f"{pointer} {message}.", code="invalid_filter", errors=(FieldError(pointer, message),))
         values: list[Any] = [text]
         if text in ("true", "false"):
             values.append(text == "true")

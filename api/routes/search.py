@@ -12,7 +12,7 @@ from api.models.base import ListModel, page_of
 from api.models.context import ContextAnswer, ContextQuery, LegacyContextAnswer
 from api.models.search import SearchAnswer, SearchNote, SearchQuery
 from api.openapi import PICTURE_FORM
-from api.uploads import read_upload
+from api.uploads import only_fields, read_upload, whole_number
 from api.views import context_members, search_answer, search_note
 from database.records import Actor
 from services import context, search, search_log
@@ -65,6 +65,8 @@ async def search_by_picture(
         max_bytes=min(MAX_PICTURE_BYTES, runtime.settings.max_upload_bytes),
         max_files=1,
     ) as form:
+        only_fields(form, {"k"})
+        wanted = _wanted(form.fields["k"]) if form.fields.get("k", "").strip() else k
         if not form.files:
             raise InvalidOption(
                 "The request holds no picture. Send one part named `file`.",
@@ -73,9 +75,17 @@ async def search_by_picture(
             )
         received = form.files[0]
         result = await to_thread.run_sync(
-            lambda: search.search_by_picture(runtime, actor, received, k=k), limiter=children
+            lambda: search.search_by_picture(runtime, actor, received, k=wanted), limiter=children
         )
     return search_answer(result, with_text=True)
+
+
+def _wanted(text: str) -> int:
+    k = whole_number("k", text)
+    if not 1 <= k <= search.MAX_K:
+        message = f"must be an integer from 1 to {search.MAX_K}"
+        raise InvalidOption(f"/k {message}.", code="invalid_request", errors=(FieldError("/k", message),))
+    return k
 
 
 @router.get("/v1/searches", response_model=ListModel[SearchNote], tags=["search"], summary="List searches")
