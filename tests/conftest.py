@@ -29,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith("DOCATLAS_") and name not in ("DOCATLAS_CACHE_DIR", "DOCATLAS_REWRITE_GOLDEN"):
             del os.environ[name]
+    # A shell starts its background jobs with SIGINT ignored, and the programs under test would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
