@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pytest
 
 from tests.conftest import DATA, Server, wait_for
 
@@ -93,6 +94,7 @@ def vectors_of(client: httpx.Client, document_id: str, count: int) -> dict[str, 
     return {hit["text"]: hit["vector"] for hit in hits}
 
 
+@pytest.mark.timeout(1200)
 def test_killing_the_server_at_any_instant_loses_and_doubles_nothing(
     tmp_path: Path, start_server: Callable[..., Server]
 ) -> None:
@@ -100,7 +102,7 @@ def test_killing_the_server_at_any_instant_loses_and_doubles_nothing(
     undisturbed = start_server(tmp_path / "undisturbed", DOCATLAS_TEXT_MODEL="all-mpnet-base-v2")
     began = time.monotonic()
     ids = upload(undisturbed, files)
-    wait_for(lambda: all_ended(undisturbed))
+    wait_for(lambda: all_ended(undisturbed), tries=6000)
     duration_s = time.monotonic() - began
     expected = snapshot(undisturbed, ids)
     assert all(document["facts"][0].startswith("completed") for document in expected.values())
@@ -117,7 +119,7 @@ def test_killing_the_server_at_any_instant_loses_and_doubles_nothing(
         psutil.wait_procs(family, timeout=10)
         assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         server.start()
-    wait_for(lambda: all_ended(server))
+    wait_for(lambda: all_ended(server), tries=6000)
     found = snapshot(server, ids)
 
     for name, document in expected.items():
@@ -138,7 +140,7 @@ def test_a_stopped_server_puts_its_jobs_back_and_a_new_one_ends_them(
     ids = upload(server, files)
     assert server.stop() == 0
     server.start()
-    wait_for(lambda: all_ended(server))
+    wait_for(lambda: all_ended(server), tries=6000)
     with server.client() as client:
         states = {client.get(f"/v1/documents/{i}").json()["status"] for i in ids.values()}
     assert states <= {"completed", "completed_with_errors"}
