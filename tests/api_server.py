@@ -16,6 +16,9 @@ from services.runtime import Runtime
 
 TERMINAL = ("completed", "completed_with_errors", "failed", "cancelled")
 
+LIMIT = 3_000_000
+"""Bytes of a file that the upload tests' servers take."""
+
 
 @contextmanager
 def serving(runtime: Runtime) -> Iterator[httpx.Client]:

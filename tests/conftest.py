@@ -57,6 +57,21 @@ def working_runtime(runtime: Runtime) -> Runtime:
     return runtime
 
 
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+    """A server that queues jobs and runs none: for what is decided at upload."""
+    from tests.api_server import LIMIT, opened
+
+    given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
+    with opened(tmp_path_factory.mktemp("uploads"), runs_jobs=False, **given) as both:
+        yield both
+
+
+@pytest.fixture
+def inbox(idle: tuple[Runtime, httpx.Client]) -> httpx.Client:
+    return idle[1]
+
+
 class Server:
     """A real server process and a client for it."""
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.errors import InvalidOption
 from services.filters import parse_filters
-from services.highlights import QueryWords, best_place, union_box
+from services.highlights import QueryWords
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.api_server import assert_problem, ingest, opened
@@ -346,24 +346,6 @@ def test_vectors_of_two_spaces_are_never_compared(tmp_path: Path) -> None:
 )
 def test_words_of_the_query_are_marked(query: str, text: str, marked: list[str]) -> None:
     assert [text[r.char_start : r.char_end] for r in QueryWords(query).ranges(text)] == marked
-
-
-def test_place_is_the_span_with_most_words() -> None:
-    spans = [
-        {"page": 1, "char_start": 100, "char_end": 110, "boxes": [[0, 0, 1, 1]]},
-        {"page": 2, "char_start": 110, "char_end": 125, "boxes": [[5, 5, 9, 6], [4, 7, 8, 8]]},
-    ]
-    place = best_place("only rent rent and a crane", spans, QueryWords("rent crane"))
-    assert place is not None
-    assert (place.page, place.box) == (2, (4, 5, 9, 8))
-    first = best_place("only rent rent and a crane", spans, None)
-    assert first is not None
-    assert first.page == 1
-    beside = best_place("only rent rent and a crane", spans, None, page=2)
-    assert beside is not None
-    assert beside.page == 2
-    assert best_place("", [], None) is None
-    assert union_box([]) is None
 
 
 def test_picture_search_takes_k_and_refuses_other_fields(client: httpx.Client) -> None:
