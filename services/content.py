@@ -35,6 +35,29 @@ class Format(StrEnum):
     JPEG = "jpeg"
     TIFF = "tiff"
     WEBP = "webp"
+    PPTX = "pptx"
+    XLSX = "xlsx"
+    DOC = "doc"
+    PPT = "ppt"
+    XLS = "xls"
+    ODT = "odt"
+    ODS = "ods"
+    ODP = "odp"
+    RTF = "rtf"
+    EPUB = "epub"
+    XML = "xml"
+    RST = "rst"
+    JSON = "json"
+    JSONL = "jsonl"
+    NOTEBOOK = "ipynb"
+    EML = "eml"
+    MSG = "msg"
+    ZIP = "zip"
+    GIF = "gif"
+    BMP = "bmp"
+    HEIC = "heic"
+    AVIF = "avif"
+    SVG = "svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,36 @@ class BlockKind(StrEnum):
     QUOTE = "quote"
     CAPTION = "caption"
     FOOTNOTE = "footnote"
+    COMMENT = "comment"
+    """A reviewer's remark, `author: text`; behind the block that it is about."""
+    SPEAKER_NOTE = "speaker_note"
+    PAGE_HEADER = "page_header"
+    PAGE_FOOTER = "page_footer"
+    DELETION = "deletion"
+    """Text that a tracked change took out; behind the block that it was taken from."""
+
+
+UNSEARCHED = frozenset({BlockKind.PAGE_HEADER, BlockKind.PAGE_FOOTER, BlockKind.DELETION})
+"""Blocks that stand in a page's text but in no chunk: what repeats on every page, and what is no longer said."""
+
+
+class MarkKind(StrEnum):
+    """What a run of characters is, beside text."""
+
+    LINK = "link"
+    INSERTION = "insertion"
+    """Text that a tracked change put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A run of a page's text with a meaning of its own. In order of their starts; may lie inside each other."""
+
+    kind: MarkKind
+    char_start: int
+    char_end: int
+    target: str = ""
+    """Of a link its address (http, https, mailto or a fragment only), of an insertion its author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +150,10 @@ class Block:
     """True for the items of a numbered list."""
     language: str = ""
     """Programming language of a code block, where it is named."""
+    hidden: bool = False
+    """True for what the program that made the file does not show: hidden sheets, slides and text."""
+    continues: bool = False
+    """True for a table that goes on from the one that ends the page before: its rows lack the header row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +176,9 @@ class Page:
     languages: tuple[str, ...] = ()
     """Tesseract's language codes that were used; empty for native text."""
     elapsed_ms: int = 0
+    engine: str = ""
+    """Name of the OCR engine that read the page or a part of it; empty for native text."""
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +195,22 @@ class Picture:
     """Pixels."""
     box: Box | None = None
     alt: str = ""
+    """What the file says that the picture shows."""
+    caption: str = ""
+    """The caption that stands beside it on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file inside a file (mail, archive), unpacked at `path`: it becomes a document of its own."""
+
+    path: Path
+    filename: str
+    """For display only; may hold folders of an archive, parted by `/`."""
+    declared_type: str
+    """The media type that the container names; may be empty or wrong."""
+    sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +242,9 @@ class Progress:
     pages_total: int
 
 
-Part = DocumentInfo | Page | Picture | Issue | Progress
-"""What an extractor yields: one DocumentInfo, then the pages in order, each page's pictures before the page itself."""
+Part = DocumentInfo | Page | Picture | Attachment | Issue | Progress
+"""What an extractor yields: one DocumentInfo, then the pages in order, each page's pictures before the page itself;
+attachments at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +275,11 @@ class Limits:
     wall_s: float = 900.0
     cpu_s: float = 1800.0
     memory_bytes: int = 2 * 1024**3
-    """Address space of each process of the child's group."""
+    """Resident memory of the parsing processes together; their address space is bounded by a multiple of it."""
+    max_output_bytes: int = 2 * 1024**3
+    """Of what is sent to the server, and of the files in the private folder at one time."""
+    max_processes: int = 64
+    """Processes at one time, of the parser and of the programs that it starts."""
     max_pages: int = 5000
     max_pixels: int = 50_000_000
     """Of one picture, read from its header before it is decoded."""
@@ -206,7 +287,9 @@ class Limits:
     max_unpack_ratio: int = 200
     max_archive_entries: int = 10_000
     max_nesting: int = 100
-    """Levels of elements in XML and HTML."""
+    """Levels of elements in XML; HTML, whose parser closes what was left open, may nest deeper."""
+    max_archive_depth: int = 10
+    """Levels of archives and mails inside each other."""
     ocr_processes: int = 2
     """Pages that are read by OCR at the same time."""
     ocr_page_s: float = 120.0

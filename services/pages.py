@@ -6,17 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.content import Block, BlockKind, Box, Page, TextSource, Word
+from services.content import Block, BlockKind, Box, Mark, MarkKind, Page, TextSource, Word
 
 Json = dict[str, Any]
 
 
 def pack_layout(page: Page) -> Json:
-    """`{"words": [[text, x0, y0, x1, y1, char_start, char_end, confidence|null], ...], "blocks": [{...}, ...]}`."""
-    return {
+    """`{"words": [[text, x0, y0, x1, y1, char_start, char_end, confidence|null], ...], "blocks": [{...}, ...]}`.
+
+    `"marks": [[kind, char_start, char_end, target], ...]` and `"engine"` are there where the page has them.
+    """
+    layout: Json = {
         "words": [[w.text, *w.box, w.char_start, w.char_end, w.confidence] for w in page.words],
         "blocks": [_pack_block(b) for b in page.blocks],
     }
+    if page.marks:
+        layout["marks"] = [[m.kind.value, m.char_start, m.char_end, m.target] for m in page.marks]
+    if page.engine:
+        layout["engine"] = page.engine
+    return layout
 
 
 def _pack_block(block: Block) -> Json:
@@ -31,6 +39,10 @@ def _pack_block(block: Block) -> Json:
         packed["ordered"] = True
     if block.language:
         packed["language"] = block.language
+    if block.hidden:
+        packed["hidden"] = True
+    if block.continues:
+        packed["continues"] = True
     return packed
 
 
@@ -42,6 +54,13 @@ def unpack_words(layout: Mapping[str, Any]) -> tuple[Word, ...]:
 def unpack_blocks(layout: Mapping[str, Any]) -> tuple[Block, ...]:
     """The blocks that `pack_layout` packed. Raises ValueError where one is malformed."""
     return tuple(_unpack_block(item) for item in layout.get("blocks", ()))
+
+
+def unpack_marks(layout: Mapping[str, Any]) -> tuple[Mark, ...]:
+    """The marks that `pack_layout` packed. Raises ValueError where one is malformed."""
+    return tuple(
+        Mark(MarkKind(kind), int(start), int(end), str(target)) for kind, start, end, target in layout.get("marks", ())
+    )
 
 
 def _unpack_word(row: Sequence[Any]) -> Word:
@@ -62,6 +81,8 @@ def _unpack_block(item: Mapping[str, Any]) -> Block:
         rows=tuple(tuple(str(cell) for cell in row) for row in item.get("rows", ())),
         ordered=bool(item.get("ordered", False)),
         language=str(item.get("language", "")),
+        hidden=bool(item.get("hidden", False)),
+        continues=bool(item.get("continues", False)),
     )
 
 
@@ -101,9 +122,11 @@ def unpack_page(packed: Mapping[str, Any]) -> Page:
     text.encode("utf-8")  # a lone surrogate could be neither stored nor sent
     words = unpack_words(packed["layout"])
     blocks = unpack_blocks(packed["layout"])
-    for part in words:
-        if not 0 <= part.char_start <= part.char_end <= len(text):
-            raise ValueError("a word's offsets lie outside its page")
+    marks = unpack_marks(packed["layout"])
+    runs = [(part.char_start, part.char_end) for part in words] + [(mark.char_start, mark.char_end) for mark in marks]
+    for start, stop in runs:
+        if not 0 <= start <= stop <= len(text):
+            raise ValueError("the offsets of a word or a mark lie outside its page")
     end = 0
     for block in blocks:
         if not end <= block.char_start <= block.char_end <= len(text):
@@ -118,6 +141,7 @@ def unpack_page(packed: Mapping[str, Any]) -> Page:
         text=text,
         words=words,
         blocks=blocks,
+        marks=marks,
         width=width,
         height=height,
         source=TextSource(packed["source"]),
@@ -125,5 +149,6 @@ def unpack_page(packed: Mapping[str, Any]) -> Page:
         rotation=int(packed["rotation"]),
         confidence=confidence,
         languages=tuple(str(name) for name in packed["languages"]),
+        engine=str(packed["layout"].get("engine", "")),
         elapsed_ms=int(packed["elapsed_ms"]),
     )

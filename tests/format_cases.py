@@ -21,6 +21,9 @@ def read(
     options: Options = Options(),
     limits: Limits = Limits(),
     known: dict[int, Page] | None = None,
+    password: str | None = None,
+    libreoffice: Path | None = None,
+    archive_depth: int = 0,
 ) -> list[Part]:
     """All parts of a file; bytes are written into `folder` first."""
     path = source if isinstance(source, Path) else folder / "upload"
@@ -30,7 +33,16 @@ def read(
     detection = detect_format(path, name, limits)
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    context = ExtractContext(options, None, pictures, limits, NoOcr(), known or {})
+    context = ExtractContext(
+        options,
+        password,
+        pictures,
+        limits,
+        NoOcr(),
+        known or {},
+        archive_depth=archive_depth,
+        libreoffice=libreoffice,
+    )
     upload = Upload(path, name, "", "0" * 64, path.stat().st_size)
     parts = list(EXTRACTORS[detection.format](upload, context))
     assert isinstance(parts[0], DocumentInfo)
@@ -76,9 +88,12 @@ def outline(parts: list[Part]) -> str:
         elif isinstance(part, Page):
             lines.append(f"page {part.number} {part.width:g}x{part.height:g}")
             for block in part.blocks:
-                words = (f"{block.kind.value}{block.level or ''}", "ordered" * block.ordered, block.language)
+                flags = ("ordered" * block.ordered, "hidden" * block.hidden, "continues" * block.continues)
+                words = (f"{block.kind.value}{block.level or ''}", *flags, block.language)
                 kind = " ".join(word for word in words if word)
                 lines.append(f"  {kind}: {part.text[block.char_start : block.char_end]!r}")
+            for mark in part.marks:
+                lines.append(f"  {mark.kind.value} {mark.target!r}: {part.text[mark.char_start : mark.char_end]!r}")
         else:
             lines.append(repr(part))
     return "\n".join(lines) + "\n"

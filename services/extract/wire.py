@@ -14,7 +14,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from services.content import Chunk, DocumentInfo, Format, Issue, Limits, Page, Picture, Progress, Span, Upload
+from services.content import (
+    Attachment,
+    Chunk,
+    DocumentInfo,
+    Format,
+    Issue,
+    Limits,
+    Page,
+    Picture,
+    Progress,
+    Span,
+    Upload,
+)
 from services.errors import Problem
 from services.options import Options
 from services.pages import box_of, pack_page, unpack_page
@@ -63,7 +75,11 @@ def unpack_format(packed: str) -> Format:
     return Format(packed)
 
 
-def pack_part(part: DocumentInfo | Page | Picture | Issue | Progress | Chunk) -> Json:
+Piece = DocumentInfo | Page | Picture | Attachment | Issue | Progress | Chunk
+"""What the child sends of a document."""
+
+
+def pack_part(part: Piece) -> Json:
     """A message for what an extractor or the chunker yields."""
     match part:
         case Page():
@@ -78,6 +94,8 @@ def pack_part(part: DocumentInfo | Page | Picture | Issue | Progress | Chunk) ->
             }
         case Picture():
             return {"type": "picture", **asdict(part), "path": part.path.name}
+        case Attachment():
+            return {"type": "attachment", **asdict(part), "path": part.path.name}
         case DocumentInfo():
             return {"type": "info", **asdict(part)}
         case Issue():
@@ -96,8 +114,8 @@ def pack_span(span: Span) -> Json:
     }
 
 
-def unpack_part(message: Mapping[str, Any], folder: Path) -> DocumentInfo | Page | Picture | Issue | Progress | Chunk:
-    """The part that `message` holds; a picture's path is resolved inside `folder`.
+def unpack_part(message: Mapping[str, Any], folder: Path) -> Piece:
+    """The part that `message` holds; the path of a picture or an attachment is resolved inside `folder`.
 
     Raises ValueError, KeyError or TypeError where the message is not what the child may send.
     """
@@ -108,6 +126,15 @@ def unpack_part(message: Mapping[str, Any], folder: Path) -> DocumentInfo | Page
             return _unpack_chunk(message)
         case "picture":
             return _unpack_picture(message, folder)
+        case "attachment":
+            path = _own_file(message, folder)
+            return Attachment(
+                path=path,
+                filename=_line(message["filename"], 1000),
+                declared_type=_line(message["declared_type"], 255),
+                sha256=str(message["sha256"]),
+                size_bytes=path.stat().st_size,
+            )
         case "info":
             return DocumentInfo(
                 title=_line(message["title"], 1000),
@@ -150,30 +177,38 @@ def _unpack_chunk(message: Mapping[str, Any]) -> Chunk:
     return Chunk(ordinal=_count(message["ordinal"]), text=text, prefix=prefix, spans=spans)
 
 
-def _unpack_picture(message: Mapping[str, Any], folder: Path) -> Picture:
-    name, sha256, media_type = message["path"], message["sha256"], message["media_type"]
+def _own_file(message: Mapping[str, Any], folder: Path) -> Path:
+    """The file that `message` names, inside `folder` and with the digest that it states. Raises ValueError."""
+    name, sha256 = message["path"], message["sha256"]
     if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
-        raise ValueError("a picture's path leaves the folder")
+        raise ValueError("a file's path leaves the folder")
     path = folder / name
     if path.is_symlink() or not path.is_file():
-        raise ValueError("a picture's file is not there")
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or media_type not in _PICTURE_TYPES:
-        raise ValueError("a picture's digest or type is not valid")
+        raise ValueError("a file is not there")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise ValueError("a file's digest is not valid")
     import hashlib  # not at the top: the child never needs it
 
     with path.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-            raise ValueError("a picture's digest is wrong")
-    box = message["box"]
+            raise ValueError("a file's digest is wrong")
+    return path
+
+
+def _unpack_picture(message: Mapping[str, Any], folder: Path) -> Picture:
+    path, media_type, box = _own_file(message, folder), message["media_type"], message["box"]
+    if media_type not in _PICTURE_TYPES:
+        raise ValueError("a picture's type is not valid")
     return Picture(
         page=_count(message["page"]),
         path=path,
-        sha256=sha256,
+        sha256=message["sha256"],
         media_type=media_type,
         width=_count(message["width"]),
         height=_count(message["height"]),
         box=None if box is None else box_of(box),
         alt=_line(message["alt"], 2000),
+        caption=_line(message["caption"], 2000),
     )
 
 

@@ -43,6 +43,10 @@ class ExtractContext:
     """Pages that an interrupted run has stored: yielded unchanged, without OCR and without their pictures."""
     known_pictures: frozenset[str] = frozenset()
     """SHA-256 of the pictures that were stored with them: as if this run had yielded them."""
+    archive_depth: int = 0
+    """How many archives and mails this file lies in."""
+    libreoffice: Path | None = None
+    """The program that converts old Office files; None where it is not installed."""
 
 
 Extractor = Callable[[Upload, ExtractContext], Iterator[Part]]
@@ -76,6 +80,29 @@ EXTRACTORS: Mapping[Format, Extractor] = MappingProxyType(
         Format.JPEG: _PICTURE,
         Format.TIFF: _PICTURE,
         Format.WEBP: _PICTURE,
+        Format.GIF: _PICTURE,
+        Format.BMP: _PICTURE,
+        Format.HEIC: _PICTURE,
+        Format.AVIF: _PICTURE,
+        Format.SVG: _lazy("drawing", "extract_svg"),
+        Format.PPTX: _lazy("pptx", "extract_pptx"),
+        Format.XLSX: _lazy("xlsx", "extract_xlsx"),
+        Format.DOC: _lazy("old_office", "extract_doc"),
+        Format.PPT: _lazy("old_office", "extract_ppt"),
+        Format.XLS: _lazy("xls", "extract_xls"),
+        Format.ODT: _lazy("odt", "extract_odt"),
+        Format.ODS: _lazy("ods", "extract_ods"),
+        Format.ODP: _lazy("odp", "extract_odp"),
+        Format.RTF: _lazy("rtf", "extract_rtf"),
+        Format.EPUB: _lazy("epub", "extract_epub"),
+        Format.XML: _lazy("xmltext", "extract_xml"),
+        Format.RST: _lazy("restructured", "extract_rst"),
+        Format.JSON: _lazy("jsontext", "extract_json"),
+        Format.JSONL: _lazy("jsontext", "extract_jsonl"),
+        Format.NOTEBOOK: _lazy("notebook", "extract_notebook"),
+        Format.EML: _lazy("mail", "extract_eml"),
+        Format.MSG: _lazy("outlook", "extract_msg"),
+        Format.ZIP: _lazy("zipped", "extract_zip"),
     }
 )
 
@@ -91,9 +118,50 @@ MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
         Format.JPEG: "image/jpeg",
         Format.TIFF: "image/tiff",
         Format.WEBP: "image/webp",
+        Format.GIF: "image/gif",
+        Format.BMP: "image/bmp",
+        Format.HEIC: "image/heic",
+        Format.AVIF: "image/avif",
+        Format.SVG: "image/svg+xml",
+        Format.PPTX: "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        Format.DOC: "application/msword",
+        Format.PPT: "application/vnd.ms-powerpoint",
+        Format.XLS: "application/vnd.ms-excel",
+        Format.ODT: "application/vnd.oasis.opendocument.text",
+        Format.ODS: "application/vnd.oasis.opendocument.spreadsheet",
+        Format.ODP: "application/vnd.oasis.opendocument.presentation",
+        Format.RTF: "application/rtf",
+        Format.EPUB: "application/epub+zip",
+        Format.XML: "application/xml",
+        Format.RST: "text/x-rst",
+        Format.JSON: "application/json",
+        Format.JSONL: "application/jsonl",
+        Format.NOTEBOOK: "application/x-ipynb+json",
+        Format.EML: "message/rfc822",
+        Format.MSG: "application/vnd.ms-outlook",
+        Format.ZIP: "application/zip",
     }
 )
-"""The media type of each format. Source: the IANA media types registry."""
+"""The media type of each format.
+
+Source: the IANA media types registry; for reStructuredText, JSON Lines and notebooks, which it lacks, common use."""
+
+RENDERED_FORMATS = frozenset(
+    {
+        Format.PDF,
+        Format.PNG,
+        Format.JPEG,
+        Format.TIFF,
+        Format.WEBP,
+        Format.GIF,
+        Format.BMP,
+        Format.HEIC,
+        Format.AVIF,
+        Format.SVG,
+    }
+)
+"""Formats whose pages have a look of their own, which services.formats.rendering shows; the others are only text."""
 
 
 def detect_format(path: Path, filename: str, limits: Limits) -> Detection:
