@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from services.content import PAGE_SEPARATOR, Block, BlockKind, Chunk, Page
+from services.content import UNSEARCHED, Block, BlockKind, Chunk, Page
 from services.options import Options
 from services.sentences import cut_between_characters, cut_between_words, line_ends, sentence_ends
 from services.spans import PageSpans
@@ -64,23 +64,23 @@ class Chunker:
         self._pages = PageSpans()
         self._text = ""
         self._base = 0
-        """Offset in the document of the first character of `_text`."""
+        """Offset of the first character of `_text` in the document's searched text, in which all offsets here count."""
         self._atoms: deque[_Atom] = deque()
         self._repeated = 0
         """Atoms at the front that the passage before holds too."""
         self._ordinal = 0
         self._prefixes: dict[tuple[tuple[str, ...], str], str] = {}
         self._may_continue = False
+        self._table_header = ""
+        """Of the last table, which the next page may go on with."""
 
     def feed(self, page: Page) -> list[Chunk]:
         """The passages that are complete now that `page` is known."""
-        if self._pages.is_begun:
-            self._text += PAGE_SEPARATOR
         self._trim()
-        start = self._base + len(self._text)
-        self._text += page.text
-        self._pages.add(page, start)
-        self._atoms.extend(self._read(page, start))
+        added, parts = self._pages.add(page)
+        self._text += added
+        for offset, start, end in parts:
+            self._atoms.extend(self._read(page, start, end, offset - start))
         return list(self._drain(final=False))
 
     def finish(self) -> list[Chunk]:
@@ -100,13 +100,15 @@ class Chunker:
 
     # Reading a page into atoms
 
-    def _read(self, page: Page, offset: int) -> Iterator[_Atom]:
-        at = 0
+    def _read(self, page: Page, start: int, end: int, offset: int) -> Iterator[_Atom]:
+        at = start
         for block in page.blocks:
+            if block.kind in UNSEARCHED or not start <= block.char_start < end:
+                continue
             yield from self._read_gap(page.text, at, block.char_start, offset)
             yield from self._read_block(page.text, block, offset)
             at = max(at, block.char_end)
-        yield from self._read_gap(page.text, at, len(page.text), offset)
+        yield from self._read_gap(page.text, at, end, offset)
 
     def _read_gap(self, text: str, start: int, end: int, offset: int) -> Iterator[_Atom]:
         """Text that no block holds, taken as a paragraph."""
@@ -131,14 +133,14 @@ class Chunker:
         boundary = WORD if continues else SENTENCE if block.kind is BlockKind.LIST_ITEM else BLOCK
         path = self._headings()
         is_table = block.kind is BlockKind.TABLE
-        header = ""
+        header = self._table_header if is_table and block.continues else ""
         by_line = is_table or block.kind is BlockKind.CODE
         for stop in line_ends(text, start, end) if by_line else sentence_ends(text, start, end):
             first, last = _trimmed(text, start, stop)
             if first < last:
                 yield _Atom(offset + first, offset + last, boundary, path, table_header=header)
                 if is_table and not header:
-                    header = text[first:last]
+                    self._table_header = header = text[first:last]
                 boundary = SENTENCE
             start = stop
         self._may_continue = block.kind in _OPEN_ENDED and text[end - 1] not in ".!?…:;。！？\"'”’)]"

@@ -203,28 +203,25 @@ def _distinct(hits: Sequence[Hit]) -> list[Hit]:
                 low = other_end
             if other_start < high <= other_end:
                 high = other_start
-        # Spans that do not follow one another (a page left out) have offsets that do not count the text.
-        contiguous = end - start == len(chunk.chunk_text)
         taken[chunk.document_id].append((start, end))
-        if contiguous and low < high:
-            kept.append(replace(hit, chunk=_sliced(chunk, low - start, high - start)))
-        elif not contiguous:
-            kept.append(hit)
+        if low < high:
+            kept.append(replace(hit, chunk=_sliced(chunk, low, high)))
     return [hit for hit in kept if hit.chunk is None or hit.chunk.chunk_text.strip()]
 
 
 def _sliced(chunk: ChunkRecord, start: int, end: int) -> ChunkRecord:
-    """`chunk` with `chunk_text[start:end]` only, and the spans of that part."""
+    """`chunk` with only what lies in `start:end` of the document's text; between its spans may lie what is left out."""
     spans: list[Json] = []
+    texts: list[str] = []
     offset = 0
     for span in chunk.spans:
-        length = span["char_end"] - span["char_start"]
-        low, high = max(start, offset), min(end, offset + length)
+        first, last = span["char_start"], span["char_end"]
+        low, high = max(start, first), min(end, last)
         if low < high:
-            first = span["char_start"] - offset
-            spans.append({**span, "char_start": first + low, "char_end": first + high})
-        offset += length
-    return replace(chunk, chunk_text=chunk.chunk_text[start:end], spans=spans)
+            spans.append({**span, "char_start": low, "char_end": high})
+            texts.append(chunk.chunk_text[offset + low - first : offset + high - first])
+        offset += last - first
+    return replace(chunk, chunk_text="".join(texts), spans=spans)
 
 
 def _recent(history: Sequence[Turn], budget: int, count: Callable[[str], int]) -> tuple[list[Turn], bool]:

@@ -10,17 +10,18 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Literal, cast
 
 from database import contents, documents
 from database.records import Actor, DocumentRecord, PageRecord
 from database.store import Transaction
-from services.content import PAGE_SEPARATOR, STAGES_AFTER_EXTRACTION, Block, BlockKind
+from services.content import PAGE_SEPARATOR, STAGES_AFTER_EXTRACTION, UNSEARCHED, Block, BlockKind, Mark, MarkKind
 from services.documents import existing
 from services.errors import Conflict
-from services.pages import unpack_blocks
+from services.pages import unpack_blocks, unpack_marks
 from services.runtime import Runtime
 
 ContentForm = Literal["markdown", "text", "json"]
@@ -36,6 +37,11 @@ _LOOKS_LIKE_MARKUP = re.compile(r"(\s{0,3})(#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|={3,}
 _LOOKS_NUMBERED = re.compile(r"(\s{0,3}\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _FENCES = re.compile(r"`{3,}")
+_LINK_START, _LINK_END = "\x02", "\x03"
+_LINKED = re.compile(f"{_LINK_START}([^{_LINK_END}]*){_LINK_END}")
+_IN_ADDRESS = {ord("<"): "%3C", ord(">"): "%3E", ord("\n"): "%0A", ord("\r"): "%0D", ord(" "): "%20"}
+_WITHOUT_LINKS = frozenset((BlockKind.CODE, BlockKind.TABLE))
+"""Code is shown as it is, and the cells of a table are texts of their own; `json` has the links of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +117,13 @@ def _text_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Itera
 
 
 def _markdown_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Iterator[str]:
-    written = False
+    written = in_table = False
     for page in pages:
-        body = page_markdown(page.text, unpack_blocks(page.layout))
-        if body:
-            yield ("\n\n" if written else "") + body
-            written = True
+        body = page_markdown(page.text, unpack_blocks(page.layout), unpack_marks(page.layout), after_table=in_table)
+        if body.text:
+            separator = "\n" if body.goes_on else "\n\n"
+            yield (separator if written else "") + body.text
+            written, in_table = True, body.ends_in_table
     if written:
         yield "\n"
 
@@ -133,6 +140,10 @@ def _json_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Itera
             "source": page.source,
             "text": page.text,
             "blocks": page.layout.get("blocks", []),
+            "marks": [
+                {"kind": m.kind.value, "char_start": m.char_start, "char_end": m.char_end, "target": m.target}
+                for m in unpack_marks(page.layout)
+            ],
         }
         yield (", " if index else "") + json.dumps(shown, ensure_ascii=False)
     yield "]}"
@@ -141,9 +152,26 @@ def _json_pieces(document: DocumentRecord, pages: Iterable[PageRecord]) -> Itera
 _PIECES = {"markdown": _markdown_pieces, "text": _text_pieces, "json": _json_pieces}
 
 
-def page_markdown(text: str, blocks: Iterable[Block]) -> str:
-    """A page's text as Markdown; what no block covers is shown as paragraphs, so nothing is lost."""
+@dataclass(frozen=True, slots=True)
+class PageMarkdown:
+    """A page as Markdown."""
+
+    text: str
+    goes_on: bool = False
+    """True where it begins with further rows of the table that ends the page before."""
+    ends_in_table: bool = False
+
+
+def page_markdown(
+    text: str, blocks: Iterable[Block], marks: Sequence[Mark] = (), *, after_table: bool = False
+) -> PageMarkdown:
+    """A page as Markdown that reads like the document; what no block covers is shown as paragraphs.
+
+    Page headers, page footers and deleted text are left out. `after_table`: the page before ends in a table, which a
+    table that `continues` adds its rows to.
+    """
     parts: list[str] = []
+    goes_on = ends_in_table = says_hidden = False
     numbering: dict[int, int] = {}
     position = 0
     in_list = False
@@ -151,8 +179,19 @@ def page_markdown(text: str, blocks: Iterable[Block]) -> str:
         gap = _paragraphs(text[position : block.char_start])
         if gap:
             parts.append(gap)
+            ends_in_table = False
         position = block.char_end
-        rendered = _block_markdown(block, text[block.char_start : block.char_end], numbering)
+        if block.kind in UNSEARCHED:
+            continue
+        if block.continues and after_table and not parts and block.rows:
+            parts.append(_rows_markdown(block.rows, max(len(row) for row in block.rows)))
+            goes_on = ends_in_table = True
+            continue
+        rendered = _linked_markdown(block, text, marks, numbering)
+        if block.kind is BlockKind.HEADING:
+            says_hidden = block.hidden
+        elif block.kind is BlockKind.TABLE and block.hidden and rendered and not says_hidden:
+            rendered = f"*(hidden)*\n\n{rendered}"
         if block.kind is not BlockKind.LIST_ITEM:
             numbering.clear()
         if not rendered:
@@ -163,10 +202,44 @@ def page_markdown(text: str, blocks: Iterable[Block]) -> str:
         else:
             parts.append(rendered)
         in_list = is_item
+        ends_in_table = block.kind is BlockKind.TABLE
     rest = _paragraphs(text[position:])
     if rest:
         parts.append(rest)
-    return "\n\n".join(parts)
+        ends_in_table = False
+    return PageMarkdown("\n\n".join(parts), goes_on, ends_in_table)
+
+
+def _linked_markdown(block: Block, text: str, marks: Sequence[Mark], numbering: dict[int, int]) -> str:
+    """The block with its links. They travel through the escaping between two characters that no text keeps."""
+    start, end = block.char_start, block.char_end
+    pieces: list[str] = []
+    targets: list[str] = []
+    at = start
+    for mark in marks:
+        if mark.kind is not MarkKind.LINK or block.kind in _WITHOUT_LINKS or not at <= mark.char_start < end:
+            continue
+        stop = min(mark.char_end, end)
+        pieces += [_bare(text[at : mark.char_start]), _LINK_START, _bare(text[mark.char_start : stop]), _LINK_END]
+        targets.append(mark.target)
+        at = stop
+    rendered = _block_markdown(block, "".join([*pieces, _bare(text[at:end])]), numbering)
+    for target in targets:
+        rendered = _LINKED.sub(partial(_shown_link, target), rendered, count=1)
+    return rendered
+
+
+def _bare(text: str) -> str:
+    return text.replace(_LINK_START, "").replace(_LINK_END, "")
+
+
+def _shown_link(target: str, found: re.Match[str]) -> str:
+    label = found[1]
+    address = target.translate(_IN_ADDRESS)
+    if label == target and address == target:
+        return f"<{target}>"
+    shown = label.replace("[", "\\[").replace("]", "\\]")
+    return f"[{shown}](<{address}>)" if re.search(r"[()\s]", address) else f"[{shown}]({address})"
 
 
 def _block_markdown(block: Block, text: str, numbering: dict[int, int]) -> str:
@@ -176,7 +249,11 @@ def _block_markdown(block: Block, text: str, numbering: dict[int, int]) -> str:
         return ""
     match block.kind:
         case BlockKind.HEADING:
-            return "#" * min(6, max(1, block.level)) + " " + _without_tags(" ".join(text.split()))
+            hidden = " *(hidden)*" if block.hidden else ""
+            return "#" * min(6, max(1, block.level)) + " " + _without_tags(" ".join(text.split())) + hidden
+        case BlockKind.COMMENT | BlockKind.SPEAKER_NOTE:
+            label = "Comment" if block.kind is BlockKind.COMMENT else "Notes"
+            return "\n".join(f"> {line}".rstrip() for line in f"**{label}:** {_paragraphs(text)}".splitlines())
         case BlockKind.LIST_ITEM:
             return _item_markdown(block, text, numbering)
         case BlockKind.CODE:
@@ -213,9 +290,14 @@ def table_markdown(rows: tuple[tuple[str, ...], ...]) -> str:
     columns = max((len(row) for row in rows), default=0)
     if not columns:
         return ""
-    lines = ["| " + " | ".join([_cell(cell) for cell in row] + [""] * (columns - len(row))) + " |" for row in rows]
-    lines.insert(1, "|" + " --- |" * columns)
-    return "\n".join(lines)
+    header, body = _rows_markdown(rows[:1], columns), _rows_markdown(rows[1:], columns)
+    return "\n".join(line for line in (header, "|" + " --- |" * columns, body) if line)
+
+
+def _rows_markdown(rows: Sequence[Sequence[str]], columns: int) -> str:
+    return "\n".join(
+        "| " + " | ".join([_cell(cell) for cell in row] + [""] * (columns - len(row))) + " |" for row in rows
+    )
 
 
 def _cell(text: str) -> str:

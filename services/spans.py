@@ -1,4 +1,7 @@
-"""From offsets in a document's text to pages and the boxes on them."""
+"""From offsets in the searched text of a document to places in its whole text, to pages, and to the boxes on them.
+
+The searched text is the document's text without what stands on a page but in no passage (content.UNSEARCHED).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.content import PAGE_SEPARATOR, Box, Page, Span, Word
+from services.content import PAGE_SEPARATOR, UNSEARCHED, Box, Page, Span, Word
 
 _SAME_LINE = 0.5
 """Share of the smaller height by which two words must overlap to stand on one line."""
@@ -17,42 +20,101 @@ _SAME_LINE = 0.5
 class _Placed:
     page: Page
     start: int
+    """Where the page begins in the document's text."""
     ends: list[int]
     """`char_end` of each word, for bisection."""
     starts: list[int]
 
 
+@dataclass(slots=True)
+class _Run:
+    """`start:end` of the searched text, which stands `shift` characters later in the document's."""
+
+    placed: _Placed
+    start: int
+    end: int
+    shift: int
+
+
 class PageSpans:
-    """The pages that passages may still lie on, by their place in the document's text."""
+    """The pages that passages may still lie on, and where their parts stand in both texts."""
 
     def __init__(self) -> None:
-        self._placed: deque[_Placed] = deque()
-        self.is_begun = False
+        self._runs: deque[_Run] = deque()
+        self._last: _Placed | None = None
+        self._needs_separator = False
+        self._document_end = 0
+        self._end = 0
 
-    def add(self, page: Page, start: int) -> None:
-        """Takes up a page whose text begins at `start` in the document's."""
-        self.is_begun = True
-        ends = [word.char_end for word in page.words]
-        self._placed.append(_Placed(page, start, ends, [word.char_start for word in page.words]))
+    def add(self, page: Page) -> tuple[str, list[tuple[int, int, int]]]:
+        """Takes up the next page; returns what it adds to the searched text, and which parts of the page that is.
+
+        A part is (offset in the searched text, start, end on the page). A page separator, which belongs to the page
+        before it, may come first.
+        """
+        pieces: list[str] = []
+        parts = kept_parts(page)
+        if self._last is not None:
+            if self._needs_separator:
+                self._put(self._last, self._document_end, self._document_end + len(PAGE_SEPARATOR))
+                pieces.append(PAGE_SEPARATOR)
+            self._document_end += len(PAGE_SEPARATOR)
+        words = page.words
+        placed = _Placed(page, self._document_end, [w.char_end for w in words], [w.char_start for w in words])
+        found = []
+        for start, end in parts:
+            found.append((self._end, start, end))
+            self._put(placed, placed.start + start, placed.start + end)
+            pieces.append(page.text[start:end])
+        # Where a page ends with what is left out, the space before that parts it from the next page.
+        self._needs_separator = not page.text or (
+            bool(parts) and (parts[-1][1] == len(page.text) or not page.text[parts[-1][1] - 1].isspace())
+        )
+        self._last = placed
+        self._document_end += len(page.text)
+        return "".join(pieces), found
+
+    def _put(self, placed: _Placed, start: int, end: int) -> None:
+        self._runs.append(_Run(placed, self._end, self._end + end - start, start - self._end))
+        self._end += end - start
 
     def forget_before(self, offset: int) -> None:
-        """Lets go of pages that end before `offset`."""
-        while self._placed and self._end(self._placed[0]) <= offset:
-            self._placed.popleft()
+        """Lets go of what ends before `offset` of the searched text."""
+        while self._runs and self._runs[0].end <= offset:
+            self._runs.popleft()
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
-        """The slice `start:end` page by page; a separator belongs to the page before it."""
-        found = []
-        for placed in self._placed:
-            first, last = max(start, placed.start), min(end, self._end(placed))
-            if first < last:
-                boxes = _boxes(placed, first - placed.start, last - placed.start)
-                found.append(Span(placed.page.number, first, last, boxes))
-        return tuple(found)
+        """The slice `start:end` of the searched text in the document's, page by page and without what lies between."""
+        found: list[tuple[_Placed, int, int]] = []
+        for run in self._runs:
+            first, last = max(start, run.start) + run.shift, min(end, run.end) + run.shift
+            if first >= last:
+                continue
+            if found and found[-1][0] is run.placed and found[-1][2] == first:
+                found[-1] = (run.placed, found[-1][1], last)
+            else:
+                found.append((run.placed, first, last))
+        return tuple(
+            Span(placed.page.number, first, last, _boxes(placed, first - placed.start, last - placed.start))
+            for placed, first, last in found
+        )
 
-    @staticmethod
-    def _end(placed: _Placed) -> int:
-        return placed.start + len(placed.page.text) + len(PAGE_SEPARATOR)
+
+def kept_parts(page: Page) -> list[tuple[int, int]]:
+    """The parts of a page's text that are searched, as (start, end): all but unsearched blocks and the space behind."""
+    parts: list[tuple[int, int]] = []
+    at = 0
+    for block in page.blocks:
+        if block.kind not in UNSEARCHED:
+            continue
+        if at < block.char_start and not page.text[at : block.char_start].isspace():
+            parts.append((at, block.char_start))
+        at = block.char_end
+        while at < len(page.text) and page.text[at].isspace():
+            at += 1
+    if at < len(page.text):
+        parts.append((at, len(page.text)))
+    return parts
 
 
 def _boxes(placed: _Placed, start: int, end: int) -> tuple[Box, ...]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
 
 import httpx
 import pytest
+from PIL import Image
 
-from services.content import Block, BlockKind
+from services.content import Block, BlockKind, Mark, MarkKind
+from services.formats.assembly import PageBuilder
 from services.rendering import page_markdown, table_markdown
 from services.runtime import Runtime
 from tests.api_server import assert_problem, ingest, opened, upload, wait
@@ -113,6 +117,30 @@ def test_page_can_be_seen_and_is_cached(server: tuple[Runtime, httpx.Client], re
     assert_problem(client.get(path, params={"width": 9}), 422, "invalid_request")
 
 
+def test_picture_comes_in_small_and_goes_with_its_document(server: tuple[Runtime, httpx.Client]) -> None:
+    runtime, client = server
+    document_id = ingest(client, "letter_small.png", (DATA / "letter.png").read_bytes())
+    (image,) = client.get(f"/v1/documents/{document_id}/images").json()["data"]
+    reply = client.get(image["thumbnail_url"], params={"width": 64})
+    assert reply.status_code == 200
+    with Image.open(BytesIO(reply.content)) as small:
+        assert small.format == "WEBP"
+        assert small.width == 64
+    assert client.get(image["thumbnail_url"], params={"width": 64}).content == reply.content
+    assert (
+        client.get(
+            image["thumbnail_url"], params={"width": 64}, headers={"If-None-Match": reply.headers["etag"]}
+        ).status_code
+        == 304
+    )
+    kept = runtime.settings.data_dir / "cache" / "pages"
+    assert list(kept.glob(f"{document_id}-image-*"))
+    assert client.delete(f"/v1/documents/{document_id}").status_code == 204
+    assert not list(kept.glob(f"{document_id}-image-*"))
+    assert_problem(client.get(image["thumbnail_url"]), 404, "image_not_found")
+    assert_problem(client.get(image["thumbnail_url"], params={"width": 5000}), 422, "invalid_request")
+
+
 def test_format_without_a_layout_has_no_page_image(client: httpx.Client) -> None:
     document_id = ingest(client, "plain.txt", b"Only text.")
     assert_problem(client.get(f"/v1/documents/{document_id}/pages/1/image"), 404, "no_page_image")
@@ -153,14 +181,14 @@ def block(kind: BlockKind, text: str, whole: str, **given: object) -> Block:
 def test_text_between_blocks_is_not_lost() -> None:
     text = "before\nTitle\nbetween\nafter"
     assert (
-        page_markdown(text, [block(BlockKind.HEADING, "Title", text, level=2)])
+        page_markdown(text, [block(BlockKind.HEADING, "Title", text, level=2)]).text
         == "before\n\n## Title\n\nbetween\nafter"
     )
 
 
 def test_paragraph_is_not_taken_for_markup() -> None:
     text = "# no heading\n1. no list\n- none either\n> nor quote\n```\n<script>x</script> a < b"
-    assert page_markdown(text, []).splitlines() == [
+    assert page_markdown(text, []).text.splitlines() == [
         "\\# no heading",
         "1\\. no list",
         "\\- none either",
@@ -178,18 +206,56 @@ def test_lists_nest_and_are_numbered() -> None:
         block(BlockKind.LIST_ITEM, "2) two", text, level=1, ordered=True),
         block(BlockKind.LIST_ITEM, "three", text, level=1, ordered=True),
     ]
-    assert page_markdown(text, blocks) == "- one\n    - inner\n2. two\n3. three"
+    assert page_markdown(text, blocks).text == "- one\n    - inner\n2. two\n3. three"
 
 
 def test_code_is_fenced_beyond_its_own_fences() -> None:
     text = "```\nx\n```"
-    made = page_markdown(text, [Block(BlockKind.CODE, 0, len(text), language="c++ `evil")])
+    made = page_markdown(text, [Block(BlockKind.CODE, 0, len(text), language="c++ `evil")]).text
     assert made == "````c++evil\n```\nx\n```\n````"
 
 
 def test_quote_marks_every_line() -> None:
     text = "a\nb"
-    assert page_markdown(text, [Block(BlockKind.QUOTE, 0, 3)]) == "> a\n> b"
+    assert page_markdown(text, [Block(BlockKind.QUOTE, 0, 3)]).text == "> a\n> b"
+
+
+def test_links_are_shown_and_their_labels_escaped() -> None:
+    text = "See the [old] lease <b> here, or https://example.org/a."
+    label, address = "[old] lease <b>", "https://example.org/a"
+    marks = [
+        Mark(MarkKind.LINK, text.index(label), text.index(label) + len(label), "https://example.org/l (1)"),
+        Mark(MarkKind.LINK, text.index(address), text.index(address) + len(address), address),
+    ]
+    made = page_markdown(text, [Block(BlockKind.PARAGRAPH, 0, len(text))], marks).text
+    assert made == ("See the [\\[old\\] lease \\<b>](<https://example.org/l%20(1)>) here, or <https://example.org/a>.")
+
+
+def test_headers_footers_and_deletions_are_no_part_of_markdown() -> None:
+    page = PageBuilder(1)
+    page.add(BlockKind.PAGE_HEADER, "Annual report")
+    page.add(BlockKind.PARAGRAPH, "Kept.")
+    page.add(BlockKind.DELETION, "Taken out.")
+    page.add(BlockKind.COMMENT, "Ada: why?\nreally?")
+    page.add(BlockKind.HEADING, "Costs", level=2, hidden=True)
+    page.add(BlockKind.PAGE_FOOTER, "7")
+    built = page.build()
+    made = page_markdown(built.text, built.blocks).text
+    assert made == "Kept.\n\n> **Comment:** Ada: why?\n> really?\n\n## Costs *(hidden)*"
+
+
+def test_a_table_over_a_page_break_is_one_table() -> None:
+    rows = (("Port", "Depth"), ("Ayr", "4 m"))
+    whole = "\n".join(" | ".join(row) for row in rows)
+    table = Block(BlockKind.TABLE, 0, len(whole), rows=rows)
+    first = page_markdown(whole, [table])
+    assert first.ends_in_table
+    second = page_markdown(whole, [replace(table, continues=True)], after_table=True)
+    assert second.goes_on
+    assert f"{first.text}\n{second.text}" == (
+        "| Port | Depth |\n| --- | --- |\n| Ayr | 4 m |\n| Port | Depth |\n| Ayr | 4 m |"
+    )
+    assert not page_markdown(whole, [replace(table, continues=True)]).goes_on
 
 
 def test_table_escapes_pipes_and_fills_rows() -> None:

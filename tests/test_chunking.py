@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chunking import Chunker
-from services.content import PAGE_SEPARATOR, Block, BlockKind, Chunk, Page, Word
+from services.content import PAGE_SEPARATOR, UNSEARCHED, Block, BlockKind, Chunk, Page, Word
 from services.formats.assembly import PageBuilder
 from services.options import Options
 from services.sentences import cut_between_characters, sentence_ends, splits_character
@@ -42,7 +43,7 @@ def document(pages: list[Page]) -> str:
 def check(pages: list[Page], chunks: list[Chunk], *, size: int, max_tokens: int) -> None:
     """All that holds of every document's passages."""
     text = document(pages)
-    covered = bytearray(len(text))
+    covered, unsearched = bytearray(len(text)), unsearched_characters(pages)
     for ordinal, made in enumerate(chunks):
         assert made.ordinal == ordinal
         assert made.text == "".join(text[span.char_start : span.char_end] for span in made.spans)
@@ -50,14 +51,33 @@ def check(pages: list[Page], chunks: list[Chunk], *, size: int, max_tokens: int)
         assert len(made.text) <= size
         whole = f"{made.prefix}\n{made.text}" if made.prefix else made.text
         assert count_tokens(whole) <= max_tokens or len(made.text) == 1
-        assert all(a.char_end == b.char_start and a.page < b.page for a, b in pairwise(made.spans))
-        start, end = made.spans[0].char_start, made.spans[-1].char_end
-        covered[start:end] = b"\x01" * (end - start)
-    assert all(covered[at] or char.isspace() for at, char in enumerate(text))
+        for a, b in pairwise(made.spans):
+            assert a.page <= b.page
+            between = range(a.char_end, b.char_start)
+            assert a.page < b.page or between
+            assert all(unsearched[at] or text[at].isspace() for at in between)
+        for span in made.spans:
+            covered[span.char_start : span.char_end] = b"\x01" * (span.char_end - span.char_start)
+    assert all(covered[at] or unsearched[at] or char.isspace() for at, char in enumerate(text))
+    assert not any(covered[at] and unsearched[at] for at in range(len(text)))
     starts = [made.spans[0].char_start for made in chunks]
     ends = [made.spans[-1].char_end for made in chunks]
     assert all(a < b for a, b in pairwise(starts))
     assert all(a < b for a, b in pairwise(ends))
+
+
+def unsearched_characters(pages: list[Page]) -> bytearray:
+    """1 for each character of the document that stands in a block which is not searched."""
+    marks = bytearray()
+    for page in pages:
+        if marks or page is not pages[0]:
+            marks += bytes(len(PAGE_SEPARATOR))
+        own = bytearray(len(page.text))
+        for block in page.blocks:
+            if block.kind in UNSEARCHED:
+                own[block.char_start : block.char_end] = b"\x01" * (block.char_end - block.char_start)
+        marks += own
+    return marks
 
 
 _ALPHABET = st.sampled_from(
@@ -265,3 +285,48 @@ def test_memory_does_not_grow_with_pages() -> None:
         made = chunker.feed(Page(number, "Some words in a sentence. " * 40))
         assert number == 1 or made
         assert chunker.pending_chars <= 3000
+
+
+def furnished(number: int, header: str, body: list[str], footer: str) -> Page:
+    builder = PageBuilder(number)
+    builder.add(BlockKind.PAGE_HEADER, header)
+    for paragraph in body:
+        builder.add(BlockKind.PARAGRAPH, paragraph)
+    builder.add(BlockKind.PAGE_FOOTER, footer)
+    return builder.build()
+
+
+def test_headers_and_footers_stay_out_of_passages() -> None:
+    pages = [furnished(1, "Annual report", ["One begins here and"], "Page 1"),
+             furnished(2, "Annual report", ["goes on there."], "Page 2")]  # fmt: skip
+    (made,) = chunk(pages)
+    assert made.text == "One begins here and\n\ngoes on there."
+    text = document(pages)
+    assert [text[s.char_start : s.char_end] for s in made.spans] == ["One begins here and\n\n", "goes on there."]
+    assert [s.page for s in made.spans] == [1, 2]
+
+
+def test_a_deletion_is_cut_out_of_the_middle_of_a_page() -> None:
+    builder = PageBuilder(1)
+    builder.add(BlockKind.PARAGRAPH, "Kept before.")
+    builder.add(BlockKind.DELETION, "Taken out.")
+    builder.add(BlockKind.PARAGRAPH, "Kept after.")
+    (made,) = chunk([builder.build()])
+    assert made.text == "Kept before.\n\nKept after."
+    assert len(made.spans) == 2
+
+
+def test_a_page_of_furniture_only_gives_no_passage() -> None:
+    assert chunk([furnished(1, "Header", [], "Footer"), furnished(2, "Header", [], "Footer")]) == []
+
+
+def test_a_table_that_goes_on_keeps_the_header_row_of_its_first_page() -> None:
+    first, second = PageBuilder(1), PageBuilder(2)
+    first.add_table([["Port", "Depth"]] + [[f"Harbour {n}", f"{n} m"] for n in range(12)])
+    second.add_table([[f"Haven {n}", f"{n} m"] for n in range(12)])
+    page = second.build()
+    going_on = replace(page, blocks=(replace(page.blocks[0], continues=True),))
+    made = chunk([first.build(), going_on], size=100, overlap=0)
+    assert made[0].prefix == ""
+    assert all(m.prefix == "Port | Depth" for m in made if m.spans[0].page == 2)
+    assert sum(m.spans[0].page == 2 for m in made) > 1
