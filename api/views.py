@@ -106,6 +106,7 @@ def _page_facts(page: PageRecord) -> dict[str, Any]:
         "rotation": page.rotation,
         "confidence": page.confidence,
         "languages": list(page.languages),
+        "engine": page.engine,
         "chars": len(page.text),
         "elapsed_ms": page.elapsed_ms,
     }
@@ -123,8 +124,10 @@ def image_model(image: ImageRecord) -> ImageModel:
         media_type=image.media_type,
         sha256=image.sha256,
         alt=image.alt,
+        caption=image.caption,
         has_vector=image.space is not None,
         url=image_url(image.image_id),
+        thumbnail_url=f"/v1/images/{image.image_id}/thumbnail",
     )
 
 

@@ -1,4 +1,4 @@
-"""Rendered pages, kept in a bounded cache on disk."""
+"""Rendered pages and small copies of pictures, kept in a bounded cache on disk."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from database import documents
+from database import documents, images
 from database.ids import new_id
 from database.records import Actor
-from services.content import Format
+from services.content import Upload
 from services.errors import NotFound
+from services.formats import MEDIA_TYPES, RENDERED_FORMATS
 from services.runtime import Runtime
 
 MIN_WIDTH, MAX_WIDTH, DEFAULT_WIDTH = 64, 4000, 1200
 """Pixels. 1200 shows an A4 page at about 145 dpi, where 8-point print can be read."""
+
+THUMBNAIL_WIDTH, MAX_THUMBNAIL_WIDTH = 256, 1024
+"""Pixels. 256 is what a grid of pictures needs on a screen of double density."""
 
 CACHE_BYTES = 512 * 1024**2
 """What the rendered pages of a data folder may take on disk: some 3,000 pages of text at the default width."""
@@ -22,9 +26,7 @@ CACHE_BYTES = 512 * 1024**2
 MAX_PAGE_NUMBER = 2**31 - 1
 """Larger numbers name no page of any format, and do not fit every database."""
 
-LAYOUT_FORMATS = frozenset(
-    {Format.PDF.value, Format.PNG.value, Format.JPEG.value, Format.TIFF.value, Format.WEBP.value}
-)
+LAYOUT_FORMATS = frozenset(format.value for format in RENDERED_FORMATS)
 """Formats whose pages have a look of their own; the others are only text."""
 
 _EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg"}
@@ -63,6 +65,28 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
         _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
     # The original of a document never changes, so neither does the picture of its page.
     return PageImage(found[0], found[1], f"{document.sha256[:32]}-{number}-{width}")
+
+
+def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> PageImage:
+    """The picture `image_id` scaled down to `width` pixels, never up; made by a child process where it is not cached.
+
+    The caller bounds how many run at a time. Raises NotFound, and what reading the picture raises.
+    """
+    with runtime.store.begin(actor) as tx:
+        image = images.get_image(tx, image_id)
+    if image is None:
+        raise NotFound(f"There is no picture {image_id[:64]!r}.", code="image_not_found")
+    width = min(width, image.width)
+    stem = f"{image.document_id}-image-{image.image_id}-{width}"
+    folder = _cache_folder(runtime)
+    found = _cached(folder, stem)
+    if found is None:
+        path = runtime.blobs.path(image.sha256)
+        upload = Upload(path, path.name, image.media_type, image.sha256, path.stat().st_size)
+        format = next(f for f in RENDERED_FORMATS if MEDIA_TYPES[f] == image.media_type)
+        content, media_type = found = runtime.render_file(upload, format, 1, width)
+        _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
+    return PageImage(found[0], found[1], f"{image.sha256[:32]}-{width}")
 
 
 def no_page(number: int) -> NotFound:

@@ -170,6 +170,7 @@ class PageModel(Answer):
                 "rotation": 0,
                 "confidence": 0.93,
                 "languages": ["eng"],
+                "engine": "tesseract",
                 "chars": 2214,
                 "words": 371,
                 "elapsed_ms": 1840,
@@ -185,6 +186,7 @@ class PageModel(Answer):
     rotation: int
     confidence: float = Field(description="0 to 1")
     languages: list[str]
+    engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
     chars: int
     words: int
     elapsed_ms: int
@@ -214,6 +216,7 @@ class PageDetail(Answer):
                 "rotation": 0,
                 "confidence": 1.0,
                 "languages": [],
+                "engine": "",
                 "chars": 5,
                 "elapsed_ms": 12,
                 "char_start": 0,
@@ -232,6 +235,7 @@ class PageDetail(Answer):
     rotation: int
     confidence: float
     languages: list[str]
+    engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
     chars: int
     elapsed_ms: int
     char_start: int = Field(description="Offset of the page's text in the document's text")
@@ -256,8 +260,10 @@ class ImageModel(Answer):
                 "media_type": "image/png",
                 "sha256": EXAMPLE_SHA256,
                 "alt": "",
+                "caption": "Figure 2: the harbour at low water",
                 "has_vector": True,
                 "url": f"/v1/images/{EXAMPLE_IMAGE_ID}/content",
+                "thumbnail_url": f"/v1/images/{EXAMPLE_IMAGE_ID}/thumbnail",
             }
         }
     )
@@ -271,9 +277,11 @@ class ImageModel(Answer):
     height: int = Field(description="Pixels")
     media_type: str
     sha256: str
-    alt: str
+    alt: str = Field(description="What the file says that it shows")
+    caption: str = Field(description="What stands beside it on the page")
     has_vector: bool = Field(description="False while it waits for the picture model")
     url: str
+    thumbnail_url: str
 
 
 class SpanModel(Answer):

@@ -97,6 +97,10 @@ async def get_page_image(
     image = await to_thread.run_sync(
         page_images.page_image, runtime, actor, document_id, number, width, limiter=children
     )
+    return _picture(image, if_none_match)
+
+
+def _picture(image: page_images.PageImage, if_none_match: str | None) -> Response:
     headers = {"ETag": f'"{image.tag}"', "Cache-Control": "private, no-cache"}
     if matches_tag(if_none_match, image.tag):
         return Response(status_code=304, headers=headers)
@@ -121,6 +125,29 @@ def list_chunks(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: 
 def get_image(image_id: str, runtime: RuntimeDep, actor: ActorDep) -> ImageModel:
     """Where the picture stands and how large it is."""
     return image_model(documents.get_image(runtime, actor, image_id))
+
+
+@router.get(
+    "/v1/images/{image_id}/thumbnail",
+    response_class=Response,
+    responses={200: PAGE_IMAGE, 304: {"description": "The copy at hand is current"}},
+    tags=["images"],
+    summary="See a picture in small",
+)
+async def get_thumbnail(
+    image_id: str,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    children: ChildrenDep,
+    width: Annotated[
+        int,
+        Query(ge=16, le=page_images.MAX_THUMBNAIL_WIDTH, description="Pixels, at most", examples=[256]),
+    ] = page_images.THUMBNAIL_WIDTH,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The picture at most `width` pixels wide, as WebP."""
+    image = await to_thread.run_sync(page_images.thumbnail, runtime, actor, image_id, width, limiter=children)
+    return _picture(image, if_none_match)
 
 
 @router.get(
