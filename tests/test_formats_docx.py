@@ -4,19 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from services.content import BlockKind, Limits
-from services.errors import TooLarge, UnreadableDocument
+from services.content import BlockKind, Limits, MarkKind
+from services.errors import EncryptedDocument, TooLarge, UnreadableDocument
 from services.formats.archive import Archive
-from tests.data.build_samples import body_xml, bomb_docx, minimal_docx
-from tests.format_cases import DATA, compare_with_golden, outline, pages, read, text_of
+from tests.data.build_docx import NAMESPACES, reviewed
+from tests.data.build_samples import body_xml, bomb_docx, encrypted_office, minimal_docx
+from tests.format_cases import DATA, compare_with_golden, issues, outline, pages, pictures, read, text_of
 
 
 def paragraph(text: str, before: str = "") -> str:
     return f"<w:p>{before}<w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def test_sample_reads_as_its_golden_text(tmp_path: Path) -> None:
-    compare_with_golden("survey.docx", outline(read(DATA / "survey.docx", tmp_path)))
+@pytest.mark.parametrize("name", ["survey.docx", "reviewed.docx"])
+def test_sample_reads_as_its_golden_text(tmp_path: Path, name: str) -> None:
+    compare_with_golden(name, outline(read(DATA / name, tmp_path)))
 
 
 def test_pages_are_those_that_word_noted(tmp_path: Path) -> None:
@@ -140,3 +142,73 @@ def test_too_many_pages_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TooLarge) as caught:
         read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx", limits=Limits(max_pages=5))
     assert caught.value.code == "too_many_pages"
+
+
+def test_caption_below_a_picture_belongs_to_it(tmp_path: Path) -> None:
+    (picture,) = pictures(read(DATA / "reviewed.docx", tmp_path))
+    assert (picture.alt, picture.caption) == ("Gauge", "Figure 1: The gauge")
+
+
+@pytest.mark.parametrize(
+    "part", ["styles.xml", "comments.xml", "commentsExtended.xml", "footnotes.xml", "header1.xml", "footer1.xml"]
+)
+def test_damaged_part_costs_no_other(tmp_path: Path, part: str) -> None:
+    parts = read(reviewed(**{f"word/{part}": b"<broken"}), tmp_path, name="a.docx")
+    assert [issue.code for issue in issues(parts)] == ["part_unreadable"]
+    assert "The rent is 450 euros." in text_of(parts)
+
+
+def test_damaged_picture_costs_nothing_else(tmp_path: Path) -> None:
+    parts = read(reviewed(**{"word/media/gauge.png": b"\x89PNG\r\n\x1a\nnothing"}), tmp_path, name="a.docx")
+    assert {issue.code for issue in issues(parts)} == {"picture_unreadable"}
+    assert "The rent is 450 euros." in text_of(parts)
+
+
+def test_both_ways_to_write_a_text_box_are_read_once(tmp_path: Path) -> None:
+    box = f"<w:txbxContent>{paragraph('once')}</w:txbxContent>"
+    choice = f"<mc:Choice Requires='wps'><w:drawing>{box}</w:drawing></mc:Choice>"
+    fallback = f"<mc:Fallback><w:pict>{box}</w:pict></mc:Fallback>"
+    space = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+    inside = f"<w:p><w:r><mc:AlternateContent xmlns:mc='{space}'>{choice}{fallback}</mc:AlternateContent></w:r></w:p>"
+    assert text_of(read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx")) == "once"
+
+
+def test_links_that_could_run_something_are_no_marks(tmp_path: Path) -> None:
+    code = "<w:fldSimple w:instr=' HYPERLINK \"{}\" '><w:r><w:t>{}</w:t></w:r></w:fldSimple>"
+    inside = f"<w:p>{code.format('javascript:alert(1)', 'bad')}{code.format('https://example.org', 'good')}</w:p>"
+    (page,) = pages(read(minimal_docx(body_xml(inside)), tmp_path, name="a.docx"))
+    assert [(mark.kind, page.text[mark.char_start : mark.char_end]) for mark in page.marks] == [(MarkKind.LINK, "good")]
+
+
+def test_answers_in_a_circle_end(tmp_path: Path) -> None:
+    circle = (
+        f'<w15:commentsEx {NAMESPACES}><w15:commentEx w15:paraId="00000002" w15:paraIdParent="00000001"/>'
+        '<w15:commentEx w15:paraId="00000001" w15:paraIdParent="00000002"/></w15:commentsEx>'
+    ).encode()
+    (page,) = pages(read(reviewed(**{"word/commentsExtended.xml": circle}), tmp_path, name="a.docx"))
+    assert sum(block.kind is BlockKind.COMMENT for block in page.blocks) == 3
+
+
+def test_encrypted_document_asks_for_its_password(tmp_path: Path) -> None:
+    with pytest.raises((EncryptedDocument, UnreadableDocument)):
+        read(encrypted_office(), tmp_path, name="a.docx")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "-1", "x"])
+def test_numbers_beyond_reason_are_taken_for_none(tmp_path: Path, value: str) -> None:
+    level = f'<w:pPr><w:outlineLvl w:val="{value}"/></w:pPr>'
+    section = f'<w:sectPr><w:pgSz w:w="{value}" w:h="1e999pt"/></w:sectPr>'
+    (page,) = pages(read(minimal_docx(body_xml(paragraph("text", level) + section)), tmp_path, name="a.docx"))
+    assert (page.text, page.width, page.height) == ("text", 0.0, 0.0)
+
+
+def test_name_of_a_member_that_is_no_utf_8_is_reported(tmp_path: Path) -> None:
+    data = bytearray(
+        minimal_docx(body_xml(paragraph("text"))).replace(b"word/document.xml", b"word/document.xm\xff", 1)
+    )
+    at = -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
+        data[at + 9] |= 0x08  # the flag that says that names are UTF-8
+    with pytest.raises(UnreadableDocument) as caught:
+        read(bytes(data), tmp_path, name="a.docx")
+    assert caught.value.code == "corrupt_archive"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.content import BlockKind, DocumentInfo, Limits
+from services.content import BlockKind, DocumentInfo, Limits, MarkKind
 from services.errors import UnreadableDocument
 from services.options import Options
 from tests.data.build_samples import HTML, MARKDOWN, with_picture
@@ -92,3 +92,79 @@ def test_rule_at_the_top_is_no_front_matter(tmp_path: Path) -> None:
 )
 def test_hostile_markdown_ends(tmp_path: Path, hostile: str) -> None:
     assert len(pages(read(hostile.encode(), tmp_path, name="a.md"))) == 1
+
+
+def test_figure_gives_its_caption_to_its_picture(tmp_path: Path) -> None:
+    (picture,) = pictures(read(with_picture(HTML).encode(), tmp_path, name="a.html"))
+    assert picture.caption == "The gauge"
+
+
+def test_links_are_marked_where_they_stand(tmp_path: Path) -> None:
+    source = (
+        b"<html><p>  See  <a href='https://example.org/a'> the\n plan </a> or<br><a href='javascript:x()'>run</a>"
+        b"<a href='#b'>below</a>.</p>"
+    )
+    (page,) = pages(read(source, tmp_path, name="a.html"))
+    assert page.text == "See the plan or\nrunbelow."
+    found = [(page.text[mark.char_start : mark.char_end].strip(), mark.target) for mark in page.marks]
+    assert found == [("the plan", "https://example.org/a"), ("below", "#b")]
+
+
+def test_menu_and_foot_of_a_site_are_told_from_its_text(tmp_path: Path) -> None:
+    source = (
+        b"<html><body><nav><a href='/'>Home</a></nav><article><header><h1>Title</h1></header><p>Words of the page that "
+        b"say something.</p><footer>By Jo</footer></article><footer>Imprint</footer></body>"
+    )
+    (page,) = pages(read(source, tmp_path, name="a.html"))
+    assert [block.kind for block in page.blocks] == [
+        BlockKind.PAGE_HEADER, BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.PARAGRAPH, BlockKind.PAGE_FOOTER,
+    ]  # fmt: skip
+
+
+def test_page_that_is_all_menu_is_text(tmp_path: Path) -> None:
+    (page,) = pages(read(b"<html><body><nav><p>All of it is in here</p></nav></body>", tmp_path, name="a.html"))
+    assert page.blocks[0].kind is BlockKind.PARAGRAPH
+
+
+def test_formulas_and_drawings_give_their_words(tmp_path: Path) -> None:
+    source = (
+        b"<html><p>So <math><mfrac><mn>1</mn><mi>x</mi></mfrac><annotation>no</annotation></math> holds."
+        b"<svg><style>p{}</style><text>North</text><text>South</text></svg>"
+    )
+    assert text_of(read(source, tmp_path, name="a.html")) == "So 1/x holds.\n\nNorth South"
+
+
+def test_insertions_are_marked(tmp_path: Path) -> None:
+    (page,) = pages(read(b"<html><p>Rent <del>400</del> <ins>450</ins>", tmp_path, name="a.html"))
+    assert [(mark.kind, page.text[mark.char_start : mark.char_end]) for mark in page.marks] == [
+        (MarkKind.INSERTION, "450")
+    ]
+
+
+def test_footnotes_of_markdown_are_notes_and_no_addresses(tmp_path: Path) -> None:
+    source = b"# T\n\nText.[^1] [ref]\n\n[^1]: Word\n[^b]: Two *words*\n  and more\n\n[ref]: https://example.org\n"
+    (page,) = pages(read(source, tmp_path, name="a.md"))
+    notes = [page.text[b.char_start : b.char_end] for b in page.blocks if b.kind is BlockKind.FOOTNOTE]
+    assert notes == ["[1] Word", "[b] Two words and more"]
+    assert [mark.target for mark in page.marks] == ["https://example.org"]
+
+
+def test_html_inside_markdown_is_read_without_its_tags(tmp_path: Path) -> None:
+    source = b"# T\n\n<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>\n\nSo <b>it</b> is.\n"
+    (page,) = pages(read(source, tmp_path, name="a.md"))
+    assert page.text == "T\n\na | b\n1 | 2\n\nSo it is."
+
+
+def test_rows_that_span_many_rows_below_cannot_fill_them_without_end(tmp_path: Path) -> None:
+    row = b"<tr>" + b'<td colspan="100" rowspan="100">x</td>' * 15_000 + b"</tr>"
+    (page,) = pages(read(b"<html><table>" + row + b"<tr></tr>" * 99 + b"</table>", tmp_path, name="a.html"))
+    assert page.text.count("x") == 15_000
+    assert len(page.text) < 20_000_000
+
+
+def test_one_long_row_does_not_fill_up_all_short_ones(tmp_path: Path) -> None:
+    source = b"<html><table><tr>" + b"<td>x" * 30_000 + b"</tr>" + b"<tr><td>y</td></tr>" * 30_000 + b"</table>"
+    (page,) = pages(read(source, tmp_path, name="a.html"))
+    (table,) = page.blocks
+    assert sum(map(len, table.rows)) < 5_000_000
+    assert (page.text.count("x"), page.text.count("y")) == (30_000, 30_000)

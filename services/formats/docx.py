@@ -6,9 +6,11 @@ boxes, content controls, notes, tracked insertions and formulas.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
+from pathlib import Path
 
-from services.content import DocumentInfo, Part, Upload
+from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
 from services.formats import ExtractContext
 from services.formats.archive import Archive
@@ -18,6 +20,9 @@ from services.formats.docx_package import Package
 from services.formats.embedded import PictureWriter
 from services.formats.paging import check_page_count, give_pages, wants_pictures
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""What an encrypted document begins with. Source: [MS-OFFCRYPTO] 2.3."""
+
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """Pages as Word last laid them out, where the file says so; else as its page breaks part them.
@@ -25,9 +30,9 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`.
         TooLarge: `archive_too_large`, `compression_ratio`, `too_many_entries`, `too_many_pages`.
-        EncryptedDocument: the archive is encrypted.
+        EncryptedDocument: a password is missing or wrong.
     """
-    with Archive(upload.path, context.limits) as archive:
+    with Archive(_readable(upload, context), context.limits) as archive:
         package = Package(archive)
         main = package.main_part()
         if main is None:
@@ -45,12 +50,31 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
             language=(language or reader.language)[:64],
             page_count=len(drafts),
         )
+        for name in package.damaged:
+            yield Issue("part_unreadable", f"The damaged part {posixpath.basename(name)[:80]} was left out.")
         writer = PictureWriter(context)
         for draft in drafts:
             number = draft.builder.number
             if wants_pictures(number, context):
-                for part_name, alt in draft.pictures:
-                    data = archive.read(part_name)
+                for picture in draft.pictures:
+                    if not writer.wants(picture.part, number):
+                        continue
+                    try:
+                        data = archive.read(picture.part)
+                    except UnreadableDocument:
+                        yield Issue("picture_unreadable", "An embedded picture is damaged and was left out.", number)
+                        continue
                     if data is not None:
-                        yield from writer.write(data, page=number, alt=alt)
+                        yield from writer.write(data, page=number, alt=picture.alt, caption=picture.caption)
             yield from give_pages([draft.builder.build()], context)
+        yield from writer.close()
+
+
+def _readable(upload: Upload, context: ExtractContext) -> Path:
+    """The file, without its encryption where it has one. Raises EncryptedDocument."""
+    with upload.path.open("rb") as stream:
+        if stream.read(len(_OLE)) != _OLE:
+            return upload.path
+    from services.formats.ooxml_encryption import decrypted
+
+    return decrypted(upload.path, context.password, context.folder)

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from services.content import BlockKind
+from services.content import BlockKind, MarkKind
 from services.errors import UnreadableDocument
 from services.formats.assembly import PageBuilder, one_line
+from services.formats.captions import CaptionMatcher, PlacedPicture
 from services.formats.decoding import clean_text
+from services.formats.docx_grid import (
+    WRAPPERS,
+    cell_span,
+    check_depth,
+    goes_on_above,
+    in_body,
+    points_of,
+    row_cells,
+    skipped_columns,
+    table_rows,
+)
+from services.formats.docx_notes import Notes, NoteText
 from services.formats.docx_package import Element, Package, attribute, child, name_of, value_of
-from services.formats.docx_runs import Break, Note, PictureRef, alternative, read_inline
-from services.formats.docx_styles import Numbering, Style, is_on, numbering_of, read_styles
-
-_TWIPS_PER_POINT = 20
-_MAX_DEPTH = 60
-"""Levels of tables, content controls and text boxes within each other. Word allows about twenty."""
-
-_WRAPPERS = frozenset(("w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:ins", "w:moveTo"))
-_NOTES = {"footnote": "footnotes", "endnote": "endnotes", "comment": "comments"}
+from services.formats.docx_runs import (
+    Break,
+    Deletion,
+    End,
+    InsertionStart,
+    Note,
+    PictureRef,
+    alternative,
+    is_on_or_bare,
+    read_inline,
+)
+from services.formats.docx_styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+from services.formats.runs import LinkStart, RunText, Words
 
 
 @dataclass(slots=True)
 class Draft:
-    """A page under construction and the pictures on it, as (part name, alternative text)."""
+    """A page under construction."""
 
     builder: PageBuilder
-    pictures: list[tuple[str, str]] = field(default_factory=list)
+    pictures: list[PlacedPicture] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -38,8 +55,10 @@ class BodyReader:
         self._main = main
         self._styles: dict[str, Style] = read_styles(self._related_xml("styles"))
         self._numbering = Numbering(self._related_xml("numbering"))
-        self._notes = {kind: self._read_notes(relation) for kind, relation in _NOTES.items()}
+        self._notes = Notes(package, main)
+        self._captions = CaptionMatcher()
         self._drafts: list[Draft] = []
+        self._later: list[tuple[BlockKind, str]] = []
         self._fresh_break = True
         self._shown: set[str] = set()
         self.title = ""
@@ -53,7 +72,7 @@ class BodyReader:
             raise UnreadableDocument(
                 "The document has no body. Save it anew in Word and upload it again.", code="corrupt_document"
             )
-        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and _in_body(item)]
+        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and in_body(item)]
         self._sections: list[Element | None] = [*sections] or [None]
         self._section = 0
         self._new_page()
@@ -61,20 +80,13 @@ class BodyReader:
         self._read_blocks(body, self._main, 0)
         self._add_footer()
         self._end_page()
+        for note in self._notes.take_comments():
+            self._draft.builder.add(BlockKind.COMMENT, self._remark(note))
         return self._drafts
 
     def _related_xml(self, kind: str) -> Element | None:
         names = self._package.related(self._main, kind)
-        return self._package.xml(names[0]) if names else None
-
-    def _read_notes(self, kind: str) -> dict[str, tuple[str, Element]]:
-        found: dict[str, tuple[str, Element]] = {}
-        for part in self._package.related(self._main, kind)[:1]:
-            root = self._package.xml(part)
-            for item in root if root is not None else ():
-                if attribute(item, "w:type") not in ("separator", "continuationSeparator", "continuationNotice"):
-                    found[attribute(item, "w:id")] = (part, item)
-        return found
+        return self._package.optional_xml(names[0]) if names else None
 
     # Pages and sections
 
@@ -87,21 +99,36 @@ class BodyReader:
         section = self._sections[min(self._section, len(self._sections) - 1)]
         size = child(section, "w:pgSz")
         if size is not None:
-            width, height = (_points(attribute(size, name)) for name in ("w:w", "w:h"))
+            width, height = (points_of(attribute(size, name)) for name in ("w:w", "w:h"))
         self._drafts.append(Draft(PageBuilder(len(self._drafts) + 1, width=width, height=height)))
 
     def _end_page(self) -> None:
         """Writes the notes of the page below it."""
-        notes, self._draft.notes = self._draft.notes, []
-        for note in notes:
-            found = self._notes[note.kind].pop(note.id, None)
-            if found is None:
-                continue
-            part, element = found
-            text = "\n".join(self._plain_blocks(element, part, 1))
-            if note.kind == "comment" and (author := attribute(element, "w:author")):
-                text = f"{author}: {text}"
-            self._draft.builder.add(BlockKind.FOOTNOTE, text)
+        while self._draft.notes:
+            notes, self._draft.notes = self._draft.notes, []
+            for note in notes:
+                for found in self._notes.take(note.kind, note.id):
+                    text = "\n".join(self._plain_blocks(found.element, found.part, 1))
+                    self._draft.builder.add(BlockKind.FOOTNOTE, text)
+        self._write_later()
+
+    def _meet_note(self, note: Note) -> None:
+        """A comment comes behind the block that it is about, a note to the end of the page."""
+        if note.kind != "comment":
+            self._draft.notes.append(note)
+            return
+        for found in self._notes.take(note.kind, note.id):
+            self._later.append((BlockKind.COMMENT, self._remark(found)))
+
+    def _remark(self, note: NoteText) -> str:
+        text = "\n".join(self._plain_blocks(note.element, note.part, 1))
+        return f"{note.author}: {text}" if note.author and text else text
+
+    def _write_later(self) -> None:
+        """Writes the comments and deletions of the block that was just written."""
+        later, self._later = self._later, []
+        for kind, text in later:
+            self._draft.builder.add(kind, clean_text(text))
 
     def _turn_page(self, kind: Break) -> None:
         """Begins a page, unless Word's note of where a page began only repeats a break that was just made."""
@@ -112,25 +139,25 @@ class BodyReader:
         self._fresh_break = True
 
     def _add_header(self) -> None:
-        self._add_margins("w:headerReference")
+        self._add_margins("w:headerReference", BlockKind.PAGE_HEADER)
 
     def _add_footer(self) -> None:
-        self._add_margins("w:footerReference")
+        self._add_margins("w:footerReference", BlockKind.PAGE_FOOTER)
 
-    def _add_margins(self, reference: str) -> None:
+    def _add_margins(self, reference: str, kind: BlockKind) -> None:
         """Headers or footers of the section, each text once in the document."""
         section = self._sections[min(self._section, len(self._sections) - 1)]
         for item in section if section is not None else ():
             if name_of(item.tag) != reference:
                 continue
             relation = self._package.relations(self._main).get(attribute(item, "r:id"))
-            root = self._package.xml(relation.target) if relation else None
+            root = self._package.optional_xml(relation.target) if relation else None
             if root is None or relation is None:
                 continue
             text = "\n".join(self._plain_blocks(root, relation.target, 1))
             if text.strip() and text not in self._shown:
                 self._shown.add(text)
-                self._draft.builder.add(BlockKind.PARAGRAPH, text)
+                self._draft.builder.add(kind, text)
 
     def _end_section(self, properties: Element) -> None:
         self._add_footer()
@@ -143,7 +170,7 @@ class BodyReader:
     # Blocks
 
     def _read_blocks(self, holder: Element, part: str, depth: int) -> None:
-        _check_depth(depth)
+        check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
@@ -152,7 +179,7 @@ class BodyReader:
                     self._read_table(item, part, depth)
                 case "mc:AlternateContent":
                     self._read_blocks(alternative(item), part, depth + 1)
-                case name if name in _WRAPPERS:
+                case name if name in WRAPPERS:
                     self._read_blocks(item, part, depth + 1)
                 case _:
                     pass
@@ -164,53 +191,85 @@ class BodyReader:
         if is_on(own) if own is not None else style.page_break_before:
             self._turn_page(Break.RENDERED)
         kind, level, ordered, label = self._classify(properties, style)
+        unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
         boxes: list[Element] = []
-        text: list[str] = [label] if label else []
+        pictures: list[PlacedPicture] = []
+        hidden: list[bool] = []
+        run = RunText()
+        run.add(label)
 
         def flush() -> None:
-            joined = clean_text("".join(text))
-            text.clear()
-            if joined.strip():
-                self._fresh_break = False
-                if kind is BlockKind.HEADING and style.name == "title" and not self.title:
-                    self.title = joined
-                self._draft.builder.add(kind, joined, level=level, ordered=ordered)
+            text, marks = run.take()
+            if not text.strip():
+                return
+            self._fresh_break = False
+            if kind is BlockKind.HEADING and style.name == "title" and not self.title:
+                self.title = text
+            self._match_captions(kind, text, pictures)
+            all_hidden = all(hidden) if hidden else unseen
+            self._draft.builder.add(kind, text, level=level, ordered=ordered, hidden=all_hidden, marks=marks)
+            self._write_later()
 
         for piece in read_inline(paragraph, part, self._package):
             match piece:
-                case str():
-                    text.append(piece)
+                case Words():
+                    if piece.text.strip():
+                        hidden.append(piece.hidden)
+                    run.add(piece.text)
+                case LinkStart():
+                    run.open(MarkKind.LINK, piece.address)
+                case InsertionStart():
+                    run.open(MarkKind.INSERTION, piece.author)
+                case End.LINK:
+                    run.close(MarkKind.LINK)
+                case End.INSERTION:
+                    run.close(MarkKind.INSERTION)
+                case Deletion():
+                    self._later.append((BlockKind.DELETION, piece.text))
                 case Break():
-                    if piece is Break.RENDERED and not "".join(text).strip() and self._fresh_break:
+                    if piece is Break.RENDERED and len(run) <= len(label) and self._fresh_break:
                         continue
-                    pending_label = text == [label]
-                    if not pending_label:
+                    if len(run) > len(label) or not label:
                         flush()
                     self._turn_page(piece)
                 case Note():
-                    self._draft.notes.append(piece)
+                    self._meet_note(piece)
+                case PictureRef() if piece.part:
+                    pictures.append(self._add_picture(piece))
                 case PictureRef():
-                    self._add_picture(piece)
-                    if piece.alt and not piece.part:
-                        text.append(f" {piece.alt} ")
+                    run.add(f" {piece.alt} ")
                 case _:
                     boxes.append(piece)
-        if text != [label]:
+        if len(run) > len(label) or not label:
             flush()
+        for picture in pictures:
+            self._captions.picture(picture)
+        self._write_later()
         for box in boxes:
             self._read_blocks(box, part, depth + 1)
         section = child(properties, "w:sectPr")
         if section is not None and depth == 0:
             self._end_section(section)
 
-    def _add_picture(self, picture: PictureRef) -> None:
-        if picture.part:
-            self._fresh_break = False
-            self._draft.pictures.append((picture.part, picture.alt))
+    def _match_captions(self, kind: BlockKind, text: str, pictures: list[PlacedPicture]) -> None:
+        if kind is BlockKind.CAPTION:
+            for picture in pictures:
+                self._captions.picture(picture)
+            pictures.clear()
+            self._captions.caption(one_line(text))
+        elif not pictures:
+            self._captions.other()
+
+    def _add_picture(self, reference: PictureRef) -> PlacedPicture:
+        self._fresh_break = False
+        picture = PlacedPicture(reference.part, reference.alt)
+        self._draft.pictures.append(picture)
+        return picture
 
     def _classify(self, properties: Element | None, style: Style) -> tuple[BlockKind, int, bool, str]:
         outline_text = value_of(properties, "w:outlineLvl")
-        outline = int(outline_text) if outline_text and outline_text.isdecimal() else style.outline
+        stated = whole_number(outline_text)
+        outline = style.outline if stated is None else stated
         numbered = numbering_of(properties) or style.numbering
         label = self._numbering.label(*numbered) if numbered else None
         if style.name == "title":
@@ -237,49 +296,45 @@ class BodyReader:
     # Tables
 
     def _read_table(self, table: Element, part: str, depth: int) -> None:
-        rows = list(_rows(table))
-        cells = [list(_cells(row)) for row in rows]
+        rows = list(table_rows(table))
+        cells = [list(row_cells(row)) for row in rows]
         if all(len(line) <= 1 for line in cells):
             for line in cells:
                 for cell in line:
                     self._read_blocks(cell, part, depth + 1)
             return
+        self._captions.other()
         grid: list[Sequence[str]] = []
         for row, line in zip(rows, cells, strict=True):
             if any(name_of(item.tag) == "w:lastRenderedPageBreak" for item in row.iter()) and not self._fresh_break:
                 self._draft.builder.add_table(grid)
                 grid = []
+                self._write_later()
                 self._turn_page(Break.RENDERED)
-            before = child(row, "w:trPr")
-            shown = [""] * int(_digits(value_of(before, "w:gridBefore")))
+            shown = [""] * skipped_columns(row)
             for cell in line:
-                properties = child(cell, "w:tcPr")
-                merged = value_of(properties, "w:vMerge")
-                text = (
-                    ""
-                    if merged is not None and merged != "restart"
-                    else " ".join(self._plain_blocks(cell, part, depth + 1))
-                )
-                shown += [text] + [""] * (max(1, int(_digits(value_of(properties, "w:gridSpan")))) - 1)
+                text = "" if goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
+                shown += [text] + [""] * (cell_span(cell) - 1)
             if any(shown):
                 self._fresh_break = False
             grid.append(shown)
         self._draft.builder.add_table(grid)
+        self._write_later()
 
     def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
         """Paragraphs inside a cell, a note or a header, on one line each; pictures and notes go to the page."""
-        _check_depth(depth)
+        check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
                     yield from self._plain_paragraph(item, part, depth)
                 case "w:tbl":
-                    for row in _rows(item):
-                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in _cells(row))
+                    for row in table_rows(item):
+                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in row_cells(row))
                         yield " ".join(text for text in texts if text)
                 case "mc:AlternateContent":
                     yield from self._plain_blocks(alternative(item), part, depth + 1)
-                case name if name in _WRAPPERS:
+                case name if name in WRAPPERS:
                     yield from self._plain_blocks(item, part, depth + 1)
                 case _:
                     pass
@@ -293,16 +348,20 @@ class BodyReader:
         boxes: list[Element] = []
         for piece in read_inline(paragraph, part, self._package):
             match piece:
-                case str():
-                    text.append(piece)
+                case Words():
+                    text.append(piece.text)
                 case Break():
                     text.append(" ")
+                case Deletion():
+                    self._later.append((BlockKind.DELETION, piece.text))
                 case Note():
-                    self._draft.notes.append(piece)
+                    self._meet_note(piece)
+                case PictureRef() if piece.part:
+                    self._captions.picture(self._add_picture(piece))
                 case PictureRef():
-                    self._add_picture(piece)
-                    if piece.alt and not piece.part:
-                        text.append(f" {piece.alt} ")
+                    text.append(f" {piece.alt} ")
+                case LinkStart() | InsertionStart() | End():
+                    pass
                 case _:
                     boxes.append(piece)
         joined = one_line(clean_text("".join(text)))
@@ -310,57 +369,3 @@ class BodyReader:
             yield joined
         for box in boxes:
             yield from self._plain_blocks(box, part, depth + 1)
-
-
-def _check_depth(depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise UnreadableDocument(
-            f"The document nests tables or text boxes more than {_MAX_DEPTH} deep. It was not read.",
-            code="nesting_too_deep",
-        )
-
-
-def _in_body(section: Element) -> bool:
-    """True for the properties of a section of the body: its last child, or in a paragraph that is a child of it."""
-    parent = section.getparent()
-    if name_of(parent.tag) == "w:pPr":
-        return name_of(parent.getparent().getparent().tag) == "w:body"
-    return name_of(parent.tag) == "w:body"
-
-
-def _unwrapped(holder: Element, name: str) -> Iterator[Element]:
-    stack: list[Iterator[Element]] = [iter(holder)]
-    while stack:
-        item = next(stack[-1], None)
-        if item is None:
-            stack.pop()
-        elif name_of(item.tag) == name:
-            yield item
-        elif name_of(item.tag) in _WRAPPERS and len(stack) < _MAX_DEPTH:
-            stack.append(iter(item))
-
-
-def _rows(table: Element) -> Iterable[Element]:
-    for row in _unwrapped(table, "w:tr"):
-        properties = child(row, "w:trPr")
-        if child(properties, "w:del") is None:
-            yield row
-
-
-def _cells(row: Element) -> Iterable[Element]:
-    return _unwrapped(row, "w:tc")
-
-
-def _digits(value: str | None) -> str:
-    return value if value and value.isdecimal() and len(value) <= 3 else "0"
-
-
-def _points(value: str) -> float:
-    """Twips, or a length with its unit as strict files write it, in points; 0 where it is neither."""
-    units = {"pt": 1.0, "in": 72.0, "mm": 72 / 25.4, "cm": 72 / 2.54, "pc": 12.0, "pi": 12.0}
-    try:
-        if value[-2:] in units:
-            return round(float(value[:-2]) * units[value[-2:]], 2)
-        return int(value) / _TWIPS_PER_POINT
-    except ValueError:
-        return 0.0

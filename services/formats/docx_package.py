@@ -9,12 +9,8 @@ from typing import Any
 from services.errors import UnreadableDocument
 from services.formats.archive import Archive
 from services.formats.assembly import one_line
-
-Element = Any
-"""An element of lxml.etree, which has no usable types."""
-
-MAX_XML_BYTES = 128 * 1024**2
-"""Of one XML part. Source: libxml2's tree takes five to eight times the text, and the child may have 2 GiB."""
+from services.formats.xmlparts import MAX_PART_BYTES, parse_part
+from services.formats.xmlparts import Element as Element
 
 _PREFIXES = {
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main": "w",
@@ -28,10 +24,13 @@ _PREFIXES = {
     "http://schemas.openxmlformats.org/drawingml/2006/chart": "c",
     "http://purl.oclc.org/ooxml/drawingml/chart": "c",
     "http://schemas.openxmlformats.org/drawingml/2006/diagram": "dgm",
+    "http://schemas.microsoft.com/office/drawing/2014/chartex": "cx",
     "http://purl.oclc.org/ooxml/drawingml/diagram": "dgm",
     "http://schemas.openxmlformats.org/markup-compatibility/2006": "mc",
     "http://schemas.microsoft.com/office/word/2010/wordprocessingShape": "wps",
     "urn:schemas-microsoft-com:vml": "v",
+    "http://schemas.microsoft.com/office/word/2010/wordml": "w14",
+    "http://schemas.microsoft.com/office/word/2012/wordml": "w15",
     "http://schemas.openxmlformats.org/officeDocument/2006/relationships": "r",
     "http://purl.oclc.org/ooxml/officeDocument/relationships": "r",
 }
@@ -87,42 +86,49 @@ class Package:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._relations: dict[str, dict[str, Relation]] = {}
+        self._links: dict[tuple[str, str], str] = {}
+        self.damaged: list[str] = []
+        """Parts that could not be read and were left out."""
 
     def xml(self, name: str) -> Element | None:
         """The root element of a part; None where there is no such part.
 
         Raises UnreadableDocument (`corrupt_document`; `xml_entities` for a document type, which Word never writes).
         """
-        data = self._archive.read(name, at_most=MAX_XML_BYTES)
+        data = self._archive.read(name, at_most=MAX_PART_BYTES)
         if data is None:
             return None
         if b"<!DOCTYPE" in data[:_PROLOG_BYTES].replace(b"\x00", b""):
             raise _declares_entities()
-        from lxml import etree
-
-        parser = etree.XMLParser(
-            resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
-            remove_comments=True, remove_pis=True,
-        )  # fmt: skip
-        try:
-            root = etree.fromstring(data, parser)
-        except (etree.XMLSyntaxError, ValueError) as error:
-            raise UnreadableDocument(
-                "The document's XML is damaged. Open it in Word, let it be repaired, and upload what is saved.",
-                code="corrupt_document",
-            ) from error
+        root = parse_part(data, self._archive.limits, what=f"part {posixpath.basename(name)[:80]}")
         if root.getroottree().docinfo.internalDTD is not None:
             raise _declares_entities()
         return root
+
+    def optional_xml(self, name: str) -> Element | None:
+        """As `xml`, for a part without which the document can be read: None where it is damaged, which is noted."""
+        try:
+            return self.xml(name)
+        except UnreadableDocument:
+            if name not in self.damaged:
+                self.damaged.append(name)
+            return None
+
+    def link(self, part: str, key: str) -> str:
+        """Where the external relationship of `part` with that id leads; empty without it."""
+        self.relations(part)
+        return self._links.get((part, key), "")
 
     def relations(self, part: str) -> dict[str, Relation]:
         """Relationships of `part` by id; those that lead outside the file are left out."""
         known = self._relations.get(part)
         if known is None:
             folder, name = posixpath.split(part)
-            root = self.xml(posixpath.join(folder, "_rels", f"{name}.rels"))
+            root = self.optional_xml(posixpath.join(folder, "_rels", f"{name}.rels"))
             known = self._relations[part] = {}
             for item in root if root is not None else ():
+                if item.get("TargetMode") == "External":
+                    self._links[part, item.get("Id") or ""] = item.get("Target") or ""
                 if item.get("TargetMode") == "External" or not item.get("Target"):
                     continue
                 target = item.get("Target")
@@ -144,7 +150,7 @@ class Package:
         """(title, author, language) of the file's core properties."""
         found = {"title": "", "creator": "", "language": ""}
         for name in self.related("", "core-properties")[:1]:
-            root = self.xml(name)
+            root = self.optional_xml(name)
             for item in root if root is not None else ():
                 local = item.tag.rpartition("}")[2] if isinstance(item.tag, str) else ""
                 if local in found:

@@ -9,6 +9,9 @@ from services.formats.docx_package import Element, attribute, child, name_of, va
 
 _LEVEL_REFERENCE = re.compile(r"%([1-9])")
 _MAX_STYLE_DEPTH = 20
+_MAX_LABEL_CHARS = 255
+"""Of the pattern of a list's label, which stands before each of its paragraphs; Word's own are some dozens."""
+
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
           (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
 
@@ -71,7 +74,7 @@ def _resolve(key: str, raw: dict[str, Element]) -> Style:
         if depth == 0:
             style.name = (value_of(item, "w:name") or "").lower()
         if style.outline is None:
-            style.outline = _number(value_of(properties, "w:outlineLvl"))
+            style.outline = whole_number(value_of(properties, "w:outlineLvl"))
         if style.numbering is None:
             style.numbering = numbering_of(properties)
         if not broken and child(properties, "w:pageBreakBefore") is not None:
@@ -86,7 +89,7 @@ def numbering_of(properties: Element | None) -> tuple[str, int] | None:
     found = child(properties, "w:numPr")
     if found is None:
         return None
-    return value_of(found, "w:numId") or "", _number(value_of(found, "w:ilvl")) or 0
+    return value_of(found, "w:numId") or "", whole_number(value_of(found, "w:ilvl")) or 0
 
 
 def is_on(value: str | None) -> bool:
@@ -94,7 +97,8 @@ def is_on(value: str | None) -> bool:
     return value is not None and value not in ("0", "false", "off")
 
 
-def _number(value: str | None) -> int | None:
+def whole_number(value: str | None) -> int | None:
+    """`value` as an integer of at most six digits; None where it is none."""
     return int(value) if value and value.isdecimal() and len(value) < 7 else None
 
 
@@ -116,8 +120,8 @@ class Numbering:
             for override in item:
                 if name_of(override.tag) == "w:lvlOverride":
                     found.levels.update(_levels(override))
-                    level = _number(attribute(override, "w:ilvl")) or 0
-                    start = _number(value_of(override, "w:startOverride"))
+                    level = whole_number(attribute(override, "w:ilvl")) or 0
+                    start = whole_number(value_of(override, "w:startOverride"))
                     if start is not None:
                         known = found.levels.get(level, _Level())
                         found.levels[level] = _Level(known.format, known.text, start)
@@ -152,11 +156,11 @@ def _levels(holder: Element) -> dict[int, _Level]:
     found = {}
     for item in holder:
         if name_of(item.tag) == "w:lvl":
-            level = _number(attribute(item, "w:ilvl")) or 0
-            start = _number(value_of(item, "w:start"))
+            level = whole_number(attribute(item, "w:ilvl")) or 0
+            start = whole_number(value_of(item, "w:start"))
             found[level] = _Level(
                 value_of(item, "w:numFmt") or "decimal",
-                value_of(item, "w:lvlText") or "",
+                (value_of(item, "w:lvlText") or "")[:_MAX_LABEL_CHARS],
                 1 if start is None else start,
             )
     return found

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from html import unescape
 from typing import TYPE_CHECKING
 
-from services.content import BlockKind, DocumentInfo, Part, Upload
+from services.content import BlockKind, DocumentInfo, Mark, MarkKind, Part, Upload
 from services.formats import ExtractContext
-from services.formats.assembly import PageBuilder
+from services.formats.assembly import PageBuilder, one_line
 from services.formats.decoding import clean_text, decode_text
 from services.formats.embedded import PictureWriter
 from services.formats.paging import give_pages, wants_pictures
+from services.formats.runs import RunText
+from services.formats.webtree import TreePicture
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:[^\n]{0,2000}\n){0,200}?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
@@ -25,6 +29,8 @@ _MAX_INLINE_CHARS = 50_000
 
 Source: 50,000 brackets take 0.5 s, 100,000 1.2 s on one core of a 2024 server; honest paragraphs end below 10,000."""
 
+_FOOTNOTE = re.compile(r"\[\^([^\]\s]{1,100})\]:")
+_IMAGE_ALT = re.compile(r"<img\b[^>]{0,2000}?\balt\s*=\s*(?:\"([^\"]{0,500})\"|'([^']{0,500})')", re.I)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.I)
 
 
@@ -37,7 +43,7 @@ def extract_markdown(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         front = {key.lower(): value.strip().strip("\"'") for key, value in _FRONT_LINE.findall(match.group(1))}
         text = text[match.end() :]
     page = PageBuilder(1)
-    reader = _Reader(page)
+    reader = MarkdownReader(page)
     reader.read(text)
     language = front.get("lang") or front.get("language") or ""
     yield DocumentInfo(
@@ -47,8 +53,9 @@ def extract_markdown(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     )
     if wants_pictures(1, context):
         writer = PictureWriter(context)
-        for source, alt in reader.pictures:
-            yield from writer.write_data_uri(source, page=1, alt=alt)
+        for picture in reader.pictures:
+            yield from writer.write_data_uri(picture.source, page=1, alt=picture.alt, caption=picture.caption)
+        yield from writer.close()
     yield from give_pages([page.build()], context)
 
 
@@ -56,16 +63,45 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["inline", "text_join"])
+    parser.block.ruler.before("reference", "footnote", _footnote_rule, {"alt": ["paragraph", "reference"]})
     parser.validateLink = lambda url: True  # type: ignore[method-assign]  # data: pictures; no link is ever followed
     return parser
 
 
-class _Reader:
+def _footnote_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A block rule for `[^1]: the note`, up to the next blank line. CommonMark would take a word for an address."""
+    if state.is_code_block(start):
+        return False
+    match = _footnote_at(state, start)
+    if match is None:
+        return False
+    if silent:
+        return True
+    last = start + 1
+    while last < end and not state.isEmpty(last) and _footnote_at(state, last) is None:
+        last += 1
+    rest = state.getLines(start, last, state.blkIndent, False)
+    token = state.push("inline", "", 0)
+    token.content = rest[rest.index("]:") + 2 :].strip()
+    token.meta = {"footnote": match.group(1)}
+    token.map = [start, last]
+    token.children = []
+    state.line = last
+    return True
+
+
+def _footnote_at(state: StateBlock, line: int) -> re.Match[str] | None:
+    return _FOOTNOTE.match(state.src, state.bMarks[line] + state.tShift[line], state.eMarks[line])
+
+
+class MarkdownReader:
+    """Adds the blocks of Markdown texts to a page; `pictures` holds those that were met, in order."""
+
     def __init__(self, page: PageBuilder) -> None:
         self._page = page
         self._parser = _parser()
         self._env: dict[str, object] = {}
-        self.pictures: list[tuple[str, str]] = []
+        self.pictures: list[TreePicture] = []
         self.first_heading = ""
         self._lists: list[bool] = []
         self._item_is_fresh = False
@@ -104,53 +140,73 @@ class _Reader:
                     self._page.add_table(rows)
                     rows = []
                 case "inline" if rows:
-                    rows[-1].append(self._inline(token.content))
+                    rows[-1].append(self._inline(token.content)[0])
+                case "inline" if "footnote" in token.meta:
+                    text, marks = self._inline(token.content, f"[{token.meta['footnote']}] ")
+                    self._page.add(BlockKind.FOOTNOTE, text, marks=marks)
                 case "inline":
-                    self._add_text(self._inline(token.content), heading)
+                    self._add_text(*self._inline(token.content), heading)
                 case _:
                     pass
 
-    def _add_text(self, text: str, heading: int) -> None:
+    def _add_text(self, text: str, marks: Sequence[Mark], heading: int) -> None:
         if heading:
             self.first_heading = self.first_heading or " ".join(text.split())[:500]
-            self._page.add(BlockKind.HEADING, text, level=heading)
+            self._page.add(BlockKind.HEADING, text, level=heading, marks=marks)
         elif self._lists and self._item_is_fresh:
-            self._page.add(BlockKind.LIST_ITEM, text, level=len(self._lists), ordered=self._lists[-1])
+            level, ordered = len(self._lists), self._lists[-1]
+            self._page.add(BlockKind.LIST_ITEM, text, level=level, ordered=ordered, marks=marks)
         else:
-            self._page.add(BlockKind.QUOTE if self._quotes else BlockKind.PARAGRAPH, text)
+            self._page.add(BlockKind.QUOTE if self._quotes else BlockKind.PARAGRAPH, text, marks=marks)
         self._item_is_fresh = False
 
     def _add_html(self, source: str) -> None:
         from services.formats.webpage import parse_html
-        from services.formats.webtree import read_tree
+        from services.formats.webtree import TreeReader
 
         root = parse_html(source)
         if root is not None:
-            self.pictures += read_tree(root, self._page)
+            reader = TreeReader(self._page, has_chrome=False)
+            reader.read(root)
+            self.pictures += reader.pictures
 
-    def _inline(self, content: str) -> str:
+    def _inline(self, content: str, before: str = "") -> tuple[str, Sequence[Mark]]:
+        """(text, marks) of a paragraph's markup, behind `before`."""
         if len(content) > _MAX_INLINE_CHARS:
-            return content
+            return before + clean_text(content), ()
         tokens: list[Token] = []
         self._parser.inline.parse(content, self._parser, self._env, tokens)
-        return clean_text("".join(self._inline_text(tokens)))
+        run = RunText()
+        run.add(before)
+        self._add_inline(tokens, run)
+        return run.take()
 
-    def _inline_text(self, tokens: Sequence[Token]) -> Iterator[str]:
+    def _add_inline(self, tokens: Sequence[Token], run: RunText) -> None:
         for token in tokens:
             match token.type:
                 case "text" | "text_special" | "code_inline":
-                    yield token.content
+                    run.add(token.content)
                 case "softbreak":
-                    yield " "
+                    run.add(" ")
                 case "hardbreak":
-                    yield "\n"
+                    run.break_line()
+                case "link_open":
+                    run.open(MarkKind.LINK, str(token.attrs.get("href", "")))
+                case "link_close":
+                    run.close(MarkKind.LINK)
                 case "html_inline":
-                    yield "\n" if _BREAK_TAG.fullmatch(token.content) else ""
+                    if _BREAK_TAG.fullmatch(token.content):
+                        run.break_line()
+                    elif (alt := _IMAGE_ALT.match(token.content)) is not None:
+                        run.add(unescape(alt.group(1) or alt.group(2) or ""))
                 case "image":
-                    alt = "".join(self._inline_text(token.children or ()))
+                    inner = RunText()
+                    self._add_inline(token.children or (), inner)
+                    alt_text, _ = inner.take()
                     source = str(token.attrs.get("src", ""))
                     if source[:5].lower() == "data:":
-                        self.pictures.append((source, alt))
-                    yield alt
+                        caption = one_line(str(token.attrs.get("title", "")))
+                        self.pictures.append(TreePicture(source, alt_text, caption))
+                    run.add(alt_text)
                 case _:
                     pass

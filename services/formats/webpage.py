@@ -12,7 +12,7 @@ from services.formats.assembly import PageBuilder, one_line
 from services.formats.decoding import decode_text
 from services.formats.embedded import PictureWriter
 from services.formats.paging import give_pages, wants_pictures
-from services.formats.webtree import Element, read_tree
+from services.formats.webtree import Element, TreeReader
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.I)
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{2,40})", re.I)
@@ -25,8 +25,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 def extract_html(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """One page. Raises UnreadableDocument (`nesting_too_deep`, `unreadable_html`)."""
     data = upload.path.read_bytes()
-    declared = _META_CHARSET.search(data[:_CHARSET_WITHIN]) or _XML_ENCODING.match(data[:_CHARSET_WITHIN])
-    text, _ = decode_text(data, declared.group(1).decode("ascii") if declared else "")
+    text, _ = decode_text(data, declared_charset(data))
     del data
     page = PageBuilder(1)
     root = parse_html(text)
@@ -34,13 +33,22 @@ def extract_html(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         yield DocumentInfo()
         yield from give_pages([page.build()], context)
         return
-    pictures = read_tree(root, page)
-    yield _describe(root)
+    reader = TreeReader(page)
+    reader.read(root)
+    yield describe_html(root)
     if wants_pictures(1, context):
         writer = PictureWriter(context)
-        for source, alt in pictures:
-            yield from writer.write_data_uri(source, page=1, alt=alt)
+        for picture in reader.pictures:
+            yield from writer.write_data_uri(picture.source, page=1, alt=picture.alt, caption=picture.caption)
+        yield from writer.close()
     yield from give_pages([page.build()], context)
+
+
+def declared_charset(data: bytes) -> str:
+    """The encoding that a page names in its beginning, as it is written there; empty without one."""
+    start = data[:_CHARSET_WITHIN]
+    declared = _META_CHARSET.search(start) or _XML_ENCODING.match(start)
+    return declared.group(1).decode("ascii") if declared else ""
 
 
 def parse_html(text: str) -> Element | None:
@@ -72,7 +80,8 @@ def parse_html(text: str) -> Element | None:
     return root
 
 
-def _describe(root: Element) -> DocumentInfo:
+def describe_html(root: Element) -> DocumentInfo:
+    """What the page says of itself: title, author and language."""
     title = one_line(next((e.text_content() for e in root.iter("title")), ""))
     named: dict[str, str] = {}
     for meta in root.iter("meta"):

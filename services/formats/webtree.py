@@ -7,34 +7,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from services.content import BlockKind
+from services.content import BlockKind, MarkKind
 from services.formats.assembly import PageBuilder, one_line
+from services.formats.formulas import mathml_text
+from services.formats.runs import RunText
 
 Element = Any
 """An element of lxml.html, which has no usable types."""
 
 _WORDS_OF_DROPPED = (
-    "script style template noscript head iframe object embed applet audio video canvas svg datalist annotation "
+    "script style template noscript head iframe object embed applet audio video canvas datalist annotation "
     "annotation-xml"
 )
 _DROPPED = frozenset(_WORDS_OF_DROPPED.split())
 _WORDS_OF_BLOCKS = (
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption "
     "figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol option optgroup p pre "
-    "section select summary table tbody td textarea tfoot th thead tr ul"
+    "section select summary table tbody td textarea tfoot th thead tr ul svg"
 )
 _BLOCKS = frozenset(_WORDS_OF_BLOCKS.split())
-"""Elements that begin a line of their own. Source: HTML Living Standard, 15.3 (rendering), and form fields."""
+"""Elements that begin a line of their own. Source: HTML Living Standard, 15.3 (rendering), and form fields; drawings
+stand apart so that their labels do not run into the text."""
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_LISTS = ("ul", "ol", "menu", "dir")
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
-_SPACES = re.compile(r"[ \t\n\r\f]+")
 _MAX_SPAN = 100
 _MAX_CELLS = 2_000_000
 """Cells of one table with those that spans add; beyond it spans count as one. Source: memory of some 200 MB."""
 
 _LAYOUT_CELL_CHARS = 2000
 """A table with a longer cell lays out a page and is read as blocks."""
+
+_CHROME_SHARE = 0.5
+"""Share of the page's characters up to which a `nav` is the site's menu; more of it is what the page is about."""
+
+_NOTES = frozenset(("footnote", "footnotes", "endnote", "endnotes", "rearnote", "rearnotes", "doc-footnote",
+                    "doc-endnote", "doc-endnotes"))  # fmt: skip
+"""Source: EPUB 3 Structural Semantics Vocabulary 1.1 and DPUB-ARIA 1.1."""
 
 
 @dataclass(slots=True)
@@ -48,22 +58,43 @@ class _State:
     preformatted: bool = False
 
 
+@dataclass(slots=True)
+class TreePicture:
+    """A picture of the page by its address, with what stands beside it."""
+
+    source: str
+    alt: str = ""
+    caption: str = ""
+
+
 def read_tree(root: Element, page: PageBuilder) -> list[tuple[str, str]]:
-    """Adds the blocks below `root` to `page`; returns (address, alternative text) of the pictures in data: URIs."""
-    return _Reader(page).read(root)
+    """Adds the blocks below `root` to `page`; returns (address, alternative text) of the pictures in data: URIs.
+
+    `TreeReader` gives their captions too, and the pictures at other addresses.
+    """
+    reader = TreeReader(page)
+    reader.read(root)
+    return [(picture.source, picture.alt) for picture in reader.pictures if picture.source[:5].lower() == "data:"]
 
 
-class _Reader:
-    def __init__(self, page: PageBuilder) -> None:
+class TreeReader:
+    """Puts trees of HTML into `page`; `pictures` holds those that were met, at whatever address, in order."""
+
+    def __init__(self, page: PageBuilder, *, has_chrome: bool = True) -> None:
+        """With `has_chrome` menus and the page's foot are told from its text, as sites have them and books do not."""
         self._page = page
-        self._buffer: list[str] = []
+        self._has_chrome = has_chrome
+        self._run = RunText(collapse=True)
         self._states = [_State()]
         self._lists: list[bool] = []
-        self._pictures: list[tuple[str, str]] = []
+        self._figures: list[tuple[int, list[str]]] = []
+        self.pictures: list[TreePicture] = []
 
-    def read(self, root: Element) -> list[tuple[str, str]]:
+    def read(self, root: Element) -> None:
+        """Adds the blocks below `root`."""
         from lxml import etree
 
+        self._chars = _text_length(root) if self._has_chrome else 0
         walk = etree.iterwalk(root, events=("start", "end"))
         for event, element in walk:
             tag = element.tag if isinstance(element.tag, str) else ""
@@ -77,32 +108,48 @@ class _Reader:
                     walk.skip_subtree()
                     continue
                 self._open(tag, element)
-                self._gather(element.text)
+                if tag == "svg":
+                    self._add_labels(element)
+                    walk.skip_subtree()
+                elif tag == "math":
+                    self._run.add(f" {mathml_text(element)} ")
+                    walk.skip_subtree()
+                else:
+                    self._run.add(element.text)
             else:
-                skipped = not tag or tag in _DROPPED or is_hidden(element)
-                if not skipped:
+                if tag and tag not in _DROPPED and not is_hidden(element):
                     self._close(tag)
                 if element is not root:
-                    self._gather(element.tail)
+                    self._run.add(element.tail)
         self._flush()
-        return self._pictures
 
     def _open(self, tag: str, element: Element) -> None:
         if tag == "br":
-            self._buffer.append("\n")
-        elif tag == "img":
+            self._run.break_line()
+        elif tag in ("img", "image"):
             self._add_picture(element)
-        elif tag == "wbr":
-            return
+        elif tag == "a":
+            self._run.open(MarkKind.LINK, element.get("href") or "")
+        elif tag == "ins":
+            self._run.open(MarkKind.INSERTION, "")
         if tag not in _BLOCKS:
             return
         self._flush()
         outer = self._states[-1]
         state = _State(outer.kind, outer.level, outer.ordered, outer.language, outer.preformatted)
-        if tag in _HEADINGS:
-            state = _State(BlockKind.HEADING, _HEADINGS[tag])
-        elif tag in ("ul", "ol", "menu", "dir"):
+        is_fixed = outer.kind in (BlockKind.FOOTNOTE, BlockKind.PAGE_HEADER, BlockKind.PAGE_FOOTER)
+        if tag in _LISTS:
             self._lists.append(tag == "ol")
+        if tag == "figure":
+            self._figures.append((len(self.pictures), []))
+        if is_fixed:
+            pass
+        elif (chrome := self._chrome(tag, element)) is not None:
+            state = _State(chrome)
+        elif _is_note(element):
+            state = _State(BlockKind.FOOTNOTE)
+        elif tag in _HEADINGS:
+            state = _State(BlockKind.HEADING, _HEADINGS[tag])
         elif tag == "li":
             state = _State(BlockKind.LIST_ITEM, max(1, len(self._lists)), bool(self._lists and self._lists[-1]))
         elif tag == "blockquote" and outer.kind is BlockKind.PARAGRAPH:
@@ -112,53 +159,90 @@ class _Reader:
         elif tag in ("pre", "textarea"):
             state = _State(BlockKind.CODE, language=code_language(element), preformatted=True)
         self._states.append(state)
+        self._run.collapse = not state.preformatted
 
     def _close(self, tag: str) -> None:
+        if tag == "a":
+            self._run.close(MarkKind.LINK)
+        elif tag == "ins":
+            self._run.close(MarkKind.INSERTION)
         if tag not in _BLOCKS:
             return
         self._flush()
         if len(self._states) > 1:
             self._states.pop()
-        if tag in ("ul", "ol", "menu", "dir") and self._lists:
+        self._run.collapse = not self._states[-1].preformatted
+        if tag in _LISTS and self._lists:
             self._lists.pop()
+        if tag == "figure" and self._figures:
+            first, captions = self._figures.pop()
+            for picture in self.pictures[first:]:
+                picture.caption = picture.caption or one_line(" ".join(captions))
 
-    def _gather(self, text: str | None) -> None:
-        if text:
-            self._buffer.append(text if self._states[-1].preformatted else _SPACES.sub(" ", text))
+    def _chrome(self, tag: str, element: Element) -> BlockKind | None:
+        """What a menu or the foot of a site is; None for the page's own text."""
+        if not self._has_chrome:
+            return None
+        role = element.get("role") or ""
+        parent = element.getparent()
+        at_top = parent is not None and (parent.tag == "body" or parent.getparent() is None)
+        if tag == "nav" or role == "navigation":
+            kind = BlockKind.PAGE_HEADER
+        elif (tag == "footer" and at_top) or role == "contentinfo":
+            kind = BlockKind.PAGE_FOOTER
+        else:
+            return None
+        return kind if _text_length(element) <= _CHROME_SHARE * self._chars else None
 
     def _flush(self) -> None:
-        if not self._buffer:
+        if not len(self._run):
             return
-        text = "".join(self._buffer)
-        self._buffer.clear()
+        text, marks = self._run.take()
         state = self._states[-1]
-        if not state.preformatted:
-            text = "\n".join(
-                " ".join(line.split(" ")).strip() for line in _SPACES_BUT_NEWLINE.sub(" ", text).split("\n")
-            )
-            text = _MANY_NEWLINES.sub("\n", text)
-        self._page.add(state.kind, text, level=state.level, ordered=state.ordered, language=state.language)
+        if self._figures and state.kind is BlockKind.CAPTION:
+            self._figures[-1][1].append(text)
+        self._page.add(state.kind, text, level=state.level, ordered=state.ordered, language=state.language, marks=marks)
 
     def _add_picture(self, element: Element) -> None:
         alt = one_line(element.get("alt") or "")
-        source = (element.get("src") or "").strip()
-        if source[:5].lower() == "data:":
-            self._pictures.append((source, alt))
+        source = element.get("src") or element.get("href") or element.get("{http://www.w3.org/1999/xlink}href")
+        source = (source or element.get("xlink:href") or "").strip()
+        if source:
+            self.pictures.append(TreePicture(source, alt))
         if alt:
-            self._buffer.append(f" {alt} ")
+            self._run.add(f" {alt} ")
+
+    def _add_labels(self, drawing: Element) -> None:
+        """The words of a drawing, one label after the other, and the pictures that it places."""
+        for element in drawing.iter():
+            tag = element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
+            if tag == "image":
+                self._add_picture(element)
+            elif tag == "text":
+                self._run.add(f" {' '.join(element.itertext())} ")
 
     def _add_table(self, table: Element, rows: list[list[str]]) -> None:
         self._flush()
-        for caption in table.iterchildren("caption"):
-            self._page.add(BlockKind.CAPTION, visible_text(caption))
-        self._page.add_table(rows)
+        captions = [visible_text(caption) for caption in table.iterchildren("caption")]
+        fixed = self._states[-1].kind
+        for caption in captions:
+            self._page.add(BlockKind.CAPTION, caption)
+        if fixed in (BlockKind.PAGE_HEADER, BlockKind.PAGE_FOOTER):
+            self._page.add(fixed, "\n".join(" | ".join(row) for row in rows))
+        else:
+            self._page.add_table(rows)
         for image in table.iter("img"):
-            if (image.get("src") or "").strip()[:5].lower() == "data:":
-                self._pictures.append((image.get("src").strip(), one_line(image.get("alt") or "")))
+            if source := (image.get("src") or "").strip():
+                self.pictures.append(TreePicture(source, one_line(image.get("alt") or ""), " ".join(captions)))
 
 
-_SPACES_BUT_NEWLINE = re.compile(r"[ \t\r\f]+")
-_MANY_NEWLINES = re.compile(r"\n{2,}")
+def _text_length(element: Element) -> int:
+    return sum(len(text) for text in element.itertext())
+
+
+def _is_note(element: Element) -> bool:
+    words = f"{element.get('epub:type') or ''} {element.get('role') or ''}".split()
+    return not _NOTES.isdisjoint(words)
 
 
 def is_hidden(element: Element) -> bool:
@@ -205,9 +289,7 @@ def table_rows(table: Element) -> list[list[str]] | None:
     for row in _rows(table):
         line: list[str] = []
         for cell in row.iterchildren("td", "th"):
-            while pending.get(len(line), 0):
-                pending[len(line)] -= 1
-                line.append("")
+            cells += _fill(line, pending)
             text = "" if is_hidden(cell) else visible_text(cell)
             if len(text) > _LAYOUT_CELL_CHARS:
                 return None
@@ -215,14 +297,24 @@ def table_rows(table: Element) -> list[list[str]] | None:
             cells += wide
             if cells > _MAX_CELLS:
                 wide = high = 1
+                pending.clear()
             if high > 1:
                 pending.update({len(line) + place: high - 1 for place in range(wide)})
             line += [text] + [""] * (wide - 1)
-        while pending.get(len(line), 0):
-            pending[len(line)] -= 1
-            line.append("")
+        cells += _fill(line, pending)
+        if cells > _MAX_CELLS:
+            pending.clear()
         grid.append(line)
     return grid if any(len(line) > 1 for line in grid) else None
+
+
+def _fill(line: list[str], pending: dict[int, int]) -> int:
+    """Appends the places that cells of rows above take next, and returns how many they are."""
+    before = len(line)
+    while pending.get(len(line), 0):
+        pending[len(line)] -= 1
+        line.append("")
+    return len(line) - before
 
 
 def _rows(table: Element) -> Iterator[Element]:
