@@ -1,22 +1,26 @@
-"""PNG, JPEG, TIFF and WebP: frames as pages and pictures, EXIF orientation, and files that are damaged or huge."""
+"""Picture files of all kinds: frames as pages and pictures, orientation, colours, and what is damaged or huge."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, TextSource, Upload
+from services.content import DocumentInfo, Format, Issue, Limits, Page, Part, Picture, TextSource, Upload
 from services.errors import CapabilityMissing, InvalidOption, TooLarge, UnreadableDocument
 from services.formats import ExtractContext
+from services.formats.gif_frames import MAX_ANIMATION_FRAMES
 from services.formats.picture import extract_picture
+from services.formats.rendering import render_page
 from services.ocr import NoOcr, OcrEngine
 from services.ocr.tesseract import TesseractEngine, find_tesseract
 from services.options import Options
+from tests.data.build_pictures import SLIDES, gif_bytes, slide
 
 DATA = Path(__file__).parent / "data"
 LEASE = "The tenant shall pay the monthly rent of 1,250 euros in advance"
@@ -176,3 +180,102 @@ def test_known_frames_are_handed_on_without_their_pictures(context: ExtractConte
     parts = parts_of(DATA / "letters.tif", replace(context, known_pages={1: known}))
     assert pages_of(parts)[0] is known
     assert [p.page for p in parts if isinstance(p, Picture)] == [2]
+
+
+def read_text(parts: list[Part]) -> list[str]:
+    return [page.text for page in pages_of(parts)]
+
+
+def test_slides_of_a_gif_are_pages(context: ExtractContext, tesseract: OcrEngine) -> None:
+    parts = parts_of(DATA / "frames.gif", replace(context, ocr=tesseract))
+    assert read_text(parts) == list(SLIDES)
+    assert [p.page for p in parts if isinstance(p, Picture)] == [1, 2, 3]
+
+
+def test_same_frame_of_a_gif_is_one_page(context: ExtractContext, tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    first, second = slide("one"), slide("two")
+    path.write_bytes(gif_bytes([first, second, first, second, first], 1000))
+    parts = parts_of(path, replace(context, options=Options(ocr="off")))
+    assert parts[0] == DocumentInfo(page_count=2)
+    assert [p.code for p in parts if isinstance(p, Issue)] == ["frames_left_out"]
+
+
+def test_animation_is_sampled(context: ExtractContext, tmp_path: Path) -> None:
+    frames = [Image.new("L", (64, 64), shade) for shade in range(0, 250, 5)]
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif_bytes(frames, 40))
+    off = replace(context, options=Options(ocr="off"))
+    assert parts_of(path, off)[0] == DocumentInfo(page_count=MAX_ANIMATION_FRAMES)
+    still = [Image.new("L", (64, 64), 90 + n % 2) for n in range(30)]
+    path.write_bytes(gif_bytes(still, 40))
+    assert parts_of(path, off)[0] == DocumentInfo(page_count=1)
+
+
+def test_frames_of_a_gif_beyond_the_limit_are_refused(context: ExtractContext, tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif_bytes([Image.new("L", (64, 64), shade) for shade in range(0, 250, 50)], 1000))
+    with pytest.raises(TooLarge) as caught:
+        parts_of(path, replace(context, limits=Limits(max_pages=3)))
+    assert caught.value.code == "too_many_pages"
+
+
+def test_stamp_in_a_bmp_is_read(context: ExtractContext, tesseract: OcrEngine) -> None:
+    assert read_text(parts_of(DATA / "stamp.bmp", replace(context, ocr=tesseract))) == ["PAID 12 May"]
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.avif"])
+def test_photo_is_shown_upright(name: str, context: ExtractContext) -> None:
+    parts = parts_of(DATA / name, replace(context, options=Options(ocr="off")))
+    (picture,) = [p for p in parts if isinstance(p, Picture)]
+    assert (picture.width, picture.height) == (320, 240)
+    with Image.open(picture.path) as shown:
+        buoy, sky = (shown.convert("RGB").crop((160, y, 161, y + 1)).tobytes() for y in (140, 20))
+    assert buoy[0] > 150 > max(buoy[1:])  # it stands on its foot, below the sky
+    assert min(sky) > 120
+    data, _ = render_page(DATA / name, Format(name.partition(".")[2]), 1, 160, None, Limits())
+    with Image.open(BytesIO(data)) as page:
+        assert page.size == (160, 120)
+
+
+@pytest.mark.parametrize("name", ["frames.gif", "stamp.bmp", "photo.heic", "photo.avif"])
+def test_truncated_picture_of_any_kind_ends_in_a_clear_error(
+    name: str, context: ExtractContext, tmp_path: Path
+) -> None:
+    data = (DATA / name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: max(30, len(data) // 40)])
+    with pytest.raises(UnreadableDocument) as caught:
+        parts_of(path, context)
+    assert caught.value.code == "picture_corrupt"
+
+
+@pytest.mark.parametrize("name", ["stamp.bmp", "photo.heic", "photo.avif", "frames.gif"])
+def test_pixels_are_limited_for_every_kind(name: str, context: ExtractContext) -> None:
+    with pytest.raises(TooLarge) as caught:
+        parts_of(DATA / name, replace(context, limits=Limits(max_pixels=10_000)))
+    assert caught.value.code == "too_many_pixels"
+
+
+def test_colours_are_those_of_the_profile(tmp_path: Path, context: ExtractContext) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ", 128), profile.index(b"gXYZ", 128)
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    path = tmp_path / "swapped.png"
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(path, icc_profile=bytes(profile))
+    (picture,) = [p for p in parts_of(path, context) if isinstance(p, Picture)]
+    with Image.open(picture.path) as shown:
+        assert shown.convert("RGB").getpixel((20, 20)) == pytest.approx((0, 255, 0), abs=12)
+        assert "icc_profile" not in shown.info
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "LA", "RGBA", "P", "1"])
+def test_every_colour_mode_becomes_a_picture(mode: str, tmp_path: Path, context: ExtractContext) -> None:
+    path = tmp_path / "a.tif"
+    image = Image.new("I;16", (40, 40), 30_000) if mode == "I;16" else Image.new("RGBA", (40, 40), (9, 9, 9, 0))
+    (image if mode == "I;16" else image.convert(mode)).save(path)
+    (picture,) = [p for p in parts_of(path, context) if isinstance(p, Picture)]
+    with Image.open(picture.path) as shown:
+        assert shown.mode in ("L", "RGB")
+        if mode in ("LA", "RGBA"):
+            assert shown.convert("L").getpixel((20, 20)) == 255

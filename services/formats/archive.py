@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -28,6 +29,12 @@ _RATIO_APPLIES_FROM = 10_000_000
 """Bytes below which the ratio says nothing: small XML parts of honest files compress by 100 and more."""
 
 _STEP = 1 << 18
+
+MEMBER_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
+"""What zipfile lets through while it inflates a damaged member: of its decoders, and of names that are no UTF-8."""
 
 
 def list_members(path: Path, limits: Limits) -> Sequence[zipfile.ZipInfo]:
@@ -67,6 +74,23 @@ def _check_sizes(unpacked: int, packed: int, limits: Limits) -> None:
             code="compression_ratio",
             facts={"limit_ratio": limits.max_unpack_ratio},
         )
+
+
+class InflationBudget:
+    """What the members of one archive may still inflate to, whatever their headers say."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._inflated = self._packed = 0
+
+    def begin(self, packed_bytes: int) -> None:
+        """Notes that a member of `packed_bytes` is inflated next."""
+        self._packed += packed_bytes
+
+    def spend(self, inflated_bytes: int) -> None:
+        """Notes bytes that came out. Raises TooLarge (`archive_too_large`, `compression_ratio`)."""
+        self._inflated += inflated_bytes
+        _check_sizes(self._inflated, self._packed, self.limits)
 
 
 def _check_directory(file: BinaryIO, limits: Limits) -> None:
@@ -120,7 +144,7 @@ class Archive:
         """Opens the file. Raises as `list_members` and `check_declared_sizes` do."""
         members = list_members(path, limits)
         check_declared_sizes(members, limits)
-        self._limits = limits
+        self.limits = limits
         self._members = {member.filename.lstrip("/"): member for member in members}
         self._folded = {name.casefold(): name for name in self._members}
         self._inflated = 0
@@ -141,33 +165,35 @@ class Archive:
         return name if name in self._members else self._folded.get(name.casefold())
 
     def read(self, name: str, *, at_most: int | None = None) -> bytes | None:
-        """The bytes of a member; None if there is none of that name.
+        """The bytes of a member; None if there is none of that name. Raises as `stream` does."""
+        return None if self.find(name) is None else b"".join(self.stream(name, at_most=at_most))
+
+    def stream(self, name: str, *, at_most: int | None = None) -> Generator[bytes]:
+        """The bytes of a member piece by piece; none at all if there is none of that name.
 
         Raises TooLarge when it, or all members read so far together, inflate to more than is allowed;
         EncryptedDocument; UnreadableDocument (`corrupt_archive`).
         """
         found = self.find(name)
         if found is None:
-            return None
+            return
         member = self._members[found]
         if member.flag_bits & 0x1:
             raise EncryptedDocument("The archive is protected by a password. Save the document without it.")
         self._packed += member.compress_size
-        parts: list[bytes] = []
         size = 0
         try:
             with self._zip.open(member) as stream:
                 while part := stream.read(_STEP):
                     size += len(part)
                     self._inflated += len(part)
-                    _check_sizes(self._inflated, self._packed, self._limits)
+                    _check_sizes(self._inflated, self._packed, self.limits)
                     if at_most is not None and size > at_most:
                         raise TooLarge(
                             f"A part of the file unpacks to more than {at_most:,} bytes, which is the limit.",
                             code="archive_too_large",
                             facts={"limit_bytes": at_most},
                         )
-                    parts.append(part)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+                    yield part
+        except MEMBER_DAMAGE as error:
             raise _corrupt() from error
-        return b"".join(parts)

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and WebP: every frame is a page that OCR reads, and a picture."""
+"""PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC and AVIF: every frame is a page that OCR reads, and a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, Progress, TextSource, Upload
 from services.errors import FieldError, InvalidOption, TooLarge, UnreadableDocument
 from services.formats import ExtractContext
-from services.formats.picture_files import write_picture
+from services.formats.gif_frames import MAX_ANIMATION_FRAMES, frames_of_gif, too_many_frames
+from services.formats.picture_files import to_srgb, write_picture
 from services.ocr import LOW_CONFIDENCE
 from services.ocr.preparation import to_gray
 from services.ocr.window import OcrWindow, Reading
@@ -25,8 +26,8 @@ from services.ocr.window import OcrWindow, Reading
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP")
-"""Pillow's decoders that are let near the file."""
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "DIB", "AVIF")
+"""Pillow's decoders that are let near the file; HEIF's is another library's and is added where it is wanted."""
 
 SANE_DPI = (50.0, 1200.0)
 """Resolutions of a file's header that are believed."""
@@ -54,7 +55,8 @@ def extract_picture(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         CapabilityMissing: `ocr_language_missing`.
     """
     with open_picture(upload.path, context.limits) as image:
-        count = count_frames(image, context.limits)
+        frames = find_frames(image, context.limits)
+        count = len(frames)
         wanted = [n for n in range(1, count + 1) if context.options.wants_page(n)]
         if not wanted:
             raise InvalidOption(
@@ -63,8 +65,15 @@ def extract_picture(upload: Upload, context: ExtractContext) -> Iterator[Part]:
                 errors=(FieldError("/options/pages", f"must name pages from 1 to {count}"),),
             )
         yield DocumentInfo(page_count=count)
+        left_out = getattr(image, "n_frames", count) - count if image.format == "GIF" else 0
+        if left_out > 0:
+            yield Issue(
+                "frames_left_out",
+                f"{left_out:,} frames were left out: the same as the one before or, of an animation, hardly different "
+                f"from it or beyond {MAX_ANIMATION_FRAMES}.",
+            )
         with OcrWindow(context.ocr, context.options.ocr_languages, context.limits) as window:
-            yield from _PictureReader(image, context, window).parts(wanted)
+            yield from _PictureReader(image, frames, context, window).parts(wanted)
 
 
 @contextmanager
@@ -74,10 +83,11 @@ def open_picture(path: Path, limits: Limits) -> Iterator[Image]:
 
     # Our own limit is the one that holds; Pillow's would warn at another.
     Images.MAX_IMAGE_PIXELS = None
+    formats = _with_heif(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Images.open(path, formats=FORMATS)
+            image = Images.open(path, formats=formats)
         except _DAMAGE as error:
             raise _corrupt() from error
         with image:
@@ -102,10 +112,34 @@ def check_size(image: Image, limits: Limits) -> None:
         )
 
 
-def count_frames(image: Image, limits: Limits) -> int:
-    """Frames that are pages: those of a TIFF; 1 for an animation's and a camera preview's. Raises TooLarge."""
+def _with_heif(path: Path) -> tuple[str, ...]:
+    """The decoders for the file at `path`; that of HEIC is loaded for no other file."""
+    from PIL import features
+
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[4:8] != b"ftyp" or (b"avif" in head and features.check("avif")):
+        return FORMATS
+    import pi_heif
+
+    # One thread: the limit on memory counts the stacks of all.
+    pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return ("HEIF",)
+
+
+def find_frames(image: Image, limits: Limits) -> tuple[int, ...]:
+    """The frames (from 0) that are pages: all of a TIFF, those of a GIF that show something new, else the first.
+
+    The first frame stands for a WebP or AVIF animation and for the burst in a HEIC file. Raises TooLarge, and
+    UnreadableDocument where there is not one.
+    """
+    if image.format == "GIF":
+        try:
+            return frames_of_gif(image, limits)
+        except _DAMAGE as error:
+            raise _corrupt() from error
     if image.format != "TIFF":
-        return 1
+        return (0,)
     count = 0
     try:
         # Counted by hand: a chain of directories may be endless, and Pillow's own count follows it to its end.
@@ -118,23 +152,23 @@ def count_frames(image: Image, limits: Limits) -> int:
         if not count:
             raise _corrupt() from error
     if count > limits.max_pages:
-        raise TooLarge(
-            f"The TIFF has more than {limits.max_pages:,} pages. Split it, or raise DOCATLAS_MAX_PAGES.",
-            code="too_many_pages",
-        )
-    return max(1, count)
+        raise too_many_frames(limits)
+    return tuple(range(max(1, count)))
 
 
-def load_frame(image: Image, number: int, limits: Limits) -> Image:
-    """Frame `number` (from 1), decoded and turned as its EXIF orientation says. Raises as `extract_picture` does."""
+def load_frame(image: Image, frame: int, limits: Limits) -> Image:
+    """Frame `frame` (from 0), decoded, in the colours of sRGB and turned as its EXIF orientation says.
+
+    Raises as `extract_picture` does.
+    """
     from PIL import ImageOps
 
     try:
-        if number > 1 or image.format == "TIFF":
-            image.seek(number - 1)
+        if frame > 0 or image.format in ("TIFF", "GIF"):
+            image.seek(frame)
         check_size(image, limits)
         image.load()
-        shown = ImageOps.exif_transpose(image)
+        shown = to_srgb(ImageOps.exif_transpose(image))
     except _DAMAGE as error:
         raise _corrupt() from error
     except MemoryError as error:
@@ -168,8 +202,9 @@ class _Frame:
 class _PictureReader:
     """One pass over the frames of an open picture."""
 
-    def __init__(self, image: Image, context: ExtractContext, window: OcrWindow) -> None:
+    def __init__(self, image: Image, frames: Sequence[int], context: ExtractContext, window: OcrWindow) -> None:
         self.image = image
+        self.frames = frames
         self.context = context
         self.window = window
         self.seen: set[str] = set(context.known_pictures)
@@ -199,7 +234,7 @@ class _PictureReader:
         start = time.monotonic()
         frame = _Frame(number)
         try:
-            shown = load_frame(self.image, number, self.context.limits)
+            shown = load_frame(self.image, self.frames[number - 1], self.context.limits)
         except UnreadableDocument as error:
             self.failure = error
             frame.before.append(Issue("page_unreadable", f"Page {number} of the file cannot be decoded.", number))
@@ -259,7 +294,8 @@ class _PictureReader:
                     source=TextSource.OCR,
                     rotation=result.rotation,
                     confidence=result.confidence if result.text else 1.0,
-                    languages=self.context.options.ocr_languages,
+                    languages=result.languages or self.context.options.ocr_languages,
+                    engine=result.engine,
                     elapsed_ms=page.elapsed_ms + elapsed_ms,
                 )
                 if result.text and result.confidence < LOW_CONFIDENCE:

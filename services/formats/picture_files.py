@@ -39,6 +39,29 @@ def flatten(image: Image) -> Image:
     return image.convert("RGB")
 
 
+def to_srgb(image: Image) -> Image:
+    """`image` with its colour profile applied, where it has one that can be read; else as it is.
+
+    CMYK without its profile looks garish, and a scan in a wide colour space pale.
+    """
+    from io import BytesIO
+
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or image.mode not in ("CMYK", "RGB", "L", "LAB"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    if converted is None:
+        return image
+    converted.info.pop("icc_profile", None)
+    return converted
+
+
 def write_picture(image: Image, folder: Path, *, page: int, box: Box | None, alt: str = "") -> Picture:
     """Writes `image`, at most `MAX_SIDE_PX` on its longer side, into `folder` and tells about it.
 

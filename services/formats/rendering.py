@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from services.content import Format, Limits
 from services.errors import NotFound, UnreadableDocument
+from services.formats import RENDERED_FORMATS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_WIDTH_PX = 4096
 """Widest rendering; wider requests get this."""
-
-RENDERED_FORMATS = frozenset({Format.PDF, Format.PNG, Format.JPEG, Format.TIFF, Format.WEBP})
-"""Formats that have a layout to show."""
 
 WEBP_QUALITY = 82
 
@@ -35,6 +33,8 @@ def render_page(
     width = max(1, min(width, MAX_WIDTH_PX))
     if format is Format.PDF:
         image = _pdf_page(path, number, width, password, limits)
+    elif format is Format.SVG:
+        image = _drawing(path, number, width, limits)
     elif format in RENDERED_FORMATS:
         image = _frame(path, number, width, limits)
     else:
@@ -83,18 +83,29 @@ def _pdf_page(path: Path, number: int, width: int, password: str | None, limits:
 
 
 def _frame(path: Path, number: int, width: int, limits: Limits) -> Image:
-    from PIL import Image as Images
-
-    from services.formats.picture import count_frames, load_frame, open_picture
+    from services.formats.picture import find_frames, load_frame, open_picture
     from services.formats.picture_files import flatten
 
     with open_picture(path, limits) as image:
-        count = count_frames(image, limits)
-        if not 1 <= number <= count:
-            raise _no_page(number, count)
-        shown = flatten(load_frame(image, number, limits))
-        size = _shape(width, shown.width, shown.height, limits)
-        # A small picture is not blown up: that shows nothing more.
-        if size[0] < shown.width:
-            return shown.resize(size, Images.Resampling.LANCZOS)
-        return shown.copy()
+        frames = find_frames(image, limits)
+        if not 1 <= number <= len(frames):
+            raise _no_page(number, len(frames))
+        shown = flatten(load_frame(image, frames[number - 1], limits))
+        return _scaled(shown, width, limits)
+
+
+def _drawing(path: Path, number: int, width: int, limits: Limits) -> Image:
+    from services.formats.drawing import open_drawing
+    from services.formats.picture_files import flatten
+
+    if number != 1:
+        raise _no_page(number, 1)
+    return _scaled(flatten(open_drawing(path, limits)), width, limits)
+
+
+def _scaled(shown: Image, width: int, limits: Limits) -> Image:
+    """`shown`, made smaller to `width`; a small picture is not blown up, for that shows nothing more."""
+    from PIL import Image as Images
+
+    size = _shape(width, shown.width, shown.height, limits)
+    return shown.resize(size, Images.Resampling.LANCZOS) if size[0] < shown.width else shown.copy()
