@@ -43,12 +43,13 @@ def list_(
     status: Annotated[list[str] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
     format_: Annotated[list[str] | None, typer.Option("--format", help="Only these; may be repeated.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only names that contain this.")] = None,
+    parent: Annotated[str | None, typer.Option("--parent", help="What lies in this mail or archive.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lists the documents, newest first."""
+    """Lists the documents, newest first. Those inside mails and archives are listed with --parent only."""
     from services import documents
 
     with open_data(data_dir) as runtime:
@@ -59,6 +60,7 @@ def list_(
             status=status or (),
             file_type=format_ or (),
             name_contains=name,
+            parent_id=parent,
             limit=limit,
             cursor=cursor,
         )
@@ -92,7 +94,9 @@ def show(document_id: DocumentId, data_dir: DataDir = None, as_json: AsJson = Fa
     from services import documents
 
     with open_data(data_dir) as runtime:
-        print_document(documents.get_document(runtime, LOCAL_ACTOR, document_id), as_json=as_json)
+        document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
+        children = documents.children_of(runtime, LOCAL_ACTOR, document_id)
+    print_document(document, children, as_json=as_json)
 
 
 @app.command()
@@ -177,27 +181,29 @@ def reprocess(
             follow_jobs(runtime, {view.job.job_id: document_id})
         view = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
         document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
+        children = documents.children_of(runtime, LOCAL_ACTOR, document_id)
     if as_json:
-        print_json({"document": document_json(document), "job": jobs.job_json(view)})
+        print_json({"document": document_json(document, children), "job": jobs.job_json(view)})
     else:
-        print_document(document, as_json=False)
+        print_document(document, children, as_json=False)
     if view.job.status in ("failed", "cancelled"):
         error = view.job.error or {"code": "job_cancelled", "detail": "The job was cancelled."}
         print_error(error["detail"], error["code"])
         raise typer.Exit(1)
 
 
-def print_document(document: DocumentRecord, *, as_json: bool) -> None:
-    """Prints one document."""
-    found = document_json(document)
+def print_document(document: DocumentRecord, children: Sequence[str] = (), *, as_json: bool) -> None:
+    """Prints one document; `children` are the ids of those inside it."""
+    found = document_json(document, children)
     if as_json:
         print_json(found)
         return
     rows: list[Sequence[object]] = [
         (name, value)
         for name, value in found.items()
-        if value not in (None, "", {}, []) and name not in ("object", "warnings")
+        if value not in (None, "", {}, []) and name not in ("object", "warnings", "children")
     ]
+    rows += [("child", child_id) for child_id in children]
     rows += [
         ("warning", f"[{w.get('code')}] {'page ' + str(w['page']) + ': ' if w.get('page') else ''}{w.get('message')}")
         for w in document.warnings

@@ -48,6 +48,8 @@ class Entry:
     document: DocumentRecord | None = None
     job: JobView | None = None
     error: DocatlasError | None = None
+    children: Sequence[str] = ()
+    """Ids of the documents inside a mail or an archive."""
 
     @property
     def has_failed(self) -> bool:
@@ -61,7 +63,7 @@ class Entry:
             "path": str(self.path),
             "filename": self.path.name,
             "outcome": self.outcome,
-            "document": document_json(self.document) if self.document else None,
+            "document": document_json(self.document, self.children) if self.document else None,
             "job": job_json(self.job) if self.job else None,
             "error": error_json(self.error) if self.error else None,
         }
@@ -209,7 +211,7 @@ def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
 
 def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
     """Fills in how each job ended and what its document is by then."""
-    from services.documents import get_document
+    from services.documents import children_of, get_document
     from services.errors import Problem
     from services.queueing import JobView
 
@@ -220,6 +222,7 @@ def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
             continue
         try:
             entry.document = get_document(runtime, LOCAL_ACTOR, entry.document.document_id)
+            entry.children = children_of(runtime, LOCAL_ACTOR, entry.document.document_id)
         except NotFound as error:
             entry.error = error  # somebody deleted it meanwhile
             continue
@@ -251,7 +254,7 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     rows = []
     for entry in entries:
         document = entry.document
-        what = f"[{entry.error.code}] {entry.error.detail}" if entry.error else _notes(document)
+        what = f"[{entry.error.code}] {entry.error.detail}" if entry.error else _notes(document, entry.children)
         status = document.status if document else ""
         counts = (document.page_count, document.total_chunks) if document else ("", "")
         rows.append((entry.outcome, status, *counts, entry.path, what))
@@ -262,8 +265,7 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
         sys.stderr.write("no files found\n")
 
 
-def _notes(document: DocumentRecord | None) -> str:
-    if document is None or not document.warnings:
-        return ""
-    codes = list(dict.fromkeys(str(warning.get("code")) for warning in document.warnings))
-    return ", ".join(codes)
+def _notes(document: DocumentRecord | None, children: Sequence[str]) -> str:
+    inside = [f"{len(children)} inside"] if children else []
+    codes = dict.fromkeys(str(warning.get("code")) for warning in document.warnings) if document else {}
+    return ", ".join([*inside, *codes])

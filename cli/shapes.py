@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from database.records import DocumentRecord
 from services.errors import DocatlasError
 
 
-def document_json(document: DocumentRecord) -> dict[str, Any]:
+def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dict[str, Any]:
     """The document in the words of `GET /v1/documents/{id}`."""
     return {
         "id": document.document_id,
@@ -29,6 +30,7 @@ def document_json(document: DocumentRecord) -> dict[str, Any]:
         "warnings": list(document.warnings),
         "metadata": dict(document.metadata),
         "parent_id": document.parent_id,
+        "children": list(children),
         "created_at": document.created_at,
         "updated_at": document.updated_at,
     }

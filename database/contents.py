@@ -64,6 +64,7 @@ _PLAIN_PAGE_FIELDS = (
     "confidence",
     "word_count",
     "elapsed_ms",
+    "engine",
     "layout",
 )
 

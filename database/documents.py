@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, case, insert, literal, or_, select, union
+from sqlalchemy import Row, Select, and_, case, insert, literal, or_, select, union
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as update_rows
 
-from database import jobs, schema
+from database import jobs, schema, waiting
 from database.cursors import decode_cursor, encode_cursor
-from database.filters import matches
+from database.filters import families, matches
 from database.ids import new_id, now, parse_time
 from database.records import DocumentFilter, DocumentRecord, JobRecord, Json, ListPage, Submission
 from database.sql import among
 from database.store import Transaction
 
 _documents = schema.documents
-_COLUMNS = [column for column in _documents.c if column.name not in ("last_generation", "change")]
+_COLUMNS = [column for column in _documents.c if column.name not in ("last_generation", "parent_generation", "change")]
 
 
 def submit_upload(
@@ -48,8 +48,10 @@ def submit_upload(
         )
     ).one_or_none()
     if found is None:
-        document_id = _insert(
+        document_id = insert_document(
             tx,
+            user_id=tx.actor.user_id,
+            parent_id=None,
             filename=filename,
             file_type=file_type,
             media_type=media_type,
@@ -113,15 +115,19 @@ def list_page(
     file_type: Sequence[str] = (),
     created_after: str | None = None,
     name_contains: str | None = None,
+    parent_id: str | None = None,
     limit: int,
     cursor: str | None,
 ) -> ListPage[DocumentRecord]:
     """Documents, newest first. `name_contains` ignores case; empty `status` and `file_type` mean all.
 
+    Those that lie in another one are left out, unless `parent_id` asks for the ones in it.
+
     Raises ValueError for a malformed cursor, filter or time.
     """
     created, document_id = _documents.c.created_at, _documents.c.document_id
-    query = select(*_COLUMNS).where(tx.owns(_documents), matches(only))
+    place = _documents.c.parent_id.is_(None) if parent_id is None else _children_of(parent_id)
+    query = select(*_COLUMNS).where(tx.owns(_documents), place, matches(only))
     if status:
         query = query.where(_documents.c.status.in_(status))
     if file_type:
@@ -143,9 +149,14 @@ def children(tx: Transaction, document_id: str) -> Sequence[str]:
     """Ids of the documents that lie in this one, oldest first."""
     return tx.connection.scalars(
         select(_documents.c.document_id)
-        .where(_documents.c.parent_id == document_id, tx.owns(_documents))
+        .where(_children_of(document_id), tx.owns(_documents))
         .order_by(_documents.c.created_at, _documents.c.document_id)
     ).all()
+
+
+def members(document_id: str) -> Select[tuple[str]]:
+    """A query for the ids of the document and of all that lie in it, whatever their owner."""
+    return families([document_id])
 
 
 def update(
@@ -168,20 +179,19 @@ def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
 
     Returns the SHA-256 of each file (original or picture) that no document of any owner refers to any more. Remove
     those files before this transaction ends: an upload of the same content waits for it, and so finds the file either
-    there or not. Running jobs learn of it by their next heartbeat.
+    there or not. Running jobs learn of it by their next heartbeat, and a parent that waits for it waits no more.
     """
-    if get(tx, document_id) is None:
+    document = get(tx, document_id)
+    if document is None:
         return None
-    family = select(_documents.c.document_id).where(_documents.c.document_id == document_id).cte(recursive=True)
-    family = family.union(select(_documents.c.document_id).join(family, _documents.c.parent_id == family.c.document_id))
-    members = select(family.c.document_id)
     candidates = tx.connection.scalars(
         union(
-            select(_documents.c.sha256).where(_documents.c.document_id.in_(members)),
-            select(schema.images.c.sha256).where(schema.images.c.document_id.in_(members)),
+            select(_documents.c.sha256).where(_documents.c.document_id.in_(members(document_id))),
+            select(schema.images.c.sha256).where(schema.images.c.document_id.in_(members(document_id))),
         )
     ).all()
     tx.connection.execute(delete_from(_documents).where(_documents.c.document_id == document_id))
+    waiting.settle(tx, document.parent_id)
     return unreferenced(tx, candidates)
 
 
@@ -210,7 +220,7 @@ def referenced_blobs(tx: Transaction) -> set[str]:
     return set(tx.connection.scalars(union(select(_documents.c.sha256), select(schema.images.c.sha256))))
 
 
-def unreferenced(tx: Transaction, sha256s: Sequence[str]) -> list[str]:
+def unreferenced(tx: Transaction, sha256s: Collection[str]) -> list[str]:
     """Those of `sha256s` that no document of any owner refers to, sorted."""
     used = set(
         tx.connection.scalars(
@@ -228,13 +238,17 @@ def document_record(row: Row[Any]) -> DocumentRecord:
     return DocumentRecord(**row._mapping)
 
 
-def _insert(tx: Transaction, **given: Any) -> str:
+def _children_of(document_id: str) -> Any:
+    """True for the children that are queued or read; one that its parent's job has just found is not there yet."""
+    return and_(_documents.c.parent_id == document_id, _documents.c.last_generation > 0)
+
+
+def insert_document(tx: Transaction, **given: Any) -> str:
+    """The id of a new document with the columns `given`, of which nothing is read and that has no job."""
     moment, document_id = now(), new_id()
     tx.connection.execute(
         insert(_documents).values(
             document_id=document_id,
-            user_id=tx.actor.user_id,
-            parent_id=None,
             author="",
             language="",
             page_count=0,
@@ -245,6 +259,7 @@ def _insert(tx: Transaction, **given: Any) -> str:
             warnings=[],
             generation=0,
             last_generation=0,
+            parent_generation=0,
             change=0,
             created_at=moment,
             updated_at=moment,

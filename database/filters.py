@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, literal, or_
+from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select
 
 from database import schema
 from database.columns import storable, to_json
@@ -52,8 +52,18 @@ def matches(only: DocumentFilter) -> ColumnElement[bool]:
     """
     parts = [condition_sql(condition) for condition in only.conditions]
     if only.document_ids is not None:
-        parts.append(schema.documents.c.document_id.in_(among(only.document_ids)))
+        parts.append(schema.documents.c.document_id.in_(families(only.document_ids)))
     return and_(literal(True), *parts)
+
+
+def families(document_ids: Sequence[str]) -> Select[tuple[str]]:
+    """A query for the ids of documents and of all that lie in them, whatever their owner: whoever asks for an archive
+    asks for what is in it."""
+    inner = schema.documents.alias()
+    family = select(inner.c.document_id).where(inner.c.document_id.in_(among(document_ids))).cte(recursive=True)
+    child = schema.documents.alias()
+    family = family.union(select(child.c.document_id).join(family, child.c.parent_id == family.c.document_id))
+    return select(family.c.document_id)
 
 
 def condition_sql(condition: Condition) -> ColumnElement[bool]:

@@ -51,6 +51,7 @@ def write_image(tx: Transaction, document_id: str, generation: int, image: Image
         "media_type": image.media_type,
         "sha256": image.sha256,
         "alt": image.alt,
+        "caption": image.caption,
     }
     same = _images.c.sha256 == image.sha256
     kept = {name: case((same, _images.c[name]), else_=None) for name in ("space", "embedding")}

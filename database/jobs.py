@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import Row, and_, case, exists, func, insert, or_, select, update
 
-from database import schema
+from database import schema, waiting
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import new_id, now
+from database.job_status import document_status, is_latest, show_status
 from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
 from database.sql import among
 from database.store import Transaction
@@ -67,8 +68,24 @@ def add_for_document(
     return _insert(tx, type, user_id, document_id, generation, options)
 
 
+def add_first(tx: Transaction, documents: Sequence[tuple[str, str]], options: Json) -> list[JobRecord]:
+    """Queued jobs of documents, `(document id, owner)`, that never had one; all at once."""
+    if not documents:
+        return []
+    ids = [document_id for document_id, _ in documents]
+    tx.connection.execute(
+        update(_documents)
+        .where(_documents.c.document_id.in_(among(ids)))
+        .values(last_generation=1, options=options, status="queued")
+    )
+    added = [_queued(INGEST, user_id, document_id, 1, options) for document_id, user_id in documents]
+    tx.connection.execute(insert(_jobs), [{name: getattr(job, name) for name in _JOB_FIELDS} for job in added])
+    return added
+
+
 def supersede(tx: Transaction, document_id: str) -> list[str]:
-    """Tells the document's jobs to stop: queued ones are cancelled at once, running ones at their next heartbeat."""
+    """Tells the document's jobs to stop: queued ones and those that wait for children are cancelled at once, running
+    ones at their next heartbeat."""
     moment = now()
     mine = and_(_jobs.c.document_id == document_id, tx.owns(_jobs))
     stopped = tx.connection.scalars(
@@ -76,7 +93,7 @@ def supersede(tx: Transaction, document_id: str) -> list[str]:
     ).all()
     tx.connection.execute(
         update(_jobs)
-        .where(mine, _jobs.c.status == "queued")
+        .where(mine, or_(_jobs.c.status == "queued", waiting.waits))
         .values(status="cancelled", finished_at=moment, run_after=None)
     )
     tx.connection.execute(update(_jobs).where(mine, _jobs.c.status == "in_progress").values(status="cancelling"))
@@ -212,15 +229,14 @@ def finish(
         return False
     job = get(tx, job_id)
     if job is not None and job.document_id is not None:
-        latest = _is_latest(job)
+        latest = is_latest(job)
         if status in ("completed", "completed_with_errors"):
             latest = and_(latest, _documents.c.status.in_(("queued", "in_progress")))
-        tx.connection.execute(
-            update(_documents).where(latest).values(status=_document_status(status), updated_at=now())
-        )
+        tx.connection.execute(update(_documents).where(latest).values(status=document_status(status), updated_at=now()))
         if status == "failed" and warnings:
-            unread = and_(_is_latest(job), _documents.c.generation == 0)
+            unread = and_(is_latest(job), _documents.c.generation == 0)
             tx.connection.execute(update(_documents).where(unread).values(warnings=list(warnings)))
+        waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return True
 
 
@@ -238,17 +254,46 @@ def retry_later(tx: Transaction, job_id: str, *, worker_id: str, run_after: str,
 
 
 def request_cancel(tx: Transaction, job_id: str) -> JobRecord | None:
-    """Cancels a queued job at once and tells a running one to stop; one that has ended stays as it is."""
+    """Cancels a queued job at once and tells a running one to stop; one that has ended stays as it is.
+
+    One that waits for the documents inside its own ends with the last of them: see `children.cancel_inside`.
+    """
     job = get(tx, job_id)
     if job is None:
         return None
-    if job.status == "queued":
-        values = {"status": "cancelled", "finished_at": now(), "run_after": None}
-        tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job_id).values(values))
-        show_status(tx, job, "cancelled")
-    elif job.status == "in_progress":
-        tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job_id).values(status="cancelling"))
+    how = stop(tx, job)
+    if job.document_id is not None and how == "waits":
+        waiting.settle(tx, job.document_id)
+    elif job.document_id is not None and how == "ended":
+        waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return get(tx, job_id)
+
+
+def stop(tx: Transaction, job: JobRecord) -> Literal["ended", "runs", "waits", "nothing"]:
+    """Ends a queued job and tells a running or waiting one to stop, and nobody of it: what it did."""
+    if job.status not in ACTIVE_STATUSES:
+        return "nothing"
+    is_queued = job.status == "queued"
+    values = {"status": "cancelled", "finished_at": now(), "run_after": None} if is_queued else {"status": "cancelling"}
+    tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
+    if is_queued:
+        show_status(tx, job, "cancelled")
+        return "ended"
+    return "runs" if job.worker_id is not None else "waits"
+
+
+def cancel_queued(tx: Transaction, job_ids: Sequence[str]) -> None:
+    """Cancels these queued jobs all at once, and tells nobody who waits for them."""
+    values = {"status": "cancelled", "finished_at": now(), "run_after": None}
+    tx.connection.execute(update(_jobs).where(_jobs.c.job_id.in_(among(job_ids))).values(values))
+    latest = exists().where(
+        _jobs.c.job_id.in_(among(job_ids)),
+        _jobs.c.document_id == _documents.c.document_id,
+        _jobs.c.generation == _documents.c.last_generation,
+    )
+    mine = _documents.c.document_id.in_(select(_jobs.c.document_id).where(_jobs.c.job_id.in_(among(job_ids))))
+    shown = {"status": document_status("cancelled"), "updated_at": now()}
+    tx.connection.execute(update(_documents).where(mine, latest).values(shown))
 
 
 def retry(tx: Transaction, job_id: str) -> JobRecord | None:
@@ -286,13 +331,14 @@ def retry(tx: Transaction, job_id: str) -> JobRecord | None:
 def requeue_orphans(tx: Transaction, worker_id: str) -> int:
     """Puts the running jobs of every other worker back into the queue (those told to stop: cancelled); how many.
 
-    Only the holder of the worker's lease may call it: the others are known to be dead.
+    Only the holder of the worker's lease may call it: the others are known to be dead. Jobs that nobody holds wait for
+    the documents inside theirs, and go on doing so.
     """
     rows = tx.connection.execute(
         select(_jobs).where(
             tx.owns(_jobs),
             _jobs.c.status.in_(RUNNING_STATUSES),
-            or_(_jobs.c.worker_id.is_(None), _jobs.c.worker_id != worker_id),
+            _jobs.c.worker_id != worker_id,
         )
     ).all()
     for job in map(job_record, rows):
@@ -301,43 +347,14 @@ def requeue_orphans(tx: Transaction, worker_id: str) -> int:
             values = {"status": "cancelled", "finished_at": now()}
         tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
         show_status(tx, job, values["status"])
+        if job.status == "cancelling" and job.document_id is not None:
+            waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return len(rows)
-
-
-def show_status(tx: Transaction, job: JobRecord, status: str) -> None:
-    """Gives the job's document `status`, if the job is the document's latest.
-
-    A published document never shows `failed` or `cancelled`: what was published can still be read.
-    """
-    if job.document_id is not None:
-        values = {"status": _document_status(status), "updated_at": now()}
-        tx.connection.execute(update(_documents).where(_is_latest(job)).values(values))
 
 
 def job_record(row: Row[Any]) -> JobRecord:
     """A row of jobs as a record."""
     return JobRecord(**row._mapping)
-
-
-def _document_status(status: str) -> Any:
-    """What a document shows when its latest job has `status`: after a failure, what it showed when it was published."""
-    if status not in ("failed", "cancelled"):
-        return status
-    publisher = (
-        select(_jobs.c.status)
-        .where(
-            _jobs.c.document_id == _documents.c.document_id,
-            _jobs.c.generation == _documents.c.generation,
-            _jobs.c.status.in_(("completed", "completed_with_errors")),
-        )
-        .correlate(_documents)
-        .scalar_subquery()
-    )
-    return case((_documents.c.generation == 0, status), else_=func.coalesce(publisher, "completed"))
-
-
-def _is_latest(job: JobRecord) -> Any:
-    return and_(_documents.c.document_id == job.document_id, _documents.c.last_generation == job.generation)
 
 
 def _held(tx: Transaction, job_id: str, worker_id: str) -> Any:
@@ -352,7 +369,13 @@ def _held(tx: Transaction, job_id: str, worker_id: str) -> Any:
 def _insert(
     tx: Transaction, type: str, user_id: str, document_id: str | None, generation: int, options: Json
 ) -> JobRecord:
-    job = JobRecord(
+    job = _queued(type, user_id, document_id, generation, options)
+    tx.connection.execute(insert(_jobs).values({name: getattr(job, name) for name in _JOB_FIELDS}))
+    return job
+
+
+def _queued(type: str, user_id: str, document_id: str | None, generation: int, options: Json) -> JobRecord:
+    return JobRecord(
         job_id=new_id(),
         user_id=user_id,
         document_id=document_id,
@@ -374,5 +397,3 @@ def _insert(
         run_after=None,
         worker_id=None,
     )
-    tx.connection.execute(insert(_jobs).values({name: getattr(job, name) for name in _JOB_FIELDS}))
-    return job

@@ -17,6 +17,28 @@ LOCAL_USER_ID = "00000000-0000-7000-8000-000000000001"
 
 TERMINAL_STATUSES = ("completed", "completed_with_errors", "failed", "cancelled")
 
+NOTICE_CODES = frozenset(
+    {
+        "extension_mismatch",
+        "image_vectors_pending",
+        "low_confidence",
+        "decoration_left_out",
+        "picture_format",
+        "page_without_text",
+        "members_left_out",
+        "repeats_left_out",
+        "converted",
+        "frames_left_out",
+    }
+)
+"""Warnings that lose nothing the caller asked for: a document that has only such ones is `completed`."""
+
+
+def status_with(warnings: Sequence[Json]) -> str:
+    """The status of a document that was read with these warnings: `completed` or `completed_with_errors`."""
+    is_whole = all(warning["code"] in NOTICE_CODES for warning in warnings)
+    return "completed" if is_whole else "completed_with_errors"
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -104,6 +126,8 @@ class PageRecord:
     languages: Sequence[str]
     word_count: int
     elapsed_ms: int
+    engine: str = ""
+    """Name of the OCR engine that read it; empty for native text."""
     layout: Json = field(default_factory=dict)
     """`{"words": [[text, x0, y0, x1, y1, char_start, char_end, confidence|null]], "blocks": [...]}`."""
 
@@ -123,6 +147,8 @@ class ImageRecord:
     alt: str
     space: str | None
     """None while its vector is missing."""
+    caption: str = ""
+    """What stands beside it on its page."""
 
 
 @dataclass(frozen=True, slots=True)

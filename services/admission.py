@@ -9,7 +9,6 @@ from typing import Any
 from database import jobs
 from database.records import JobRecord
 from database.store import Transaction
-from services.ocr.tesseract import TesseractEngine
 from services.options import Options
 from services.runtime import Runtime
 
@@ -17,11 +16,11 @@ from services.runtime import Runtime
 def require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
     """Returns when the OCR languages that the request names are installed. Raises CapabilityMissing.
 
-    Without an OCR program, or where the server's default is meant, only the pages that need it tell what is missing.
+    Without an OCR engine, or where the server's default is meant, only the pages that need it tell what is missing.
     """
-    if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.tesseract is None:
+    if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.ocr_engines.name == "none":
         return
-    TesseractEngine(runtime.tesseract).require(options.ocr_languages)
+    runtime.ocr_engines.require(options.ocr_languages)
 
 
 @contextmanager

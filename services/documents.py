@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from database import contents, documents, images, jobs
+from database import children, contents, documents, images, jobs
 from database.cursors import decode_cursor, encode_cursor
 from database.records import (
     Actor,
@@ -22,7 +22,7 @@ from database.records import (
     PageRecord,
 )
 from services.admission import announce, keeping_password, queue_positions, require_languages, stop_jobs
-from services.content import Upload
+from services.content import Format, Upload
 from services.errors import (
     DocatlasError,
     FieldError,
@@ -34,6 +34,7 @@ from services.errors import (
 )
 from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats import Detection, detect_format
+from services.formats.libreoffice import libreoffice_missing
 from services.options import parse_options
 from services.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.queueing import JobView
@@ -166,6 +167,8 @@ def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasEr
         return file.error or InputError("The file could not be read.")
     try:
         detection = detect_format(file.upload.path, file.filename, runtime.settings.limits)
+        if detection.format is Format.PPT and runtime.libreoffice is None:
+            return libreoffice_missing("a .ppt file")
         runtime.blobs.adopt(file.upload.path, file.upload.sha256)
     except InputError as error:
         return error
@@ -181,10 +184,14 @@ def list_documents(
     file_type: Sequence[str] = (),
     created_after: str | None = None,
     name_contains: str | None = None,
+    parent_id: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> ListPage[DocumentRecord]:
-    """Documents, newest first. Raises InvalidOption for a malformed cursor, filter or time."""
+    """Documents, newest first: those that were uploaded, or those that lie in `parent_id`.
+
+    Raises InvalidOption for a malformed cursor, filter or time.
+    """
     check_conditions(only.conditions, at="/query")
     check_time(created_after, at="/query/created_after")
     with runtime.store.begin(actor) as tx, refusing_bad_queries():
@@ -195,6 +202,7 @@ def list_documents(
             file_type=file_type,
             created_after=created_after,
             name_contains=name_contains,
+            parent_id=parent_id,
             limit=limit,
             cursor=cursor,
         )
@@ -215,16 +223,21 @@ def update_document(
 
 
 def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
-    """Deletes the document with every chunk, vector, picture and file; jobs of it end. Raises NotFound."""
+    """Deletes the document and those inside it, with every chunk, vector, picture and file; jobs of them end.
+
+    Raises NotFound.
+    """
     with runtime.store.begin(actor, write=True) as tx:
-        stopped = jobs.unfinished_ids(tx, document_id)
+        stopped = children.unfinished_inside(tx, document_id)
+        family = children.family(tx, document_id)
         unreferenced = documents.delete(tx, document_id)
         if unreferenced is None:
             raise no_document(document_id)
         # Inside the transaction: an upload of the same bytes then finds the file either there or not.
         for sha256 in unreferenced:
             runtime.blobs.delete(sha256)
-    forget_page_images(runtime, document_id)
+    for member_id in family:
+        forget_page_images(runtime, member_id)
     stop_jobs(runtime, stopped)
 
 

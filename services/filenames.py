@@ -32,6 +32,18 @@ def display_name(raw: str) -> str:
     return name
 
 
+def member_name(raw: str) -> str:
+    """`raw` as the name of a child: folders parted by `/`, each cleaned as a file name is, at most 255 characters.
+
+    Nothing is ever written under it: `..` and drive letters are left out to be read, not to be safe.
+    """
+    steps = [step for step in raw.replace("\\", "/").split("/") if step.strip() not in ("", ".", "..")]
+    named = [display_name(step) for step in steps] or [UNNAMED]
+    while len(named) > 1 and len("/".join(named)) > MAX_NAME_CHARS:
+        named.pop(0)
+    return "/".join(named)
+
+
 def download_name(name: str) -> str:
     """`name` as a file name that Linux, macOS and Windows can all keep."""
     safe = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", display_name(name)).rstrip(". ")

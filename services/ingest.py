@@ -2,7 +2,8 @@
 
 Every step can be repeated. Pages, chunks and vectors are written in short transactions under the job's generation,
 which readers do not see; a run that was killed is resumed by the next one, which finds the pages and the vectors that
-are already there. One short transaction switches readers to the generation and ends the job.
+are already there. One short transaction switches readers to the generation and ends the job, or lets it wait for the
+documents that were found inside this one and whose jobs it queues.
 """
 
 from __future__ import annotations
@@ -25,8 +26,20 @@ from database.records import (
     ImageRecord,
     PageRecord,
     Vector,
+    status_with,
 )
-from services.content import PAGE_SEPARATOR, Chunk, DocumentInfo, Issue, Page, Picture, Progress, Upload
+from services.attachments import ChildWriter
+from services.content import (
+    PAGE_SEPARATOR,
+    Attachment,
+    Chunk,
+    DocumentInfo,
+    Issue,
+    Page,
+    Picture,
+    Progress,
+    Upload,
+)
 from services.errors import CapabilityMissing, EncryptedDocument, InternalError, NotFound
 from services.extract.known_pages import page_line
 from services.extract.request import ExtractRequest, Piece, extract
@@ -46,18 +59,6 @@ Small, because a job hears only between two of them that it was cancelled."""
 EXTRACTION_PERCENT = 50.0
 """Where a job's progress stands when its pages are read and its vectors begin."""
 
-NOTICE_CODES = frozenset(
-    {
-        "extension_mismatch",
-        "image_vectors_pending",
-        "low_confidence",
-        "decoration_left_out",
-        "picture_format",
-        "page_without_text",
-    }
-)
-"""Warnings that lose nothing the caller asked for: a document that has only such ones is `completed`."""
-
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
@@ -65,6 +66,8 @@ class IngestReport:
 
     summary: GenerationSummary
     pages_read: int
+    children: Sequence[str] = ()
+    """Ids of the documents that were found inside this one; their jobs are queued when it is published."""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,7 @@ class _Ingest:
         self._generation = run.job.generation
         self._state = _State()
         self._waiting: list[Chunk] = []
+        self._children = ChildWriter(runtime, actor, document, options)
         self._stored_hashes: Mapping[int, str] = {}
         self._stored_pictures: Sequence[str] = ()
 
@@ -118,7 +122,8 @@ class _Ingest:
             for piece in pieces:
                 self._keep(piece, known)
                 self._run.tick()
-        state.warnings += state.page_issues
+        rest = self._children.rest()
+        state.warnings += state.page_issues + ([] if rest is None else [rest])
         # A small document needs one transaction for its chunks with their vectors; a large one is embedded afterwards,
         # so that its text can be read meanwhile and a run that is killed finds the vectors that are done.
         self._keep_chunks(with_vectors=self._options.embed and state.chunks == 0)
@@ -126,8 +131,13 @@ class _Ingest:
             self._run.progress("embedding")
             self._embed_chunks()
         self._embed_pictures()
-        self._run.progress("storing", percent=99.0)
-        return IngestReport(self._summary(), state.pages)
+        self._run.progress("storing", percent=self._last_percent)
+        return IngestReport(self._summary(), state.pages, self._children.ids)
+
+    @property
+    def _last_percent(self) -> float:
+        """Where the progress stands when all is stored; the rest is that of the documents inside."""
+        return EXTRACTION_PERCENT if self._children.ids else 99.0
 
     def _recall(self, file: Path) -> Mapping[int, list[Issue]]:
         """Writes the pages that an interrupted run has stored to `file`; returns their numbers and their issues."""
@@ -153,6 +163,9 @@ class _Ingest:
                 state.page_issues.append(piece)
             case Picture():
                 state.page_pictures.append(piece)
+            case Attachment():
+                left_out = self._children.keep(piece)
+                state.page_issues += [] if left_out is None else [left_out]
             case Page():
                 if piece.number in known:
                     state.page_issues = known[piece.number]
@@ -185,9 +198,13 @@ class _Ingest:
             max_tokens=runtime.text_embedder.max_tokens,
             known_pages=known_pages,
             known_pictures=self._stored_pictures,
+            archive_depth=self._children.lineage.depth,
+            libreoffice=runtime.libreoffice,
         )
         try:
-            with closing(extract(request, scratch=self._run.scratch, tick=self._run.tick)) as pieces:
+            with closing(
+                extract(request, scratch=self._run.scratch, tick=self._run.tick, pool=runtime.children)
+            ) as pieces:
                 yield from pieces
         except EncryptedDocument as error:
             if request.password is None and self._run.job.attempts > 1:
@@ -211,6 +228,7 @@ class _Ingest:
             media_type=picture.media_type,
             sha256=picture.sha256,
             alt=picture.alt,
+            caption=picture.caption,
             space=None,
         )
 
@@ -234,6 +252,7 @@ class _Ingest:
                 languages=list(page.languages),
                 word_count=len(page.words) or len(page.text.split()),
                 elapsed_ms=page.elapsed_ms,
+                engine=page.engine,
                 layout=layout,
             )
             with self._runtime.store.begin(self._actor, write=True) as tx:
@@ -296,7 +315,9 @@ class _Ingest:
                 contents.write_chunk_vectors(tx, document_id, generation, space, by_index)
             done += len(batch)
             share = min(1.0, done / max(1, self._state.chunks))
-            self._run.progress("embedding", percent=EXTRACTION_PERCENT + (99.0 - EXTRACTION_PERCENT) * share)
+            self._run.progress(
+                "embedding", percent=EXTRACTION_PERCENT + (self._last_percent - EXTRACTION_PERCENT) * share
+            )
             self._run.tick()
 
     def _vectors(self, wanted: Mapping[str, tuple[str, str]]) -> Mapping[str, Vector]:
@@ -334,7 +355,6 @@ class _Ingest:
     def _summary(self) -> GenerationSummary:
         state = self._state
         warnings = [{"code": i.code, "message": i.message, "page": i.page} for i in dict.fromkeys(state.warnings)]
-        is_partial = any(warning["code"] not in NOTICE_CODES for warning in warnings)
         return GenerationSummary(
             title=state.info.title,
             author=state.info.author,
@@ -343,7 +363,7 @@ class _Ingest:
             total_chunks=state.chunks,
             total_chars=state.chars,
             image_count=state.images,
-            status="completed_with_errors" if is_partial else "completed",
+            status=status_with(warnings),
             warnings=warnings,
         )
 

@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from database import documents, generations
+from database import children, documents, generations, waiting
 from database import jobs as job_rows
 from database.errors import StoreError
 from database.ids import format_time, now
 from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage
+from database.store import Transaction
+from services.admission import announce, keeping_password, stop_jobs
 from services.errors import Conflict, DocatlasError, InternalError, NotFound, Retry, TooLarge, TransientError
 from services.images import fill_image_vectors
 from services.ingest import EXTRACTION_PERCENT, IngestReport, ingest_document
@@ -147,6 +149,7 @@ def run_claimed_job(
         with translate_os_error():
             report = spec.function(runtime, run)
             _record_success(run, runtime, worker_id, report)
+        runtime.passwords.forget(job.job_id)  # not before the end is written: an attempt more would need it
     except JobStopped as stop:
         _record_stop(run, runtime, worker_id, stop.reason)
     except TransientError as error:
@@ -174,37 +177,70 @@ def run_claimed_job(
 
 
 def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: IngestReport | None) -> None:
-    """Switches readers to the generation and ends the job, in one transaction; then clears what it replaces."""
+    """Switches readers to the generation and ends the job, in one transaction; then clears what it replaces.
+
+    Where the document holds others, the same transaction queues their jobs, and the last of them ends this one.
+    """
     job, actor = run.job, Actor(run.job.user_id)
-    runtime.passwords.forget(job.job_id)
+    password = runtime.passwords.of(job.job_id)
     if report is None or job.document_id is None:
         with runtime.store.begin(actor, write=True) as tx:
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="completed")
         return
     summary = report.summary
-    with runtime.store.begin(actor, write=True) as tx:
+    with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
         current = job_rows.get(tx, job.job_id)
         if current is None or current.worker_id != worker_id or current.status not in ("in_progress", "cancelling"):
             return
         if current.status == "cancelling":
-            generations.discard_generation(tx, job.document_id, job.generation)
+            _discard(tx, job)
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="cancelled")
             return
         generations.publish(tx, job.document_id, job.generation, summary)
-        job_rows.heartbeat(
-            tx,
-            job.job_id,
-            worker_id=worker_id,
-            stage="storing",
-            pages_done=report.pages_read,
-            pages_total=report.pages_read,
-            percent=100.0,
-        )
-        job_rows.finish(tx, job.job_id, worker_id=worker_id, status=summary.status, warnings=summary.warnings)
+        inside = children.queue(tx, job.document_id, job.generation, report.children, job.options)
+        for child in inside.jobs:
+            keep(child)
+        for sha256 in inside.unreferenced:  # in here, as in services.documents.delete_document
+            runtime.blobs.delete(sha256)
+        if report.children:
+            _wait_for_children(tx, job, worker_id, report)
+        else:
+            job_rows.heartbeat(
+                tx,
+                job.job_id,
+                worker_id=worker_id,
+                stage="storing",
+                pages_done=report.pages_read,
+                pages_total=report.pages_read,
+                percent=100.0,
+            )
+            job_rows.finish(tx, job.job_id, worker_id=worker_id, status=summary.status, warnings=summary.warnings)
         left = generations.drop_other_generations(tx, job.document_id, job.generation)
-    while left:
+    stop_jobs(runtime, [job.job_id, *inside.superseded])
+    announce(runtime, inside.jobs)
+    while left:  # last, for where the store is busy meanwhile the sweep does it
         with runtime.store.begin(actor, write=True) as tx:
             left = generations.drop_other_generations(tx, job.document_id, job.generation)
+
+
+def _wait_for_children(tx: Transaction, job: JobRecord, worker_id: str, report: IngestReport) -> None:
+    assert job.document_id is not None
+    waiting.begin_to_wait(
+        tx,
+        job.job_id,
+        worker_id=worker_id,
+        warnings=report.summary.warnings,
+        pages_done=report.pages_read,
+        children=len(report.children),
+    )
+    waiting.settle(tx, job.document_id)
+
+
+def _discard(tx: Transaction, job: JobRecord) -> None:
+    """Removes what a run that does not come to its end has stored."""
+    if job.document_id is not None:
+        generations.discard_generation(tx, job.document_id, job.generation)
+        children.discard_unqueued(tx, job.document_id)
 
 
 def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> None:
@@ -214,8 +250,7 @@ def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> 
         return
     with runtime.store.begin(actor, write=True) as tx:
         if reason == "cancel":
-            if job.document_id is not None:
-                generations.discard_generation(tx, job.document_id, job.generation)
+            _discard(tx, job)
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="cancelled")
             runtime.passwords.forget(job.job_id)
         else:
@@ -243,8 +278,7 @@ def _record_failure(run: JobRun, runtime: Runtime, worker_id: str, error: Docatl
     job = run.job
     runtime.passwords.forget(job.job_id)
     with runtime.store.begin(Actor(job.user_id), write=True) as tx:
-        if job.document_id is not None:
-            generations.discard_generation(tx, job.document_id, job.generation)
+        _discard(tx, job)
         job_rows.finish(tx, job.job_id, worker_id=worker_id, status="failed", error=error.problem.as_json())
 
 
@@ -274,16 +308,24 @@ def list_jobs(
 
 
 def cancel(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
-    """Cancels a queued job at once and asks a running one to stop. Raises NotFound, and Conflict when it has ended."""
+    """Cancels a queued job at once and asks a running one to stop, and with it those of the documents inside its own.
+
+    Raises NotFound, and Conflict when it has ended.
+    """
+    stopped: list[str] = []
     with runtime.store.begin(actor, write=True) as tx:
         before = job_rows.get(tx, job_id)
         if before is None:
             raise _no_job(job_id)
         if before.status in TERMINAL_STATUSES:
             raise Conflict(f"The job is {before.status} already and cannot be cancelled.", code="job_ended")
-        after = job_rows.request_cancel(tx, job_id)
+        job_rows.request_cancel(tx, job_id)  # first, so that the last child to end finds it to be cancelled
+        if before.document_id is not None:
+            stopped = children.cancel_inside(tx, before.document_id)
+        after = job_rows.get(tx, job_id)
     if after is not None and after.status == "cancelled":
         runtime.passwords.forget(job_id)
+    stop_jobs(runtime, stopped)
     runtime.notifier.changed()
     return get_job(runtime, actor, job_id)
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from database import documents, generations, images
+from database import children, documents, generations, images, waiting
 from database import jobs as job_rows
 from database.blobs import BlobStore
 from database.ids import new_id, now
 from database.records import SERVICE_ACTOR
+from services.extract.folders import remove, sweep_folders
 from services.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Worker:
                 swept = time.monotonic()
                 self._try(self._remove_orphans)
             self._try(self._ask_for_backfill)
+            self._try(self._end_waiting)
             if self._stopping.wait(CHORES_EVERY_S):
                 return
 
@@ -147,12 +149,14 @@ class Worker:
         """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
             requeued = job_rows.requeue_orphans(tx, self._worker_id)
+            waiting.settle_all(tx)
         if requeued:
             _log.info("took over %d jobs of a worker that has ended", requeued)
         self._runtime.notifier.changed()
         for folder in self._runtime.blobs.scratch().glob(f"{SCRATCH_PREFIX}*"):
             if folder.name != f"{SCRATCH_PREFIX}{self._worker_id}":
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
+        sweep_folders(self._runtime.blobs.scratch())
 
     def _put_back(self, job_id: str) -> None:
         """Queues a job again whose end could not be written."""
@@ -170,12 +174,22 @@ class Worker:
         if missing:
             add_backfill(self._runtime, SERVICE_ACTOR)
 
+    def _end_waiting(self) -> None:
+        """Ends jobs that wait for documents inside theirs which have all ended. None should be left to be found."""
+        with self._runtime.store.begin(SERVICE_ACTOR) as tx:
+            if not waiting.count(tx):
+                return
+        with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
+            waiting.settle_all(tx)
+        self._runtime.notifier.changed()
+
     def _remove_orphans(self) -> None:
         """Removes rows of generations that nobody reads or writes, and old files without a row."""
         store, blobs = self._runtime.store, self._runtime.blobs
         while True:
             with store.begin(SERVICE_ACTOR, write=True) as tx:
                 if not generations.drop_stale_generations(tx):
+                    children.discard_abandoned(tx)
                     break
         oldest = time.time() - ORPHAN_AGE_S
         with store.begin(SERVICE_ACTOR) as tx:

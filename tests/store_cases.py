@@ -95,6 +95,7 @@ def page(number: int, text: str = "some text") -> PageRecord:
         languages=["eng"],
         word_count=2,
         elapsed_ms=5,
+        engine="tesseract",
         layout={"words": [["some", 0, 0, 1, 1, 0, 4, None]], "blocks": []},
     )
 
@@ -112,6 +113,7 @@ def image(ordinal: int, content: str = "picture") -> ImageRecord:
         media_type="image/png",
         sha256=digest(content),
         alt="",
+        caption="Figure 1",
         space=None,
     )
 

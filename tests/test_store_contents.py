@@ -255,6 +255,7 @@ def test_pending_image_vectors_are_filled_in_and_the_warning_goes(store: Store) 
     assert [hit.id for hit in hits] == [pictures[1].image_id]
     with store.begin(LOCAL_ACTOR) as tx:
         assert [record.space for record in images.list_images(tx, document_id)] == ["clip", "clip"]
+        assert {record.caption for record in images.list_images(tx, document_id)} == {"Figure 1"}
 
 
 def test_a_picture_written_again_keeps_its_vector_where_the_file_is_the_same(store: Store) -> None:

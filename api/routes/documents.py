@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.dependencies import ActorDep, PagingDep, RuntimeDep
 from api.errors import request_id_of
-from api.models.base import JsonObject, ListModel, page_of
+from api.models.base import EXAMPLE_DOCUMENT_ID, JsonObject, ListModel, page_of
 from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, OptionsModel, ProcessAnswer, UploadAnswer
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
@@ -74,8 +74,15 @@ def list_documents(
         str | None, Query(max_length=64, description="A date or RFC 3339 time", examples=["2026-11-01"])
     ] = None,
     q: Annotated[str | None, Query(max_length=255, description="Part of the file name", examples=["lease"])] = None,
+    parent_id: Annotated[
+        str | None,
+        Query(max_length=64, description="The documents that lie in this one", examples=[EXAMPLE_DOCUMENT_ID]),
+    ] = None,
 ) -> dict[str, Any]:
-    """Newest first. `metadata[year]=2024` (or `metadata.year=2024`) keeps documents whose metadata has this value."""
+    """Newest first. `metadata[year]=2024` (or `metadata.year=2024`) keeps documents whose metadata has this value.
+
+    What lies in a mail or an archive is listed with `parent_id` only.
+    """
     found = documents.list_documents(
         runtime,
         actor,
@@ -84,6 +91,7 @@ def list_documents(
         file_type=[item.value for item in format or []],
         created_after=created_after,
         name_contains=q,
+        parent_id=parent_id,
         limit=paging.limit,
         cursor=paging.cursor,
     )
@@ -106,7 +114,7 @@ def patch_document(document_id: str, patch: DocumentPatch, runtime: RuntimeDep, 
 
 @router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
 def delete_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> Response:
-    """Deletes the document with every chunk, vector, picture and file. Jobs of it end."""
+    """Deletes the document and those inside it with every chunk, vector, picture and file. Jobs of them end."""
     documents.delete_document(runtime, actor, document_id)
     return Response(status_code=204)
 

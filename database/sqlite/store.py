@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from database import jobs, migrations, schema
 from database.changes import read_counter
 from database.ids import now
+from database.job_status import show_status
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector
 from database.sqlite import keywords
 from database.sqlite.engine import SqliteConnections
@@ -86,7 +87,7 @@ class SqliteStore:
             )
             job = jobs.get(tx, job_id)
             if job is not None:
-                jobs.show_status(tx, job, "in_progress")
+                show_status(tx, job, "in_progress")
             return job
 
     def close(self) -> None:
