@@ -1,26 +1,29 @@
-"""Ruled tables of a PDF page: the grid by pdfplumber's finder from PDFium's lines, the words by PDFium."""
+"""The tables of a page, ruled and unruled, out of its lines of words and the straight lines drawn on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from services.content import BlockKind, Box
-from services.ocr.layout import LooseBlock, LooseWord, union
+from services.formats.pdf_table_columns import Ruling
+from services.formats.pdf_table_ruled import closed, find_frames, find_grids, holds, read_ruling
+from services.formats.pdf_table_unruled import find_aligned
+from services.formats.pdf_table_words import PlacedWord, has_columns, place_words, quarter_of, running_text
+from services.ocr.layout import Line, LooseBlock, LooseWord, union
 
 if TYPE_CHECKING:
-    from services.formats.pdf_pictures import Rule
-    from services.formats.pdf_text import TextLine
+    from services.formats.pdf_drawing import Rule
 
-TOLERANCE_PT = 3.0
-"""Distance up to which lines are joined and crossings are seen. Source: pdfplumber's default."""
 
-MIN_RULES = 4
-"""Level, and upright, lines together that a page needs before a table is looked for: a table has a frame at least."""
+_HYPHENS = "-\u00ad\u2010"
 
-MAX_RULES = 3000
-"""Above it the page is a drawing; the finder's time grows with the crossings."""
+AnyLine = TypeVar("AnyLine", bound=Line)
+Cells = list[list[list[PlacedWord]]]
+
+MIN_WORDS, MAX_WORDS = 4, 20_000
+"""Of one page; a dense newspaper page has 12,000. More is a drawing made of letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,91 +32,89 @@ class Table:
 
     box: Box
     cells: list[list[list[LooseWord]]]
+    source: tuple[LooseWord, ...]
+    """The words of the page that it is made of; dots that lead from a label to its number are in no cell."""
+    quarter: int = 0
+    """Direction of its lines, degrees clockwise: 90 for a table set sideways, to be read from top to bottom."""
 
 
-def has_table_lines(rules: Sequence[Rule]) -> bool:
-    """True where the lines of a page could make a table."""
-    level = sum(rule.level for rule in rules)
-    return MIN_RULES <= len(rules) <= MAX_RULES and level >= 2 and len(rules) - level >= 2
+def page_tables(lines: Sequence[Line], rules: Sequence[Rule] = ()) -> list[Table]:
+    """The tables that `lines` and `rules` of a page hold; boxes in points of the page as shown.
 
-
-def find_tables(rules: Sequence[Rule], lines: Sequence[TextLine]) -> list[Table]:
-    """The tables that `rules` draw, with the words of `lines` whose middle lies in a cell.
-
-    A grid counts as a table from two rows and two columns with words in at least two of its cells and a third of them.
+    Needs nothing but words with boxes and sizes: it works on lines from OCR too, in reading order, without rules.
     """
-    grids = _grids(rules)
-    words = [word for line in lines for word in line.words]
     tables: list[Table] = []
-    for grid in grids:
-        frame = union([cell for row in grid for cell in row if cell])
-        if any(_overlap(frame, table.box) for table in tables):
+    for quarter in sorted({quarter_of(line) for line in lines}):
+        words = place_words(lines, quarter)
+        if not MIN_WORDS <= len(words) <= MAX_WORDS or not (len(rules) > 1 or has_columns(words)):
             continue
-        inside = [w for w in words if _holds(frame, w.box)]
-        cells = [[[w for w in inside if cell and _holds(cell, w.box)] for cell in row] for row in grid]
-        cells = [row for row in cells if any(row)]
-        columns = [c for c in range(len(grid[0])) if any(row[c] for row in cells)]
-        cells = [[row[c] for c in columns] for row in cells]
-        filled = sum(bool(cell) for row in cells for cell in row)
-        if len(cells) < 2 or len(columns) < 2 or filled < max(2, len(cells) * len(columns) / 3):
-            continue
-        placed = sum(len(cell) for row in cells for cell in row)
-        if placed < 0.9 * len(inside):
-            # Words between the cells would be lost: the frame holds more than a table.
-            continue
-        tables.append(Table(frame, cells))
+        rest: list[PlacedWord] = words
+        cells: list[Cells] = []
+        ruling, frames = Ruling(), list[Box]()
+        for faint in (False, True) if any(rule.faint for rule in rules) else (True,):
+            ruling = read_ruling(rules, quarter, faint=faint)
+            if len(ruling.level) + len(ruling.upright) < 2:
+                continue
+            frames = find_frames(ruling)
+            ruling = closed(ruling, frames)
+            grids = find_grids(ruling, rest)
+            taken = {id(w) for grid in grids for row in grid.cells for cell in row for w in cell}
+            cells += [grid.cells for grid in grids]
+            rest = [w for w in rest if id(w) not in taken]
+        cells += [grid.cells for grid in find_aligned(rest, running_text(rest), ruling, frames)]
+        leaders = [w.word for w in words if w.leader]
+        tables.extend(_finished(table, leaders, quarter) for table in cells)
     return tables
 
 
-def _grids(rules: Sequence[Rule]) -> list[list[list[Box | None]]]:
-    """Cells by row and column for each grid on the page; None where a merged cell leaves a place empty."""
-    from pdfplumber.table import cells_to_tables, edges_to_intersections, intersections_to_cells, merge_edges
-
-    edges: list[dict[str, Any]] = [
-        {
-            "x0": rule.box[0], "x1": rule.box[2], "top": rule.box[1], "bottom": rule.box[3],
-            "width": rule.box[2] - rule.box[0], "height": rule.box[3] - rule.box[1],
-            "orientation": "h" if rule.level else "v", "object_type": "line",
-        }
-        for rule in rules
-    ]  # fmt: skip
-    merged = merge_edges(edges, TOLERANCE_PT, TOLERANCE_PT, TOLERANCE_PT, TOLERANCE_PT)
-    cells = intersections_to_cells(edges_to_intersections(merged, TOLERANCE_PT, TOLERANCE_PT))
-    grids = []
-    for table in cells_to_tables(cells):
-        boxes: list[Box] = [(float(c[0]), float(c[1]), float(c[2]), float(c[3])) for c in table]
-        tops = sorted({b[1] for b in boxes})
-        lefts = sorted({b[0] for b in boxes})
-        at = {(b[1], b[0]): b for b in boxes}
-        grids.append([[at.get((top, left)) for left in lefts] for top in tops])
-    return grids
+def _finished(cells: Cells, leaders: Sequence[LooseWord], quarter: int) -> Table:
+    """The table of `cells`: words broken at line ends are made whole, dots that lead to numbers taken off."""
+    box = union([w.word.box for row in cells for cell in row for w in cell])
+    source = [word for word in leaders if holds(box, word.box)]
+    loose: list[list[list[LooseWord]]] = []
+    for row in cells:
+        loose.append([])
+        for cell in row:
+            words: list[LooseWord] = []
+            baseline = 0.0
+            for placed in cell:
+                source.append(placed.word)
+                joined = placed.word.joined and bool(words)
+                if words and placed.baseline > baseline + 0.5 * placed.size:
+                    text, joined = _across_lines(words[-1].text, placed.text)
+                    words[-1] = replace(words[-1], text=text)
+                words.append(replace(placed.word, text=placed.text, joined=joined))
+                baseline = placed.baseline
+            loose[-1].append(words)
+    return Table(box, loose, tuple(source), quarter)
 
 
-def _holds(box: Box, word: Box) -> bool:
-    x, y = (word[0] + word[2]) / 2, (word[1] + word[3]) / 2
-    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+def _across_lines(end: str, start: str) -> tuple[str, bool]:
+    """(`end`, which stands at the end of a cell's line, without the hyphen of a broken word; `start` adjoins it)."""
+    if len(end) < 2 or end[-1] not in _HYPHENS or not end[-2].isalnum() or not start[:1].isalnum():
+        return end, False
+    broken = len(end) > 2 and end[-2].islower() and start[0].islower()
+    return (end[:-1] if broken else end), True
 
 
-def _overlap(a: Box, b: Box) -> bool:
-    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
-
-
-def take_out(lines: Sequence[TextLine], table: Table) -> tuple[list[TextLine], int]:
-    """(`lines` without the words of `table`, the index among them at which the table stood)."""
-    from dataclasses import replace
-
-    taken = {id(word) for row in table.cells for cell in row for word in cell}
-    left: list[TextLine] = []
-    position: int | None = None
+def part_tables(lines: Sequence[AnyLine], tables: Sequence[Table]) -> tuple[list[AnyLine], list[tuple[int, Table]]]:
+    """(`lines` without the words of `tables`, each table with the index among them at which it stood, in order)."""
+    owner = {id(word): t for t, table in enumerate(tables) for word in table.source}
+    left: list[AnyLine] = []
+    places: dict[int, int] = {}
     for line in lines:
-        words = [word for word in line.words if id(word) not in taken]
-        if len(words) != len(line.words) and position is None:
-            position = len(left)
+        words = []
+        for word in line.words:
+            t = owner.get(id(word))
+            if t is None:
+                words.append(word)
+            else:
+                places.setdefault(t, len(left))
         if words:
             left.append(line if len(words) == len(line.words) else replace(line, words=words))
-    return left, len(left) if position is None else position
+    return left, sorted(((place, tables[t]) for t, place in places.items()), key=lambda cut: (cut[0], cut[1].box[1]))
 
 
 def table_block(table: Table) -> LooseBlock:
     """`table` as a block of the page."""
-    return LooseBlock(BlockKind.TABLE, cells=table.cells, box=table.box)
+    return LooseBlock(BlockKind.TABLE, cells=table.cells, box=table.box, upright=table.quarter in (0, 180))
