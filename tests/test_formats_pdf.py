@@ -275,6 +275,8 @@ def test_bad_page_is_an_issue_and_the_good_one_is_read(context: ExtractContext, 
         "契約は毎年更新されるものとし、異議がある場合は書面で通知する。" * 8,
         "def f(x: int) -> dict[str, list[int]]:\n    return {str(k): [k] * x for k in range(x)}\n" * 6,
         "12.40 31.99 7.01 | 44,120 (3.1 %) -- 0x3f 17/09/2021 " * 8,
+        "\n".join(f"Vessel {n:02} {n * 37 % 91}.{n % 10} {n * 113}" for n in range(60)),
+        "\n".join(f"2021-09-17 04:{n:02}:11 WARN kswapd0 GET /qk/{n} HTTP/1.1 503" for n in range(40)),
         "",
     ],
 )

@@ -7,39 +7,46 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.content import (
-    DocumentInfo,
-    Issue,
-    Page,
-    Part,
-    Progress,
-    TextSource,
-    Upload,
-)
-from services.errors import EncryptedDocument, FieldError, InvalidOption, TooLarge, UnreadableDocument
+from services.content import BlockKind, Box, Issue, Page, Part, Progress, TextSource, Upload
+from services.errors import FieldError, InvalidOption, TooLarge, UnreadableDocument
 from services.formats import ExtractContext
-from services.formats.pdf_pictures import Drawing, PictureCollector, read_drawing
-from services.formats.pdf_quality import is_garbled
-from services.formats.pdf_tables import find_tables, has_table_lines, table_block, take_out
-from services.formats.pdf_text import PageGeometry, PageText, build_blocks, read_text
+from services.formats.pdf_annotations import link_marks, read_annotations, with_fields, with_remarks
+from services.formats.pdf_blocks import build_blocks
+from services.formats.pdf_document import document_info, open_pdf
+from services.formats.pdf_drawing import Drawing, read_drawing
+from services.formats.pdf_figures import find_figures
+from services.formats.pdf_furniture import Furniture, furniture_blocks, part_furniture
+from services.formats.pdf_kinds import PageFacts, main_quarter, share_of, tell_kinds
+from services.formats.pdf_order import in_reading_order
+from services.formats.pdf_pictures import PagePictures, PictureCollector
+from services.formats.pdf_quality import is_garbled, is_poor_layer
+from services.formats.pdf_regions import (
+    MAX_RENDER_PIXELS,
+    cover,
+    is_believed,
+    is_blank,
+    render_gray,
+    scanned_parts,
+    with_region,
+)
+from services.formats.pdf_table_pages import TableContinuation
+from services.formats.pdf_tables import page_tables, part_tables, table_block
+from services.formats.pdf_tags import PageTags, read_outline, read_tags
+from services.formats.pdf_text import PageText
+from services.formats.pdf_unseen import part_unseen
+from services.formats.pdf_window import OpenPage, PageWindow
 from services.ocr import LOW_CONFIDENCE, OcrResult
 from services.ocr.layout import LooseBlock, compose
 from services.ocr.window import OcrWindow, Reading
 
 if TYPE_CHECKING:
     import pypdfium2
-    from PIL.Image import Image
 
-OCR_DPI = 300.0
-"""Resolution at which pages are rendered for OCR. Source: Tesseract's documentation, "works best at 300 dpi"."""
-
-MAX_RENDER_PIXELS = 20_000_000
-"""Of one page for OCR: A3 at 300 dpi is 17 million. Larger pages are rendered more coarsely, to bound memory."""
+__all__ = ["extract_pdf", "open_pdf"]
 
 PENDING_PAGES = 32
 """Pages read that may wait for one before them to come back from OCR."""
@@ -48,12 +55,8 @@ SCAN_SHARE, STAMP_WORDS = 0.5, 40
 """A page is partly an image when one picture covers this share of it and its text has at most so many words:
 scans carry a printed number or a date stamp as text."""
 
-MIN_REGION_CONFIDENCE, MIN_REGION_WORDS = 0.6, 3
-"""What OCR must find in the picture of such a page to be believed: photographs make it see letters too."""
-
-_MAX_METADATA = 500
-_PLACEHOLDERS = frozenset({"untitled", "anonymous", "(anonymous)", "unspecified"})
-"""What programs write where nobody gave a title or an author."""
+LAYER_SHARE = 0.85
+"""Share of the page under one picture from which the text over it was put there by OCR."""
 
 
 def extract_pdf(upload: Upload, context: ExtractContext) -> Iterator[Part]:
@@ -83,61 +86,17 @@ def extract_pdf(upload: Upload, context: ExtractContext) -> Iterator[Part]:
                 code="no_such_page",
                 errors=(FieldError("/options/pages", f"must name pages from 1 to {count}"),),
             )
-        yield _info(document, count)
+        yield document_info(document, count)
         with OcrWindow(context.ocr, context.options.ocr_languages, context.limits) as window:
             yield from _PdfReader(document, context, window).parts(wanted)
 
 
-@contextmanager
-def open_pdf(path: Path, password: str | None) -> Iterator[pypdfium2.PdfDocument]:
-    """The PDF at `path`, closed on leaving. Raises EncryptedDocument and UnreadableDocument as `extract_pdf` does."""
-    import pypdfium2
-    from pypdfium2 import raw
+@dataclass(slots=True)
+class _Reading:
+    """OCR of a page, or of its part in `box`, under way."""
 
-    try:
-        document = pypdfium2.PdfDocument(path, password=password)
-    except pypdfium2.PdfiumError as error:
-        if error.err_code == raw.FPDF_ERR_PASSWORD:
-            if password:
-                raise EncryptedDocument(
-                    "The password does not open the PDF. Send the right one in `options.password`.",
-                    code="password_wrong",
-                ) from error
-            raise EncryptedDocument(
-                "The PDF is encrypted. Send its password in `options.password`.", code="password_required"
-            ) from error
-        if error.err_code == raw.FPDF_ERR_SECURITY:
-            raise EncryptedDocument(
-                "The PDF is encrypted by a scheme that cannot be opened with a password. Save it without encryption.",
-                code="encryption_unsupported",
-            ) from error
-        raise UnreadableDocument(
-            "The PDF is damaged beyond repair or cut off. Upload it again, or save it anew where it was made.",
-            code="pdf_corrupt",
-        ) from error
-    try:
-        if document.get_formtype() != raw.FORMTYPE_NONE:
-            document.init_forms()
-        yield document
-    finally:
-        document.close()
-
-
-def _info(document: pypdfium2.PdfDocument, count: int) -> DocumentInfo:
-    from pypdfium2 import raw
-
-    def said(key: str) -> str:
-        value = "".join(c if c.isprintable() else " " for c in document.get_metadata_value(key))
-        value = " ".join(value.split())[:_MAX_METADATA]
-        return "" if value in _PLACEHOLDERS else value
-
-    language = ""
-    size = raw.FPDFCatalog_GetLanguage(document, None, 0)
-    if 2 < size <= 128:
-        buffer = ctypes.create_string_buffer(size)
-        raw.FPDFCatalog_GetLanguage(document, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
-        language = buffer.raw[: size - 2].decode("utf-16-le", "ignore").strip("\x00 ")
-    return DocumentInfo(said("Title"), said("Author"), language, count)
+    future: Future[Reading]
+    box: Box | None = None
 
 
 @dataclass(slots=True)
@@ -147,8 +106,27 @@ class _Pending:
     number: int
     before: list[Part] = field(default_factory=list)
     page: Page | None = None
-    ocr: Future[Reading] | None = None
+    ocr: list[_Reading] = field(default_factory=list)
     reason: str = ""
+    remarks: OcrResult | None = None
+    """The readers' remarks on a page whose text OCR replaces."""
+
+    @property
+    def is_ready(self) -> bool:
+        return all(reading.future.done() for reading in self.ocr)
+
+
+@dataclass(slots=True)
+class _Content:
+    """What was read of a page before OCR."""
+
+    page: Page
+    drawing: Drawing
+    layer: PageText
+    tags: PageTags
+    share: float
+    """Share of the page that its largest picture covers."""
+    remarks: list[LooseBlock]
 
 
 class _PdfReader:
@@ -158,22 +136,28 @@ class _PdfReader:
         self.document = document
         self.context = context
         self.window = window
+        self.pages = PageWindow(document)
+        self.outline = read_outline(document)
         self.pictures = PictureCollector(context.folder, context.limits, context.known_pictures)
+        self.max_pixels = min(context.limits.max_pixels, MAX_RENDER_PIXELS)
         self.said_no_ocr = False
+        self.tables = TableContinuation()
         self.readable = 0
 
     def parts(self, wanted: list[int]) -> Iterator[Part]:
         """The parts of the pages, in their order."""
         pending: deque[_Pending] = deque()
         done = 0
-        for number in wanted:
-            pending.append(self._begin(number))
-            while pending and (pending[0].ocr is None or pending[0].ocr.done() or len(pending) > PENDING_PAGES):
+        with closing(self.pages):
+            for number in wanted:
+                pending.append(self._begin(number))
+                while pending and (pending[0].is_ready or len(pending) > PENDING_PAGES):
+                    done += 1
+                    yield from self._finish(pending.popleft(), done, len(wanted))
+            for entry in pending:
                 done += 1
-                yield from self._finish(pending.popleft(), done, len(wanted))
-        for entry in pending:
-            done += 1
-            yield from self._finish(entry, done, len(wanted))
+                yield from self._finish(entry, done, len(wanted))
+        yield from self.pictures.close()
         if not self.readable:
             raise UnreadableDocument(
                 "No page of the PDF can be read: it is damaged. Save it anew from the program that made it.",
@@ -188,49 +172,111 @@ class _PdfReader:
         if known is not None:
             return _Pending(number, page=known)
         start = time.monotonic()
+        page = None
         try:
-            page = self.document[number - 1]
-        except pypdfium2.PdfiumError:
-            return _Pending(number, [_unreadable(number)])
-        try:
-            entry = self._read(page, number)
+            opened = self.pages.take(number)
+            if opened is None or opened.page is None:
+                return _Pending(number, [_unreadable(number)])
+            page = opened.page
+            entry = self._read(opened, page, number)
         except (pypdfium2.PdfiumError, ctypes.ArgumentError, MemoryError, ValueError):
             return _Pending(number, [_unreadable(number)])
         finally:
-            page.close()
+            if page is not None:
+                page.close()
         if entry.page is not None:
             entry.page = replace(entry.page, elapsed_ms=round(1000 * (time.monotonic() - start)))
         return entry
 
-    def _read(self, page: pypdfium2.PdfPage, number: int) -> _Pending:
-        geometry = PageGeometry(page)
-        layer = read_text(page, geometry)
-        drawing = read_drawing(page, geometry)
-        text, words, blocks = compose(_blocks(layer, drawing))
-        entry = _Pending(
-            number,
-            page=Page(number, text, words, blocks, round(geometry.width, 2), round(geometry.height, 2)),
-        )
-        share = drawing.image_share(geometry.width, geometry.height)
-        reason = ""
-        if self.context.options.ocr == "force":
-            reason = "forced"
-        elif not text.strip():
-            reason = "empty"
-        elif is_garbled(text, layer.unmapped):
-            reason = "garbled"
-        elif share >= SCAN_SHARE and len(words) <= STAMP_WORDS:
-            reason = "partly_image"
+    def _read(self, opened: OpenPage, page: pypdfium2.PdfPage, number: int) -> _Pending:
+        content = self._content(opened, page, number)
+        entry = _Pending(number, page=content.page)
+        if content.remarks:
+            entry.remarks = OcrResult(*compose(content.remarks))
+        reason = self._reason(content)
+        has_layer = content.share >= LAYER_SHARE and content.layer.characters > 0
         if self.context.options.extract_images:
-            scan = reason in ("empty", "garbled", "partly_image") or _has_hidden_text(layer, share)
-            entry.before.extend(self.pictures.collect(drawing, geometry, number, page_is_scan=scan))
+            is_scan = reason in ("empty", "garbled", "partly_image") or has_layer
+            found = self._pictures(content, opened, number, is_scan=is_scan)
+            entry.before.extend(self.pictures.collect(page, found))
         if reason:
-            self._start_ocr(entry, page, geometry, reason)
+            self._start_ocr(entry, page, opened, reason)
+        elif not has_layer and self.context.options.ocr == "auto" and self.context.ocr.name != "none":
+            self._start_parts(entry, page, opened, content)
         return entry
 
-    def _start_ocr(self, entry: _Pending, page: pypdfium2.PdfPage, geometry: PageGeometry, reason: str) -> None:
+    def _content(self, opened: OpenPage, page: pypdfium2.PdfPage, number: int) -> _Content:
+        """The text layer of a page with its structure, and what is drawn on it."""
+        geometry, layer = opened.geometry, opened.layer
+        drawing = read_drawing(page, geometry)
+        share = drawing.image_share(geometry.width, geometry.height)
+        body = self.pages.body_size(number)
+        neighbours = self.pages.neighbours(number) if layer.lines else {}
+        shown, hidden = part_unseen(page, layer.lines, is_scan=share >= LAYER_SHARE)
+        titles = self.outline.get(number, {})
+        furniture = part_furniture(shown, geometry, number, self.pages.count, neighbours, body, titles)
+        notes = read_annotations(page, geometry)
+        lines = in_reading_order(with_fields(furniture.rest, notes.fields))
+        tags = read_tags(page)
+        for line in lines:
+            line.role = tags.roles.get(line.content_id, "")
+        facts = PageFacts(
+            geometry.width,
+            geometry.height,
+            body,
+            share_of(lines) > 0.5,
+            share_of(lines, monospaced=True) > 0.5,
+            main_quarter(lines),
+            titles,
+        )
+        blocks = _blocks(replace(layer, lines=lines), drawing)
+        self.tables.mark(number, blocks)
+        remarks = with_remarks([], notes.remarks)
+        blocks = _framed(with_remarks(tell_kinds(blocks, facts), notes.remarks), furniture)
+        for block in build_blocks(hidden):
+            block.hidden = True
+            blocks.append(block)
+        text, words, parts = compose(blocks)
+        made = Page(
+            number,
+            text,
+            words,
+            parts,
+            round(geometry.width, 2),
+            round(geometry.height, 2),
+            marks=link_marks(words, notes.links),
+        )
+        return _Content(made, drawing, layer, tags, share, remarks)
+
+    def _reason(self, content: _Content) -> str:
+        """Why the page needs OCR; empty where its text layer is worth reading."""
+        layer_text = "\n".join(line.text for line in content.layer.lines)
+        if self.context.options.ocr == "force":
+            return "forced"
+        if not layer_text.strip() and not _is_form(content.page):
+            return "empty"
+        if is_garbled(layer_text, content.layer.unmapped):
+            return "garbled"
+        if content.share >= LAYER_SHARE and is_poor_layer(layer_text):
+            return "garbled"
+        if content.share >= SCAN_SHARE and len(content.page.words) <= STAMP_WORDS:
+            return "partly_image"
+        return ""
+
+    def _pictures(self, content: _Content, opened: OpenPage, number: int, *, is_scan: bool) -> PagePictures:
+        geometry, page = opened.geometry, content.page
+        figures: list[Box] = []
+        if content.drawing.shapes and not is_scan:
+            tables = [b.box for b in page.blocks if b.kind is BlockKind.TABLE and b.box is not None]
+            pictures = [image.box for image in content.drawing.images]
+            figures = find_figures(
+                content.drawing.shapes, content.layer.lines, tables, pictures, geometry.width, geometry.height
+            )
+        return PagePictures(number, content.drawing, geometry, figures, content.tags, page.text, page.blocks, is_scan)
+
+    def _start_ocr(self, entry: _Pending, page: pypdfium2.PdfPage, opened: OpenPage, reason: str) -> None:
         assert entry.page is not None
-        if reason in ("empty", "partly_image") and _is_blank(page):
+        if reason in ("empty", "partly_image") and is_blank(page):
             return
         if self.context.options.ocr == "off":
             if reason == "garbled":
@@ -250,19 +296,30 @@ class _PdfReader:
                 entry.before.append(Issue("ocr_unavailable", message))
             return
         self.context.ocr.require(self.context.options.ocr_languages)
-        image, dpi = render_gray(page, geometry, min(self.context.limits.max_pixels, MAX_RENDER_PIXELS))
+        image, dpi = render_gray(page, opened.geometry, self.max_pixels)
         if reason == "partly_image":
-            _cover(image, entry.page, dpi)
+            cover(image, entry.page, dpi)
         entry.reason = reason
-        entry.ocr = self.window.submit(image, dpi)
+        entry.ocr.append(_Reading(self.window.submit(image, dpi)))
+
+    def _start_parts(self, entry: _Pending, page: pypdfium2.PdfPage, opened: OpenPage, content: _Content) -> None:
+        """Has the pictures of a digital page read that look like scans of text."""
+        for region in scanned_parts(page, opened.geometry, content.drawing, content.page, self.max_pixels):
+            self.context.ocr.require(self.context.options.ocr_languages)
+            entry.ocr.append(_Reading(self.window.submit(region.image, region.dpi), region.box))
 
     def _finish(self, entry: _Pending, done: int, total: int) -> Iterator[Part]:
         page = entry.page
-        if entry.ocr is not None and page is not None:
+        for reading in entry.ocr:
+            assert page is not None
             try:
-                page = self._with_ocr(page, entry.reason, *entry.ocr.result())
+                result, elapsed_ms = reading.future.result()
             except UnreadableDocument as error:
                 entry.before.append(Issue(error.code, error.detail, entry.number))
+            else:
+                page = replace(
+                    self._with_ocr(page, entry, result, reading.box), elapsed_ms=page.elapsed_ms + elapsed_ms
+                )
         if page is not None:
             self.readable += 1
             if page.source is not TextSource.NATIVE and page.text and page.confidence < LOW_CONFIDENCE:
@@ -273,29 +330,53 @@ class _PdfReader:
         yield from entry.before
         if page is not None:
             yield page
-        yield Progress("ocr" if entry.ocr is not None else "extracting", done, total)
+        yield Progress("ocr" if entry.ocr else "extracting", done, total)
 
-    def _with_ocr(self, page: Page, reason: str, result: OcrResult, elapsed_ms: int) -> Page:
-        elapsed_ms += page.elapsed_ms
-        if reason == "partly_image":
-            found = sum(any(c.isalnum() for c in w.text) for w in result.words)
-            if result.confidence < MIN_REGION_CONFIDENCE or found < MIN_REGION_WORDS:
-                return replace(page, elapsed_ms=elapsed_ms)
-            return _joined(page, result, elapsed_ms, self.context.options.ocr_languages)
-        if not result.text and page.text and reason == "forced":
-            return replace(page, elapsed_ms=elapsed_ms)
-        return replace(
+    def _with_ocr(self, page: Page, entry: _Pending, result: OcrResult, box: Box | None) -> Page:
+        languages = result.languages or self.context.options.ocr_languages
+        if box is not None or entry.reason == "partly_image":
+            if not is_believed(result):
+                return page
+            return replace(with_region(page, result, box), languages=languages)
+        if not result.text and page.text and entry.reason == "forced":
+            return page
+        read = replace(
             page,
             text=result.text,
             words=result.words,
             blocks=result.blocks,
+            marks=(),
             source=TextSource.OCR,
             rotation=result.rotation,
             confidence=result.confidence,
-            elapsed_ms=elapsed_ms,
-            reason=reason,
-            languages=self.context.options.ocr_languages,
+            reason=entry.reason,
+            languages=languages,
+            engine=result.engine,
         )
+        if entry.remarks is None:
+            return read
+        with_remark = with_region(read, entry.remarks, None)
+        return replace(
+            with_remark,
+            source=read.source,
+            reason=read.reason,
+            rotation=read.rotation,
+            confidence=read.confidence,
+            engine=read.engine,
+        )
+
+
+def _is_form(page: Page) -> bool:
+    """True for a page whose text stands in the fields of a form alone."""
+    return sum(any(c.isalnum() for c in word.text) for word in page.words) > 0 and any(
+        block.kind is not BlockKind.COMMENT for block in page.blocks
+    )
+
+
+def _framed(blocks: list[LooseBlock], furniture: Furniture) -> list[LooseBlock]:
+    """`blocks` between the header and the footer of their page."""
+    head = furniture_blocks(furniture.head, BlockKind.PAGE_HEADER)
+    return [*head, *blocks, *furniture_blocks(furniture.foot, BlockKind.PAGE_FOOTER)]
 
 
 def _unreadable(number: int) -> Issue:
@@ -303,75 +384,12 @@ def _unreadable(number: int) -> Issue:
 
 
 def _blocks(layer: PageText, drawing: Drawing) -> list[LooseBlock]:
-    """The blocks of a page, its ruled tables at the place where their first words stand."""
-    lines = list(layer.lines)
-    if not (lines and has_table_lines(drawing.rules)):
-        return build_blocks(lines)
-    cuts = []
-    for table in find_tables(drawing.rules, lines):
-        lines, position = take_out(lines, table)
-        cuts.append((position, table))
+    """The blocks of a page, its tables at the places where their first words stand."""
+    lines, cuts = part_tables(layer.lines, page_tables(layer.lines, drawing.rules))
     blocks: list[LooseBlock] = []
     start = 0
-    for position, table in sorted(cuts, key=lambda cut: cut[0]):
+    for position, table in cuts:
         blocks.extend(build_blocks(lines[start:position]))
         blocks.append(table_block(table))
         start = position
     return blocks + build_blocks(lines[start:])
-
-
-def _has_hidden_text(layer: PageText, share: float) -> bool:
-    """True for a scan with a layer of text over it: a picture as large as the page, and text."""
-    return share >= 0.85 and layer.characters > 0
-
-
-def _is_blank(page: pypdfium2.PdfPage) -> bool:
-    """True when nothing can be seen on the page."""
-    scale = min(1.0, 600 / max(1.0, *page.get_size()))
-    bitmap = page.render(scale=scale, grayscale=True)
-    try:
-        low, high = bitmap.to_pil().getextrema()
-        return bool(high - low < 12)
-    finally:
-        bitmap.close()
-
-
-def render_gray(page: pypdfium2.PdfPage, geometry: PageGeometry, max_pixels: int) -> tuple[Image, float]:
-    """(the page as shown in mode L, its dots per inch): `OCR_DPI` or as many as `max_pixels` allow."""
-    area = max(1.0, geometry.width * geometry.height)
-    dpi = min(OCR_DPI, 72.0 * (max_pixels / area) ** 0.5 * 0.999)
-    bitmap = page.render(scale=dpi / 72.0, grayscale=True)
-    try:
-        return bitmap.to_pil().copy(), dpi
-    finally:
-        bitmap.close()
-
-
-def _cover(image: Image, page: Page, dpi: float) -> None:
-    """Paints the words of the text layer over, so that OCR does not read them a second time."""
-    from PIL import ImageDraw
-
-    draw = ImageDraw.Draw(image)
-    scale = dpi / 72.0
-    for word in page.words:
-        x0, y0, x1, y1 = word.box
-        draw.rectangle(((x0 - 1) * scale, (y0 - 1) * scale, (x1 + 1) * scale, (y1 + 1) * scale), fill=255)
-
-
-def _joined(page: Page, result: OcrResult, elapsed_ms: int, languages: tuple[str, ...]) -> Page:
-    """`page` with what OCR read in its picture after its own text."""
-    shift = len(page.text) + 2
-    words = tuple(replace(w, char_start=w.char_start + shift, char_end=w.char_end + shift) for w in result.words)
-    blocks = tuple(replace(b, char_start=b.char_start + shift, char_end=b.char_end + shift) for b in result.blocks)
-    return replace(
-        page,
-        text=f"{page.text}\n\n{result.text}",
-        words=page.words + words,
-        blocks=page.blocks + blocks,
-        source=TextSource.HYBRID,
-        reason="partly_image",
-        rotation=result.rotation,
-        confidence=result.confidence,
-        languages=languages,
-        elapsed_ms=elapsed_ms,
-    )

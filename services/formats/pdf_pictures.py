@@ -1,26 +1,24 @@
-"""What is drawn on a PDF page beside text: pictures and ruled lines, with their boxes on the page as shown."""
+"""The pictures of a PDF, cut out page by page: embedded ones, and vector figures as they look on the page."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.content import Box, Issue, Limits, Picture
+from services.content import Block, Box, Issue, Limits, Picture
+from services.formats.pdf_captions import caption_for
+from services.formats.pdf_drawing import Drawing, PlacedImage, Rule, page_share
 from services.formats.picture_files import write_picture
 
 if TYPE_CHECKING:
     import pypdfium2
 
+    from services.formats.pdf_tags import PageTags
     from services.formats.pdf_text import PageGeometry
 
-MAX_DEPTH = 6
-"""Form XObjects within each other that are looked into; real files have two or three."""
-
-MAX_OBJECTS = 20_000
-"""Objects looked at on one page. Maps have more, and neither pictures nor tables worth their time."""
+__all__ = ["Drawing", "PagePictures", "PictureCollector", "Rule"]
 
 MIN_SIDE_PX = 32
 MIN_PAGE_SHARE = 0.01
@@ -32,207 +30,148 @@ PAGE_SCAN_SHARE = 0.85
 MAX_PICTURES = 1000
 """Pictures kept of one document."""
 
-Matrix = tuple[float, float, float, float, float, float]
-_IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+MAX_REPEATS = 3
+"""Pages on which the same picture is kept; on more it is a letterhead or a background, as in other formats."""
+
+FIGURE_DPI, MAX_FIGURE_SIDE_PX = 150.0, 1600
+"""Resolution at which vector figures are rendered, and the longer side of a rendered one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedImage:
-    """An image object and where it is shown."""
+class PagePictures:
+    """What a page has of pictures, and what its text says of them."""
 
-    image: pypdfium2.PdfImage
-    box: Box
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A straight line of the page, level or upright, in points of the page as shown."""
-
-    box: Box
-    level: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The objects of a page that are not text."""
-
-    images: tuple[PlacedImage, ...]
-    rules: tuple[Rule, ...]
-
-    def image_share(self, width: float, height: float) -> float:
-        """Share of the page, 0 to 1, that its largest picture covers."""
-        return max((_area(i.box, width, height) for i in self.images), default=0.0)
+    number: int
+    drawing: Drawing
+    geometry: PageGeometry
+    figures: Sequence[Box]
+    tags: PageTags
+    text: str
+    blocks: Sequence[Block]
+    is_scan: bool
+    """True where the page is a scan: the picture that covers it is no picture on it."""
 
 
-def _area(box: Box, width: float, height: float) -> float:
-    shown = (min(box[2], width) - max(box[0], 0.0), min(box[3], height) - max(box[1], 0.0))
-    return max(shown[0], 0.0) * max(shown[1], 0.0) / max(1.0, width * height)
-
-
-def read_drawing(page: pypdfium2.PdfPage, geometry: PageGeometry) -> Drawing:
-    """The images and the straight lines of `page`, at most `MAX_OBJECTS` objects deep into its content."""
-    from pypdfium2 import PdfImage, raw
-
-    images: list[PlacedImage] = []
-    rules: list[Rule] = []
-    seen = 0
-
-    def walk(holder: object, count: int, get: Callable[[object, int], object], outer: Matrix, depth: int) -> None:
-        nonlocal seen
-        for index in range(count):
-            seen += 1
-            if seen > MAX_OBJECTS:
-                return
-            item = get(holder, index)
-            kind = raw.FPDFPageObj_GetType(item)
-            if kind == raw.FPDF_PAGEOBJ_IMAGE:
-                placed = _times(_matrix(item), outer)
-                corners = [_apply(placed, x, y) for x, y in ((0, 0), (1, 0), (0, 1), (1, 1))]
-                xs, ys = [c[0] for c in corners], [c[1] for c in corners]
-                box = geometry.box(min(xs), min(ys), max(xs), max(ys))
-                images.append(PlacedImage(PdfImage(item, page=page, pdf=page.pdf), box))
-            elif kind == raw.FPDF_PAGEOBJ_PATH:
-                rules.extend(_rules_of(item, _times(_matrix(item), outer), geometry))
-            elif kind == raw.FPDF_PAGEOBJ_FORM and depth < MAX_DEPTH:
-                inner = raw.FPDFFormObj_CountObjects(item)
-                walk(item, inner, raw.FPDFFormObj_GetObject, _times(_matrix(item), outer), depth + 1)
-
-    walk(page.raw, raw.FPDFPage_CountObjects(page.raw), raw.FPDFPage_GetObject, _IDENTITY, 0)
-    return Drawing(tuple(images), tuple(rules))
-
-
-def _matrix(item: object) -> Matrix:
-    from pypdfium2 import raw
-
-    m = raw.FS_MATRIX()
-    if not raw.FPDFPageObj_GetMatrix(item, m):
-        return _IDENTITY
-    return (m.a, m.b, m.c, m.d, m.e, m.f)
-
-
-def _times(first: Matrix, then: Matrix) -> Matrix:
-    """The matrix that applies `first` and then `then`. Source: ISO 32000-1, 8.3.4."""
-    a, b, c, d, e, f = first
-    g, h, i, j, k, m = then
-    return (a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j, e * g + f * i + k, e * h + f * j + m)
-
-
-def _apply(matrix: Matrix, x: float, y: float) -> tuple[float, float]:
-    a, b, c, d, e, f = matrix
-    return a * x + c * y + e, b * x + d * y + f
-
-
-THIN_PT = 2.5
-"""A filled rectangle at most this thick is a line. Source: pdfplumber draws the boundary at about the same."""
-
-MIN_RULE_PT = 6.0
-MAX_SEGMENTS = 600
-"""Of one path; a grid drawn in one go has a few hundred, an outline thousands."""
-
-
-def _rules_of(path: object, matrix: Matrix, geometry: PageGeometry) -> Iterator[Rule]:
-    """The level and upright strokes of a path, the edges of rectangles among them; curves have none."""
-    from pypdfium2 import raw
-
-    count = raw.FPDFPath_CountSegments(path)
-    if not 2 <= count <= MAX_SEGMENTS:
-        return
-    x, y = ctypes.c_float(), ctypes.c_float()
-    points: list[tuple[int, bool, float, float]] = []
-    for index in range(count):
-        segment = raw.FPDFPath_GetPathSegment(path, index)
-        if not segment or not raw.FPDFPathSegment_GetPoint(segment, ctypes.byref(x), ctypes.byref(y)):
-            return
-        shown = geometry.point(*_apply(matrix, x.value, y.value))
-        points.append((raw.FPDFPathSegment_GetType(segment), bool(raw.FPDFPathSegment_GetClose(segment)), *shown))
-    start = last = (points[0][2], points[0][3])
-    strokes: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    for kind, closes, px, py in points:
-        here = (px, py)
-        if kind == raw.FPDF_SEGMENT_MOVETO:
-            start = here
-        elif kind == raw.FPDF_SEGMENT_LINETO:
-            strokes.append((last, here))
-        if closes and here != start:
-            strokes.append((here, start))
-        last = here
-    boxes = [(min(a[0], b[0]), min(a[1], b[1]), max(a[0], b[0]), max(a[1], b[1])) for a, b in strokes]
-    if len(boxes) >= 4:
-        around = (
-            min(b[0] for b in boxes),
-            min(b[1] for b in boxes),
-            max(b[2] for b in boxes),
-            max(b[3] for b in boxes),
-        )
-        if min(around[2] - around[0], around[3] - around[1]) <= THIN_PT:
-            boxes = [around]
-    for box in boxes:
-        wide, high = box[2] - box[0], box[3] - box[1]
-        if wide >= MIN_RULE_PT and high <= THIN_PT:
-            middle = (box[1] + box[3]) / 2
-            yield Rule((box[0], middle, box[2], middle), True)
-        elif high >= MIN_RULE_PT and wide <= THIN_PT:
-            middle = (box[0] + box[2]) / 2
-            yield Rule((middle, box[1], middle, box[3]), False)
+def _lies_in(box: Box, figure: Box) -> bool:
+    """True where the middle of `box` lies in `figure`, of which it is a part then."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return figure[0] <= x <= figure[2] and figure[1] <= y <= figure[3]
 
 
 class PictureCollector:
-    """Cuts out a document's pictures, each once; holds one bitmap at a time and their digests."""
+    """Cuts out a document's pictures, each once a page; holds one bitmap at a time and their digests."""
 
     def __init__(self, folder: Path, limits: Limits, known: frozenset[str] = frozenset()) -> None:
-        """`known` are the SHA-256 of pictures that an interrupted run has stored: they are not yielded again."""
+        """`known` are the SHA-256 of pictures that an interrupted run has stored."""
         self.folder = folder
         self.limits = limits
-        self._seen: set[str] = set(known)
+        self.left_out = 0
+        """Pictures that are decoration: too small, or the same on many pages."""
+        self._pages: dict[str, int] = dict.fromkeys(known, 1)
+        self._given = len(known)
         self._full = False
 
-    def collect(
-        self, drawing: Drawing, geometry: PageGeometry, number: int, *, page_is_scan: bool
-    ) -> Iterator[Picture | Issue]:
-        """The pictures of page `number` that are worth keeping.
+    def collect(self, page: pypdfium2.PdfPage, found: PagePictures) -> Iterator[Picture | Issue]:
+        """The pictures of `page` that are worth keeping, its vector figures behind them.
 
-        Left out: decoration below the minimum size, repetitions, and the scan of a page that is nothing but a scan.
+        Left out: decoration, repetitions, and the scan of a page that is nothing but a scan.
         """
         import pypdfium2
 
-        for placed in drawing.images:
-            share = _area(placed.box, geometry.width, geometry.height)
-            if share < MIN_PAGE_SHARE or (page_is_scan and share >= PAGE_SCAN_SHARE):
+        here: set[str] = set()
+        for placed in found.drawing.images:
+            share = page_share(placed.box, found.geometry.width, found.geometry.height)
+            if found.is_scan and share >= PAGE_SCAN_SHARE:
+                continue
+            if any(_lies_in(placed.box, figure) for figure in found.figures):
                 continue
             try:
                 width, height = placed.image.get_px_size()
             except pypdfium2.PdfiumError:
                 continue
-            if min(width, height) < MIN_SIDE_PX:
+            if share < MIN_PAGE_SHARE or min(width, height) < MIN_SIDE_PX:
+                self.left_out += share > 0
                 continue
             if width * height > self.limits.max_pixels:
                 yield Issue(
                     "picture_too_large",
                     f"A picture of {width:,} by {height:,} pixels was left out; "
                     f"pictures of up to {self.limits.max_pixels:,} pixels are kept.",
-                    number,
+                    found.number,
                 )
                 continue
-            if len(self._seen) >= MAX_PICTURES:
-                if not self._full:
-                    self._full = True
-                    yield Issue("too_many_pictures", f"Only the first {MAX_PICTURES:,} pictures were kept.", number)
+            if self._given >= MAX_PICTURES:
+                yield from self._say_full(found.number)
                 return
             try:
-                picture = self._cut(placed, number, geometry.rotation)
+                picture = self._cut(placed, found)
             except (pypdfium2.PdfiumError, OSError, ValueError, MemoryError):
                 yield Issue(
-                    "picture_unreadable", "A picture of the page could not be decoded and was left out.", number
+                    "picture_unreadable", "A picture of the page could not be decoded and was left out.", found.number
                 )
                 continue
-            if picture.sha256 in self._seen:
+            if picture is not None and picture.sha256 not in here:
+                here.add(picture.sha256)
+                yield from self._given_unless_repeated(picture)
+        for box in found.figures:
+            if self._given >= MAX_PICTURES:
+                yield from self._say_full(found.number)
+                return
+            try:
+                picture = self._drawn(page, box, found)
+            except (pypdfium2.PdfiumError, OSError, ValueError, MemoryError):
+                yield Issue(
+                    "picture_unreadable", "A figure of the page could not be rendered and was left out.", found.number
+                )
                 continue
-            self._seen.add(picture.sha256)
-            yield picture
+            yield from self._given_unless_repeated(picture)
 
-    def _cut(self, placed: PlacedImage, number: int, rotation: int) -> Picture:
+    def close(self) -> Iterator[Issue]:
+        """An Issue that says how many pictures were left out as decoration; none where it was none."""
+        if self.left_out:
+            yield Issue(
+                "decoration_left_out",
+                f"{self.left_out:,} pictures were left out: too small to show anything, or the same on more than "
+                f"{MAX_REPEATS} pages.",
+            )
+
+    def _given_unless_repeated(self, picture: Picture) -> Iterator[Picture]:
+        pages = self._pages[picture.sha256] = self._pages.get(picture.sha256, 0) + 1
+        if pages > MAX_REPEATS:
+            self.left_out += 1
+            return
+        self._given += 1
+        # The parent takes the file away with the page: the next page needs one of its own.
+        path = picture.path.with_name(f"{picture.page}-{picture.path.name}")
+        picture.path.replace(path)
+        yield replace(picture, path=path)
+
+    def _say_full(self, number: int) -> Iterator[Issue]:
+        if not self._full:
+            self._full = True
+            yield Issue("too_many_pictures", f"Only the first {MAX_PICTURES:,} pictures were kept.", number)
+
+    def _cut(self, placed: PlacedImage, found: PagePictures) -> Picture | None:
+        """The picture as the page shows it; None where nothing of it is seen."""
         # Rendered, so that masks, colour spaces and the turn that the page gives it are applied.
         image = placed.image.get_bitmap(render=True, scale_to_original=True).to_pil()
-        if rotation:
-            image = image.rotate(-rotation, expand=True)
-        return write_picture(image, self.folder, page=number, box=placed.box)
+        if "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
+            return None
+        if found.geometry.rotation:
+            image = image.rotate(-found.geometry.rotation, expand=True)
+        picture = write_picture(
+            image, self.folder, page=found.number, box=placed.box, alt=found.tags.alts.get(placed.content_id, "")
+        )
+        return replace(picture, caption=caption_for(placed.box, found.text, found.blocks))
+
+    def _drawn(self, page: pypdfium2.PdfPage, box: Box, found: PagePictures) -> Picture:
+        """The figure in `box` as the page shows it."""
+        wide, high = found.geometry.width, found.geometry.height
+        scale = min(FIGURE_DPI / 72, MAX_FIGURE_SIDE_PX / max(1.0, box[2] - box[0], box[3] - box[1]))
+        bitmap = page.render(scale=scale, crop=(box[0], high - box[3], wide - box[2], box[1]), draw_annots=False)
+        try:
+            image = bitmap.to_pil().copy()
+        finally:
+            bitmap.close()
+        picture = write_picture(image, self.folder, page=found.number, box=box)
+        return replace(picture, caption=caption_for(box, found.text, found.blocks))

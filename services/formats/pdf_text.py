@@ -1,29 +1,22 @@
-"""The text layer of a PDF page: PDFium's characters into words, lines and blocks, in the order of the content."""
+"""The text layer of a PDF page: PDFium's characters into words and lines, in the order of the content."""
 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import math
-import statistics
-from collections import Counter
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from services.content import BlockKind, Box
-from services.ocr.layout import Line, LooseBlock, LooseWord, list_marker, union
+from services.content import Box
+from services.formats.pdf_glyphs import LIGATURES, TEX_LIGATURES, is_tex_font, join_spaced, private_character
+from services.ocr.layout import Line, LooseWord, union
 
 if TYPE_CHECKING:
     import pypdfium2
 
 MAX_CHARACTERS = 400_000
 """Characters read from one page. A dense broadsheet has 60,000; more is an attack on memory."""
-
-_LIGATURES = {
-    0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st",
-}  # fmt: skip
-"""Source: Unicode, Alphabetic Presentation Forms."""
 
 _SPACES = frozenset([0x09, 0x20, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x3000])
 _LINE_ENDS = frozenset([0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029])
@@ -34,8 +27,16 @@ _INVISIBLE = frozenset([0x00, 0xAD, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFE
 
 _LAM, _ALEFS = 0x644, "\u0622\u0623\u0625\u0627"
 
-HEADING_RATIOS = ((1.8, 1), (1.4, 2), (1.15, 3))
-"""Size of type relative to the page's body text, and the level of a heading of at least that size."""
+_FIXED_PITCH = 1
+"""Flag of a font descriptor. Source: ISO 32000-1, table 123."""
+
+_MONOSPACED = re.compile(r"mono|courier|consol|menlo|typewriter|cmtt|lettergothic|inconsolata|code|fixed", re.I)
+_BOLD = re.compile(r"bold|black|heavy|(?<![a-z])demi", re.I)
+_INVISIBLE_MODE = 3
+"""Text rendering mode in which nothing is painted. Source: ISO 32000-1, table 106."""
+
+_DOUBLE_SHIFT = 0.25
+"""Share of its width by which a glyph that is printed again, to look bold, may be moved."""
 
 
 class PageGeometry:
@@ -74,6 +75,19 @@ class TextLine(Line):
     quarter: int = 0
     """Direction of writing as shown, in degrees clockwise: 0 to the right, 90 downwards."""
     baseline: float = 0.0
+    monospaced: bool = False
+    font: str = ""
+    """Name of the font that the line begins and ends in; empty where those are two."""
+    invisible: bool = False
+    """True where the text is laid over the page without being painted."""
+    artifact: bool = False
+    """True where the file marks the text as no content of the document: page numbers, running heads, watermarks."""
+    content_id: int = -1
+    """The marked-content id by which the structure tree knows the text; -1 for none."""
+    role: str = ""
+    """What the structure tree says that the text is: `H1` to `H6`, `Caption`, `Note` or `Code`; empty for all else."""
+    layer: str = ""
+    """Name of the optional content group that the text belongs to."""
 
 
 @dataclass(slots=True)
@@ -114,34 +128,49 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
     first_of_line = -1
     joined = False
     before = (0.0, 0.0)
+    code_before = 0
+    last_of_line = last_before_word = start_of_word = -1
     leftward = False
     turned = geometry.rotation
 
     def end_word() -> None:
-        nonlocal x0, y0, x1, y1, joined
+        nonlocal x0, y0, x1, y1, joined, first_of_line
         if characters:
             box = geometry.box(x0, y0, x1, y1)
             if geometry.shows(box):
+                if words and _is_below(words[-1].box, box) and _quarter(handle, raw, start_of_word, turned) == 0:
+                    # PDFium takes two short lines for one where raised figures lie between them.
+                    emit(last_before_word)
+                    first_of_line = start_of_word
                 words.append(LooseWord("".join(characters), box, None, joined))
             characters.clear()
             joined = False
         x0 = y0 = math.inf
         x1 = y1 = -math.inf
 
+    def emit(last: int) -> None:
+        nonlocal words
+        words[0].joined = False
+        line = _line(handle, raw, geometry, words, first_of_line, max(first_of_line, last), turned)
+        join_spaced(line)
+        result.lines.append(line)
+        words = []
+
     def end_line() -> None:
-        nonlocal words, first_of_line
+        nonlocal first_of_line
         end_word()
         if words:
-            words[0].joined = False
-            result.lines.append(_line(handle, raw, geometry, words, first_of_line, turned))
-        words, first_of_line = [], -1
+            emit(last_of_line)
+        first_of_line = -1
 
     for index in range(min(raw.FPDFText_CountChars(handle), MAX_CHARACTERS)):
         code = get_unicode(handle, index)
         if code in _SPACES:
             end_word()
             continue
-        if code in _LINE_ENDS:
+        if code in TEX_LIGATURES and is_tex_font(_font_name(handle, raw, index)[0]):
+            code = TEX_LIGATURES[code]
+        elif code in _LINE_ENDS:
             end_line()
             continue
         if code in _LINE_END_HYPHENS:
@@ -158,19 +187,27 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
                 end_word()
             leftward = not leftward
         if not characters:
+            last_before_word, start_of_word = last_of_line, index
             seen += 1
             # What the font's own map misses PDFium guesses, for basic Latin mostly rightly.
             bad += not 0x20 < code < 0x7F and raw.FPDFText_HasUnicodeMapError(handle, index) == 1
         if code == 0 or code < 0x20 or 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
             characters.append("\ufffd")
+        elif 0xE000 <= code <= 0xF8FF:
+            characters.append(private_character(code, _font_name(handle, raw, index)[0]))
         else:
-            characters.append(_LIGATURES.get(code) or chr(code))
+            characters.append(LIGATURES.get(code) or chr(code))
         if get_box(handle, index, *references):
             l, r, b, t = left.value, right.value, bottom.value, top.value  # noqa: E741
+            if code == code_before and len(characters) > 1 and _is_printed_again(before, l, r, turned, b, t, y0, y1):
+                characters.pop()
+                result.characters -= 1
+                continue
             if code == _LAM and (l, r) == before and len(characters) > 1 and characters[-2] in _ALEFS:
                 # One glyph for lam and alef: PDFium turns the word around letter by letter, and with it the pair.
                 characters[-2:] = characters[-1], characters[-2]
             before = (l, r)
+            code_before = code
             if first_of_line >= 0 and len(characters) > 1 and _is_far(x0, y0, x1, y1, l, b, r, t):
                 # Two words that the content drew one after the other with no space between.
                 last = characters.pop()
@@ -186,7 +223,9 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
                 y1 = t
         if first_of_line < 0:
             first_of_line = index
+        last_of_line = index
     end_line()
+    result.lines = _without_doubles(result.lines)
     result.unmapped = round(result.characters * bad / seen) if seen else 0
     return result
 
@@ -197,154 +236,133 @@ def _is_far(x0: float, y0: float, x1: float, y1: float, l: float, b: float, r: f
     return l > x1 + reach or r < x0 - reach or b > y1 + reach or t < y0 - reach
 
 
-def _line(handle: Any, raw: Any, geometry: PageGeometry, words: list[LooseWord], first: int, turned: int) -> TextLine:
-    rectangle = raw.FS_RECTF()
-    loose: Box | None = None
-    if raw.FPDFText_GetLooseCharBox(handle, first, rectangle):
-        loose = geometry.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
-    angle = raw.FPDFText_GetCharAngle(handle, first)
-    # PDFium counts the angle clockwise, as /Rotate does. Source: measured on pages of every rotation.
-    quarter = (round(math.degrees(angle) / 90) * 90 + turned) % 360 if angle >= 0 else 0
+def _is_below(before: Box, box: Box) -> bool:
+    """True where the word in `box` starts below the one in `before` and not behind its end."""
+    return box[0] < before[2] and (box[1] + box[3]) / 2 > before[3]
+
+
+def _is_printed_again(
+    before: tuple[float, float],
+    l: float,  # noqa: E741
+    r: float,
+    turned: int,
+    b: float,
+    t: float,
+    y0: float,
+    y1: float,
+) -> bool:
+    """True where a glyph stands almost on the equal one before it: printed twice to look bold.
+
+    Exactly on it stand the letters of a ligature, which PDFium takes apart; what was printed twice there it drops.
+    """
+    if turned in (90, 270) or (l, r) == before or not (y0 - 0.3 * (t - b) <= b and t <= y1 + 0.3 * (t - b)):
+        return False
+    return abs(l - before[0]) <= _DOUBLE_SHIFT * (r - l) and abs(r - before[1]) <= _DOUBLE_SHIFT * (r - l)
+
+
+def _without_doubles(lines: list[TextLine]) -> list[TextLine]:
+    """`lines` without those that say the same as another at the same place: bold, shadows, and layers of text."""
+    kept: list[TextLine] = []
+    places: dict[str, list[Box]] = {}
+    for line in lines:
+        box = line.box
+        near = 0.35 * line.size
+        known = places.setdefault(line.text, [])
+        if any(all(abs(a - b) < near for a, b in zip(box, other, strict=True)) for other in known[-8:]):
+            continue
+        known.append(box)
+        kept.append(line)
+    return kept
+
+
+def _font_name(handle: Any, raw: Any, index: int) -> tuple[str, int]:
+    """(name of the font of a character, the flags of its descriptor)."""
+    buffer = ctypes.create_string_buffer(128)
+    flags = ctypes.c_int()
+    size = raw.FPDFText_GetFontInfo(handle, index, buffer, len(buffer), ctypes.byref(flags))
+    return (buffer.value.decode("utf-8", "replace") if 0 < size <= len(buffer) else ""), max(0, flags.value)
+
+
+def _describe(line: TextLine, handle: Any, raw: Any, index: int) -> None:
+    """Tells `line` what the file says of the text object that its first character belongs to."""
+    item = raw.FPDFText_GetTextObject(handle, index)
+    if not item:
+        return
+    line.invisible = raw.FPDFTextObj_GetTextRenderMode(item) == _INVISIBLE_MODE
+    count = raw.FPDFPageObj_CountMarks(item)
+    if count <= 0:
+        return
+    line.content_id = raw.FPDFPageObj_GetMarkedContentID(item)
+    for number in range(min(count, 16)):
+        mark = raw.FPDFPageObj_GetMark(item, number)
+        name = _mark_string(mark, raw.FPDFPageObjMark_GetName)
+        if name == "Artifact":
+            line.artifact = True
+        elif name == "OC":
+            line.layer = _mark_string(mark, raw.FPDFPageObjMark_GetParamStringValue, b"Name")
+
+
+def _mark_string(mark: Any, get: Any, *key: bytes) -> str:
+    buffer = ctypes.create_string_buffer(256)
+    size = ctypes.c_ulong()
+    if not get(mark, *key, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), len(buffer), ctypes.byref(size)):
+        return ""
+    return buffer.raw[: max(0, min(size.value, len(buffer)) - 2)].decode("utf-16-le", "replace")
+
+
+def _line(
+    handle: Any, raw: Any, geometry: PageGeometry, words: list[LooseWord], first: int, last: int, turned: int
+) -> TextLine:
+    quarter = _quarter(handle, raw, first, turned)
     box = union([w.box for w in words])
     upright = quarter in (0, 180)
     ink = box[3] - box[1] if upright else box[2] - box[0]
-    size = ink * 1.2
-    if loose is not None:
-        height = loose[3] - loose[1] if upright else loose[2] - loose[0]
-        # Some fonts claim an ascent of nothing or of a page.
-        if 0.5 * ink <= height <= 3.5 * ink:
-            size = height
+    heights = [_type_height(handle, raw, geometry, index, upright) for index in (first, last)]
+    # Some fonts claim an ascent of nothing or of a page.
+    sizes = [height for height in heights if 0.5 * ink <= height <= 3.5 * ink] or [ink * 1.2]
+    # A line may begin with a raised figure, and end with an arrow out of a larger font.
+    size = sizes[0] if sizes[0] >= 0.75 * sizes[-1] else sizes[-1]
     x, y = ctypes.c_double(), ctypes.c_double()
     if raw.FPDFText_GetCharOrigin(handle, first, ctypes.byref(x), ctypes.byref(y)):
-        baseline = _canonical_point(geometry.point(x.value, y.value), quarter)[1]
+        baseline = canonical_point(geometry.point(x.value, y.value), quarter)[1]
     else:
-        baseline = _canonical(box, quarter)[3]
-    bold = raw.FPDFText_GetFontWeight(handle, first) >= 600
-    return TextLine(words, size, bold, quarter, baseline)
+        baseline = canonical(box, quarter)[3]
+    fonts = [_font_name(handle, raw, index) for index in (first, last)]
+    bold = all(
+        raw.FPDFText_GetFontWeight(handle, index) >= 600 or _BOLD.search(font[0]) is not None
+        for index, font in zip((first, last), fonts, strict=True)
+    )
+    line = TextLine(words, size, bold, quarter, baseline)
+    line.monospaced = all(flags & _FIXED_PITCH or _MONOSPACED.search(name) for name, flags in fonts)
+    line.font = fonts[0][0] if fonts[0] == fonts[1] else ""
+    _describe(line, handle, raw, first)
+    return line
 
 
-def _canonical_point(point: tuple[float, float], quarter: int) -> tuple[float, float]:
+def _quarter(handle: Any, raw: Any, index: int, turned: int) -> int:
+    """Direction of writing of a character, as `TextLine.quarter`."""
+    angle = raw.FPDFText_GetCharAngle(handle, index)
+    # PDFium counts the angle clockwise, as /Rotate does. Source: measured on pages of every rotation.
+    return (round(math.degrees(angle) / 90) * 90 + turned) % 360 if angle >= 0 else 0
+
+
+def _type_height(handle: Any, raw: Any, geometry: PageGeometry, index: int, upright: bool) -> float:
+    """Height in points of the type of a character; 0 where PDFium does not say."""
+    rectangle = raw.FS_RECTF()
+    if not raw.FPDFText_GetLooseCharBox(handle, index, rectangle):
+        return 0.0
+    box = geometry.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
+    return box[3] - box[1] if upright else box[2] - box[0]
+
+
+def canonical_point(point: tuple[float, float], quarter: int) -> tuple[float, float]:
     """`point` seen with the page turned so that text written towards `quarter` runs to the right."""
     x, y = point
     return {0: (x, y), 90: (y, -x), 180: (-x, -y), 270: (-y, x)}[quarter]
 
 
-def _canonical(box: Box, quarter: int) -> Box:
-    xa, ya = _canonical_point((box[0], box[1]), quarter)
-    xb, yb = _canonical_point((box[2], box[3]), quarter)
+def canonical(box: Box, quarter: int) -> Box:
+    """`box` seen with the page turned so that text written towards `quarter` runs to the right."""
+    xa, ya = canonical_point((box[0], box[1]), quarter)
+    xb, yb = canonical_point((box[2], box[3]), quarter)
     return (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
-
-
-@dataclass(slots=True)
-class _Placed:
-    """A line with its canonical box."""
-
-    line: TextLine
-    box: Box
-
-
-def build_blocks(lines: Sequence[TextLine]) -> list[LooseBlock]:
-    """Paragraphs, list items and headings out of lines in content order."""
-    placed = _in_order([_Placed(line, _canonical(line.box, line.quarter)) for line in lines])
-    placed = _merge_rows(placed)
-    if not placed:
-        return []
-    sizes: Counter[float] = Counter()
-    for p in placed:
-        sizes[round(p.line.size * 2) / 2] += len(p.line.text)
-    body = sizes.most_common(1)[0][0] or 1.0
-    bold = sum(len(p.line.text) for p in placed if p.line.bold) > 0.5 * sum(len(p.line.text) for p in placed)
-    pitches = [
-        b.line.baseline - a.line.baseline
-        for a, b in itertools.pairwise(placed)
-        if a.line.quarter == b.line.quarter
-        and 0.6 * body < b.line.baseline - a.line.baseline < 2.6 * body
-        and _overlaps(a.box, b.box)
-    ]
-    pitch = statistics.median(pitches) if pitches else 1.2 * body
-    groups: list[list[_Placed]] = []
-    for p in placed:
-        if groups and _continues(groups[-1], p, pitch):
-            groups[-1].append(p)
-        else:
-            groups.append([p])
-    return [_block(group, body, bold) for group in groups]
-
-
-def _in_order(placed: list[_Placed]) -> list[_Placed]:
-    """`placed` with lines that stand upright put in order: PDFium gives some of them from the last to the first."""
-    ordered: list[_Placed] = []
-    for quarter, run in itertools.groupby(placed, key=lambda p: p.line.quarter):
-        lines = list(run)
-        if quarter:
-            steps = [b.line.baseline - a.line.baseline for a, b in itertools.pairwise(lines)]
-            if sum(step < 0 for step in steps) > 0.8 * len(steps):
-                lines.reverse()
-        ordered.extend(lines)
-    return ordered
-
-
-def _overlaps(a: Box, b: Box) -> bool:
-    """True where the horizontal extents share anything."""
-    return min(a[2], b[2]) > max(a[0], b[0])
-
-
-def _merge_rows(placed: list[_Placed]) -> list[_Placed]:
-    """Neighbours that stand on the same baseline, the second shortly right of the first, as one line."""
-    merged: list[_Placed] = []
-    for p in placed:
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and last.line.quarter == p.line.quarter
-            and abs(last.line.baseline - p.line.baseline) < 0.25 * min(last.line.size, p.line.size)
-            and -0.5 * p.line.size < p.box[0] - last.box[2] < 3 * p.line.size
-        ):
-            last.line.words.extend(p.line.words)
-            last.box = union([last.box, p.box])
-            last.line.size = max(last.line.size, p.line.size)
-        else:
-            merged.append(p)
-    return merged
-
-
-def _continues(group: list[_Placed], p: _Placed, pitch: float) -> bool:
-    """True where line `p` goes on with the paragraph `group`."""
-    last = group[-1]
-    small, large = sorted((last.line.size, p.line.size))
-    if last.line.quarter != p.line.quarter or large > 1.2 * max(small, 0.1) or last.line.bold != p.line.bold:
-        return False
-    step = p.line.baseline - last.line.baseline
-    if step < -0.3 * large or step > max(1.35 * pitch, 1.0 * large):
-        return False
-    block = union([q.box for q in group])
-    if not _overlaps(block, p.box):
-        return False
-    if list_marker(p.line)[0]:
-        # A dash or "a." at the start of a line may be prose; at the left edge of the item before it is none.
-        return False
-    indent = p.box[0] - last.box[0]
-    starts_anew = 0.7 * large < indent < 5 * large and not list_marker(group[0].line)[0]
-    return not (starts_anew and last.line.text.rstrip()[-1:] in ".:!?”\"'" and len(group) > 0)
-
-
-def _block(group: list[_Placed], body: float, page_is_bold: bool) -> LooseBlock:
-    lines: list[Line] = [p.line for p in group]
-    first = group[0].line
-    block = LooseBlock(BlockKind.PARAGRAPH, lines, upright=first.quarter == 0)
-    length = sum(len(line.text) for line in lines)
-    ratio = statistics.median(p.line.size for p in group) / body
-    letters = any(c.isalpha() for line in lines for c in line.text)
-    if letters and length <= 200 and len(lines) <= 3:
-        for least, level in HEADING_RATIOS:
-            if ratio >= least:
-                block.kind, block.level = BlockKind.HEADING, level
-                return block
-        one_line = len(lines) == 1 and 3 <= length <= 100 and first.text[-1] not in ".,;:"
-        if one_line and first.bold and not page_is_bold and ratio >= 0.95 and first.text[0].isalnum():
-            block.kind, block.level = BlockKind.HEADING, 4
-            return block
-    marked, numbered = list_marker(first)
-    if marked:
-        block.kind, block.level, block.ordered = BlockKind.LIST_ITEM, 1, numbered
-    return block
