@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from services.content import BlockKind, Limits
 from services.errors import CapabilityMissing, UnreadableDocument
 from services.ocr import NoOcr
+from services.ocr.drivers import AUTOMATIC, BLOCK, COLUMN, Orientation, ProcessDriver, TesseractWord
 from services.ocr.layout import Line, LooseBlock, LooseWord, compose
 from services.ocr.tesseract import TesseractEngine, TesseractInstall, find_tesseract
 from services.ocr.window import OcrWindow
@@ -183,3 +186,53 @@ def test_rows_with_wide_gaps_stay_rows() -> None:
 
     text, _, _ = compose([LooseBlock(BlockKind.PARAGRAPH, [row("Bread", "7.80", 0), row("Cake", "4.50", 12)])])
     assert text == "Bread 7.80\nCake 4.50"
+
+
+class WatchedDriver:
+    """The real driver, with what it was asked."""
+
+    def __init__(self, install: TesseractInstall) -> None:
+        self._driver = ProcessDriver(install)
+        self.runs: list[tuple[tuple[int, int], int, bool]] = []
+        self.judged = 0
+
+    def words(
+        self, image: Image.Image, languages: Sequence[str], *, psm: int, local_threshold: bool, timeout_s: float
+    ) -> list[TesseractWord]:
+        self.runs.append((image.size, psm, local_threshold))
+        return self._driver.words(image, languages, psm=psm, local_threshold=local_threshold, timeout_s=timeout_s)
+
+    def orientation(self, image: Image.Image, timeout_s: float) -> Orientation | None:
+        self.judged += 1
+        return self._driver.orientation(image, timeout_s)
+
+
+def test_clean_page_is_read_once_and_not_asked_about(install: TesseractInstall, letter: Image.Image) -> None:
+    driver = WatchedDriver(install)
+    TesseractEngine(install, driver).read(letter, languages=("eng",), dpi=150, timeout_s=60)
+    ((_, psm, _),) = driver.runs
+    assert (psm, driver.judged) == (AUTOMATIC, 0)
+
+
+def test_small_print_is_enlarged_before_it_is_read(install: TesseractInstall, letter: Image.Image) -> None:
+    driver = WatchedDriver(install)
+    small = letter.resize((letter.width // 2, letter.height // 2), Image.Resampling.BOX)
+    result = TesseractEngine(install, driver).read(small, languages=("eng",), dpi=75, timeout_s=60)
+    assert driver.runs[0][0][0] > 1.5 * small.width
+    assert LEASE in result.text
+    assert max(word.box[2] for word in result.words) <= small.width * 72 / 75
+
+
+def test_strip_is_read_as_one_block_and_doubtful_pages_in_other_ways(install: TesseractInstall) -> None:
+    driver = WatchedDriver(install)
+    strip = Image.new("L", (400, 1000), 200)
+    draw = ImageDraw.Draw(strip)
+    for n in range(30):
+        draw.text((20, 20 + 30 * n), f"~~ #{n} xq;zv {n * 37} //", fill=150, font=ImageFont.load_default(11))
+    noise = np.random.default_rng(3).normal(0, 22, (1000, 400))
+    noisy = Image.fromarray(np.clip(np.asarray(strip) + noise, 0, 255).astype(np.uint8))
+    TesseractEngine(install, driver).read(noisy, languages=("eng",), dpi=100, timeout_s=60)
+    assert driver.runs[0][1] == BLOCK
+    assert (BLOCK, True) in [(psm, local) for _, psm, local in driver.runs]
+    assert COLUMN in [psm for _, psm, _ in driver.runs]
+    assert driver.judged == 1

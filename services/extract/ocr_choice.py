@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from services.ocr import NoOcr, OcrEngine
-from services.ocr.tesseract import TesseractEngine, TesseractInstall
+from services.ocr.engines import Engines, pack_engines, unpack_engines
+from services.ocr.engines import open_engine as open_engines
 
 
-def pack_install(install: TesseractInstall | None) -> dict[str, Any] | None:
-    """What the child must know to open the engine, as JSON; None for having none."""
-    if install is None:
-        return None
-    folder = install.tessdata_dir
-    return {**asdict(install), "program": str(install.program), "tessdata_dir": None if folder is None else str(folder)}
+def pack_choice(engines: Engines) -> dict[str, Any] | None:
+    """What the child must know to open the engine, as flat JSON; None for having none."""
+    return None if engines.name == "none" else pack_engines(engines)
 
 
 def open_engine(packed: Mapping[str, Any] | None) -> OcrEngine:
-    """The engine that `pack_install` described."""
-    if packed is None:
-        return NoOcr()
-    folder = packed["tessdata_dir"]
-    return TesseractEngine(
-        TesseractInstall(
-            **{
-                **packed,
-                "program": Path(packed["program"]),
-                "tessdata_dir": None if folder is None else Path(folder),
-                "languages": tuple(packed["languages"]),
-            }
-        )
-    )
+    """The engine that `pack_choice` described; it reads in processes of its own."""
+    return NoOcr() if packed is None else open_engines(unpack_engines(packed))

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from services.content import Block, Word
-from services.errors import CapabilityMissing
+from services.errors import CapabilityMissing, UnreadableDocument
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LOW_CONFIDENCE", "NoOcr", "OcrEngine", "OcrResult"]
+__all__ = ["AUTO", "LOW_CONFIDENCE", "NoOcr", "OcrEngine", "OcrResult", "too_slow"]
+
+AUTO = "auto"
+"""In place of a language: those of the installed ones that the page is written in."""
 
 LOW_CONFIDENCE = 0.6
 """A page whose mean word confidence is below this is said to be doubtful.
@@ -36,6 +39,10 @@ class OcrResult:
     """0 to 1: mean of the words' confidences, each weighed by its letters; 0 where no word was found."""
     rotation: int = 0
     """Degrees clockwise by which the picture was turned to be upright: 0, 90, 180 or 270."""
+    engine: str = ""
+    """Name of the engine that read it, such as `tesseract`."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that it was read with: what `auto` came to, else those that were asked for."""
 
 
 class OcrEngine(Protocol):
@@ -49,10 +56,10 @@ class OcrEngine(Protocol):
     def version(self) -> str: ...
 
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that can be read, sorted; empty where nothing can be read."""
+        """Codes of the languages that can be read, sorted, in Tesseract's spelling; empty where nothing can be read."""
 
     def require(self, languages: Sequence[str]) -> None:
-        """Returns when every one of `languages` can be read.
+        """Returns when every one of `languages` can be read; `auto` is one wherever anything can be.
 
         Raises:
             CapabilityMissing: `ocr_unavailable` or `ocr_language_missing`; the detail says what to install.
@@ -64,6 +71,18 @@ class OcrEngine(Protocol):
         `dpi` turns pixels into points. Raises CapabilityMissing as `require` does, and UnreadableDocument:
         `ocr_timeout` when the page took longer than `timeout_s`, `ocr_failed` when the engine gave up on it.
         """
+
+    def close(self) -> None:
+        """Ends the processes that wait for pages; the next page starts them again. No page may be under way."""
+
+
+def too_slow(timeout_s: float) -> UnreadableDocument:
+    """The error for a page that took longer than it may."""
+    return UnreadableDocument(
+        f"OCR of the page took longer than {timeout_s:g} s and was stopped. "
+        "Raise DOCATLAS_OCR_PAGE_S, or upload the page at a lower resolution.",
+        code="ocr_timeout",
+    )
 
 
 class NoOcr:
@@ -85,3 +104,6 @@ class NoOcr:
     def read(self, image: Image, *, languages: Sequence[str], dpi: float, timeout_s: float) -> OcrResult:
         self.require(languages)
         return OcrResult("")
+
+    def close(self) -> None:
+        return

@@ -19,6 +19,12 @@ WIDE_GAP = 2.0
 
 _HYPHENS = "-\u00ad\u2010"
 
+_MAX_INDENT = 80
+"""Spaces before a word of code, so that a stray word at the far side of a wide page costs no kilobytes."""
+
+_MIN_CODE_GAP = 3
+"""Spaces between two words of code that are kept; fewer come from type that is not quite of one width."""
+
 
 @dataclass(slots=True)
 class LooseWord:
@@ -57,18 +63,28 @@ class LooseBlock:
     ordered: bool = False
     cells: list[list[list[LooseWord]]] = field(default_factory=list)
     box: Box | None = None
+    hidden: bool = False
+    """True for text that the page does not show."""
+    continues: bool = False
+    """True for a table that goes on from the one that ends the page before."""
     upright: bool = True
     """False where the lines run from top to bottom or upside down, so that their widths say nothing of their ends."""
 
 
 def union(boxes: Sequence[Box]) -> Box:
     """The smallest box around `boxes`, of which there is at least one."""
-    return (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
-    )
+    x0, y0, x1, y1 = boxes[0]
+    # One pass without builtins: this is called for every line of every page.
+    for left, top, right, bottom in boxes:
+        if left < x0:
+            x0 = left
+        if top < y0:
+            y0 = top
+        if right > x1:
+            x1 = right
+        if bottom > y1:
+            y1 = bottom
+    return (x0, y0, x1, y1)
 
 
 def list_marker(line: Line) -> tuple[bool, bool]:
@@ -111,14 +127,27 @@ class _Composer:
             self._put("\n\n")
         start = self.length
         rows: tuple[tuple[str, ...], ...] = ()
-        if block.cells:
+        if block.kind is BlockKind.CODE:
+            self._put_code(block)
+            boxes = [w.box for line in block.lines for w in line.words]
+        elif block.cells:
             rows = self._put_cells(block.cells)
             boxes = [w.box for row in block.cells for cell in row for w in cell]
         else:
             self._put_lines(block)
             boxes = [w.box for line in block.lines for w in line.words]
         self.blocks.append(
-            Block(block.kind, start, self.length, block.level, block.box or union(boxes), rows, block.ordered)
+            Block(
+                block.kind,
+                start,
+                self.length,
+                block.level,
+                block.box or union(boxes),
+                rows,
+                block.ordered,
+                hidden=block.hidden,
+                continues=block.continues,
+            )
         )
 
     def _put(self, piece: str) -> None:
@@ -142,6 +171,27 @@ class _Composer:
                         self._put(" ")
                     self._put_word(word, word.text)
         return tuple(tuple(Line(cell, 0).text for cell in row) for row in cells)
+
+    def _put_code(self, block: LooseBlock) -> None:
+        """Lines as they stand, their indents and inner gaps as spaces of the type's own width."""
+        lines = [line for line in block.lines if line.words]
+        # The ink of a word is narrower than its letters' cells by the room around the first and the last letter.
+        letters = sum(len(word.text) - 0.17 for line in lines for word in line.words)
+        width = sum(word.box[2] - word.box[0] for line in lines for word in line.words) / letters
+        left = min(line.box[0] for line in lines)
+        for number, line in enumerate(lines):
+            if number:
+                step = line.box[3] - lines[number - 1].box[3]
+                self._put("\n\n" if step > 1.8 * line.size else "\n")
+            end = left
+            for i, word in enumerate(line.words):
+                columns = round((word.box[0] - end) / width) if width > 0 else 1
+                if i and columns < _MIN_CODE_GAP:
+                    columns = 1
+                if not word.joined or not i:
+                    self._put(" " * max(0, min(_MAX_INDENT, columns)))
+                self._put_word(word, word.text)
+                end = word.box[2]
 
     def _put_lines(self, block: LooseBlock) -> None:
         lines = [line for line in block.lines if line.words]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Gray = NDArray[np.uint8]
 
+Quarter = Literal[0, 90, 180, 270]
+"""Degrees clockwise."""
+
 MAX_SKEW_DEG = 8.0
 """Scans are rarely fed more crookedly; beyond it, lines of text are mistaken for each other."""
 
@@ -40,6 +43,9 @@ FAINT_LEVEL = 60
 """Level of gray of the darker quarter of the ink above which print is faint.
 
 Source: measured on 60 receipts, word F1 .817 with and .813 without stretching."""
+
+STRIP_SHAPE = 1.55
+"""Height by width from which a page is a strip of single lines (receipts, till rolls): A4 is 1.41, Legal paper 1.65."""
 
 STRIPS = 24
 """Columns in which the heights of the lines are measured; narrow enough for five degrees of skew not to join lines."""
@@ -143,6 +149,11 @@ def _ink(gray: Image.Image, longest: int) -> NDArray[np.bool_]:
     return np.less(np.asarray(gray, dtype=np.int16), around - 20)
 
 
+def count_ink(gray: Image.Image) -> int:
+    """Pixels of a small copy of `gray` that are clearly darker than around them."""
+    return int(_ink(gray, MEASURE_SIDE).sum())
+
+
 def _sharpness(rows: NDArray[np.float64], count: int) -> float:
     """How sharply the lines stand out in a projection: the squared steps between neighbours, for each ink pixel."""
     steps = np.diff(rows)
@@ -193,6 +204,11 @@ def sideways_ratio(gray: Image.Image) -> float:
     return _strip_sharpness(ink.T, count) / max(1e-9, _strip_sharpness(ink, count))
 
 
+def is_strip(gray: Image.Image) -> bool:
+    """True for an upright page that is as long as receipts and till rolls are."""
+    return gray.height > STRIP_SHAPE * gray.width
+
+
 def straighten(gray: Image.Image, skew: float) -> Image.Image:
     """`gray` turned by `skew` degrees counterclockwise around its centre, the corners filled with white."""
     return gray.rotate(skew, resample=Image.Resampling.BICUBIC, fillcolor=255)
@@ -230,7 +246,7 @@ class Placement:
     """
 
     size: tuple[int, int]
-    quarter: Literal[0, 90, 180, 270] = 0
+    quarter: Quarter = 0
     """Degrees clockwise by which the original was turned."""
     skew: float = 0.0
     """Degrees by which the content leaned clockwise; it was turned back by as much around the centre."""

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from services.content import BlockKind, Box
-from services.errors import UnreadableDocument
-from services.ocr import OcrResult
+from services.content import BlockKind
+from services.ocr import OcrResult, too_slow
+from services.ocr.drivers import (
+    AUTOMATIC,
+    BLOCK,
+    COLUMN,
+    SPARSE,
+    Orientation,
+    RunTooLong,
+    TesseractDriver,
+    TesseractWord,
+)
 from services.ocr.layout import Line, LooseBlock, LooseWord, compose, list_marker
 from services.ocr.preparation import (
     Placement,
+    Quarter,
     clear_border,
+    count_ink,
     estimate_skew,
     estimate_text_height,
     even_background,
+    is_strip,
     sideways_ratio,
     straighten,
     strengthen,
@@ -26,10 +38,6 @@ from services.ocr.preparation import (
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from services.ocr.tesseract import TesseractInstall
-
-Quarter = Literal[0, 90, 180, 270]
 
 TYPE_HEIGHT_PX, STRIP_TYPE_HEIGHT_PX = 30.0, 22.0
 """Height of a line's ink that pages, and strips such as receipts, are scaled to.
@@ -71,70 +79,124 @@ SPARSE_HANDICAP = 1.05
 OSD_GATE = 1.0
 """Tesseract's orientation confidence from which its opinion is tried; the text that is read decides."""
 
-STRIP_SHAPE = 1.55
-"""Height by width from which a page is a strip of single lines (receipts, till rolls): A4 is 1.41, Legal paper 1.65."""
+SAMPLES = 2
+"""Bands of a page, the fullest of which is read to find out its language. Source: measured, on a fifth of a page the
+confidence of two languages differs by chance as much as by language."""
 
-AUTOMATIC, COLUMN, BLOCK, SPARSE = 3, 4, 6, 11
-"""Tesseract's page segmentation modes."""
+OSD_SIDE = 2500
+"""Longer side in pixels of the copy that `osd` judges."""
 
 
 @dataclass(slots=True)
-class _Read:
+class Reading:
     """What one run of the engine gave, in pixels of the prepared page."""
 
     placement: Placement
     psm: int
-    words: list[tuple[tuple[int, int, int], str, Box, float, float]] = field(default_factory=list)
-    """((block, paragraph, line), text, box, confidence 0 to 1, height of the line)."""
+    languages: tuple[str, ...]
+    words: list[TesseractWord] = field(default_factory=list)
 
     @property
     def letters(self) -> int:
-        return sum(len(w[1]) for w in self.words)
+        return sum(len(w.text) for w in self.words)
 
     @property
     def confidence(self) -> float:
-        return sum(len(w[1]) * w[3] for w in self.words) / max(1, self.letters)
+        """0 to 1: mean of the words', each weighed by its letters."""
+        return sum(len(w.text) * w.confidence for w in self.words) / max(1, self.letters)
 
     @property
     def score(self) -> float:
         """Letters read, each for as much as it is trusted beyond guessing: what one attempt has above another."""
-        return sum(len(w[1]) * (w[3] - 0.4) for w in self.words if any(c.isalnum() for c in w[1]))
+        return sum(len(w.text) * (w.confidence - 0.4) for w in self.words if any(c.isalnum() for c in w.text))
 
 
-class _PageReader:
-    """Attempts on one page under one deadline; turned and scaled copies live only while they are read."""
+class TesseractPage:
+    """Attempts on one page under one deadline; turned and scaled copies live only while they are read.
 
-    def __init__(self, install: TesseractInstall, gray: Image, languages: Sequence[str], timeout_s: float) -> None:
-        self.install = install
-        self.gray = gray
-        self.languages = "+".join(languages)
-        self.timeout_s = timeout_s
-        self.deadline = time.monotonic() + timeout_s
+    Everything raises UnreadableDocument: `ocr_timeout` once the page took `timeout_s` seconds, `ocr_failed`.
+    """
 
-    def orientation(self) -> Quarter | None:
-        """Degrees clockwise that would turn the page upright, or None where Tesseract does not know."""
-        if not self.install.reads_orientation:
+    def __init__(
+        self,
+        driver: TesseractDriver,
+        image: Image,
+        languages: Sequence[str],
+        timeout_s: float,
+        *,
+        reads_orientation: bool,
+    ) -> None:
+        self.gray = strengthen(even_background(clear_border(to_gray(image))))
+        self.languages = tuple(languages)
+        self._driver = driver
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._reads_orientation = reads_orientation
+
+    def orientation(self) -> Orientation | None:
+        """What Tesseract thinks of the page's way up and its script, or None where it does not know."""
+        if not self._reads_orientation:
             return None
         image = self.gray.copy()
-        image.thumbnail((2500, 2500))
-        facts = self._run("osd", image, "--psm 0", 300.0)
-        if facts is None or facts.get("orientation_conf", 0.0) < OSD_GATE:
-            return None
-        turn = int(facts.get("rotate", 0)) % 360
-        return turn if turn in (0, 90, 180, 270) else None  # type: ignore[return-value]
+        image.thumbnail((OSD_SIDE, OSD_SIDE))
+        try:
+            return self._driver.orientation(image, self._remaining())
+        except RunTooLong as error:
+            raise too_slow(self._timeout_s) from error
 
-    def attempt(self, quarter: Quarter, psm: int | None = None, *, local_threshold: bool = False) -> _Read:
+    def sample(self, turn: Quarter) -> TesseractPage:
+        """The half of the page with the most ink, once it is turned by `turn` degrees clockwise, as a page."""
+        turned = self.gray.transpose(transposition(turn)) if turn else self.gray
+        height = max(1, turned.height // SAMPLES)
+        bands = [
+            turned.crop((0, top, turned.width, top + height)) for top in range(0, turned.height - height + 1, height)
+        ]
+        part = copy(self)
+        part.gray = max(bands, key=count_ink)
+        return part
+
+    def read_in(self, language: str) -> float:
+        """Tesseract's mean confidence with the data of `language` alone."""
+        part = copy(self)
+        part.languages = (language,)
+        return part.attempt(0).confidence
+
+    def first_reading(self) -> Reading:
+        """The page read the way up in which it reads best."""
+        asked = sideways_ratio(self.gray) > SIDEWAYS
+        opinion = self._opinion() if asked else None
+        # Only a quarter turn agrees with what was seen; that a page stands on its head is for the text to show.
+        best = self.attempt(opinion if opinion in (90, 270) else 0)
+        if best.confidence < POOR:
+            opinion = opinion if asked else self._opinion()
+            others: set[Quarter] = {0, opinion or 0} - {best.placement.quarter}
+            for quarter in sorted(others):
+                best = max(best, self.attempt(quarter), key=lambda read: read.score)
+        return best
+
+    def improved(self, best: Reading) -> Reading:
+        """`best`, or what another segmentation makes of the page, where that is surer."""
+        if best.confidence >= DOUBTFUL:
+            return best
+        for psm, local in ((best.psm, True), (COLUMN if best.psm == BLOCK else SPARSE, False)):
+            other = self.attempt(best.placement.quarter, psm, local_threshold=local)
+            handicap = SPARSE_HANDICAP if psm == SPARSE else 1.0
+            if other.confidence > best.confidence * handicap and other.letters > ENOUGH_LETTERS * best.letters:
+                best = other
+        return best
+
+    def attempt(self, quarter: Quarter, psm: int | None = None, *, local_threshold: bool = False) -> Reading:
         """The text of the page turned by `quarter` degrees, segmented by `psm` or as its shape suggests.
 
         With `local_threshold` ink is told from paper by Sauvola's method in place of one level for the page.
         """
         from PIL import Image
 
-        turned = self.gray.transpose(_transposition(quarter)) if quarter else self.gray
+        turned = self.gray.transpose(transposition(quarter)) if quarter else self.gray
         skew = estimate_skew(turned)
         if skew:
             turned = straighten(turned, skew)
-        strip = turned.height > STRIP_SHAPE * turned.width
+        strip = is_strip(turned)
         height = estimate_text_height(turned)
         scale = 1.0
         if height is not None:
@@ -150,139 +212,56 @@ class _PageReader:
             turned = turned.resize(size, Image.Resampling.LANCZOS if scale > 1 else Image.Resampling.BOX)
         if psm is None:
             psm = BLOCK if strip else AUTOMATIC
-        read = _Read(Placement(self.gray.size, quarter, skew, scale), psm)
-        config = f"--psm {psm}" + (" -c thresholding_method=2" if local_threshold else "")
-        data = self._run("tsv", turned, config, 300.0)
-        if data:
-            read.words = _words_of(data)
-        return read
-
-    def _run(self, what: Literal["osd", "tsv"], image: Image, config: str, dpi: float) -> dict[str, Any] | None:
-        """pytesseract's answer; None where Tesseract finds nothing to judge (OSD on too few characters)."""
-        import pytesseract
-        from pytesseract import pytesseract as driver
-
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
-            raise self._too_slow()
-        driver.tesseract_cmd = str(self.install.program)
-        # Given to the engine's process only: other libraries of this process keep their threads.
-        driver.environ = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-        if self.install.tessdata_dir is not None:
-            config += f' --tessdata-dir "{self.install.tessdata_dir}"'
-        config += f" --dpi {dpi:.0f}"
-        # Handed over uncompressed: making a PNG takes longer than writing the file.
-        image.format = "PPM"
+        placement = Placement(self.gray.size, quarter, skew, scale)
         try:
-            if what == "osd":
-                found: dict[str, Any] = pytesseract.image_to_osd(
-                    image, config=config, output_type=pytesseract.Output.DICT, timeout=remaining
-                )
-            else:
-                found = pytesseract.image_to_data(
-                    image, lang=self.languages, config=config, output_type=pytesseract.Output.DICT, timeout=remaining
-                )
-        except pytesseract.TesseractError as error:
-            if what == "osd":
-                return None
-            raise UnreadableDocument(
-                f"Tesseract gave up on the page with exit status {error.status}.", code="ocr_failed"
-            ) from error
-        except RuntimeError as error:
-            raise self._too_slow() from error
-        return found
+            words = self._driver.words(
+                turned, self.languages, psm=psm, local_threshold=local_threshold, timeout_s=self._remaining()
+            )
+        except RunTooLong as error:
+            raise too_slow(self._timeout_s) from error
+        return Reading(placement, psm, self.languages, words)
 
-    def _too_slow(self) -> UnreadableDocument:
-        return UnreadableDocument(
-            f"OCR of the page took longer than {self.timeout_s:g} s and was stopped. "
-            "Raise DOCATLAS_OCR_PAGE_S, or upload the page at a lower resolution.",
-            code="ocr_timeout",
-        )
+    def _opinion(self) -> Quarter | None:
+        """Degrees clockwise that would turn the page upright, where Tesseract is sure enough."""
+        found = self.orientation()
+        return None if found is None or found.confidence < OSD_GATE else found.turn
+
+    def _remaining(self) -> float:
+        """Seconds that are left, more than none."""
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise too_slow(self._timeout_s)
+        return remaining
 
 
-def _transposition(quarter: Quarter) -> Any:
+def transposition(quarter: Quarter) -> Any:
+    """Pillow's word for turning a picture by `quarter` degrees clockwise, which are not 0."""
     from PIL.Image import Transpose
 
     return {90: Transpose.ROTATE_270, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_90}[quarter]
 
 
-def _words_of(data: dict[str, list[Any]]) -> list[tuple[tuple[int, int, int], str, Box, float, float]]:
-    """The words of Tesseract's TSV that carry text."""
-    words = []
-    line_height = 0.0
-    rows = zip(
-        data["level"],
-        data["block_num"],
-        data["par_num"],
-        data["line_num"],
-        data["left"],
-        data["top"],
-        data["width"],
-        data["height"],
-        data["conf"],
-        data["text"],
-        strict=False,
-    )
-    for level, block, paragraph, line, left, top, width, height, confidence, text in rows:
-        if level == 4:
-            line_height = float(height)
-        if level != 5 or confidence < 0:
-            continue
-        text = str(text).strip()
-        if not text:
-            continue
-        box = (float(left), float(top), float(left + width), float(top + height))
-        words.append(((block, paragraph, line), text, box, confidence / 100, line_height))
-    return words
-
-
-def read_page(
-    install: TesseractInstall, image: Image, *, languages: Sequence[str], dpi: float, timeout_s: float
-) -> OcrResult:
-    """The text of `image` by the best of a few attempts; boxes in points of the image as it was given.
-
-    Raises:
-        UnreadableDocument: `ocr_timeout` after `timeout_s` seconds over all attempts, `ocr_failed`.
-    """
-    gray = strengthen(even_background(clear_border(to_gray(image))))
-    reader = _PageReader(install, gray, languages, timeout_s)
-    asked = sideways_ratio(gray) > SIDEWAYS
-    opinion = reader.orientation() if asked else None
-    # Only a quarter turn agrees with what was seen; that a page stands on its head is for the text to show.
-    best = reader.attempt(opinion if opinion in (90, 270) else 0)
-    if best.confidence < POOR:
-        opinion = opinion if asked else reader.orientation()
-        others: set[Quarter] = {0, opinion or 0} - {best.placement.quarter}
-        for quarter in sorted(others):
-            best = max(best, reader.attempt(quarter), key=lambda read: read.score)
-    if best.confidence < DOUBTFUL:
-        for psm, local in ((best.psm, True), (COLUMN if best.psm == BLOCK else SPARSE, False)):
-            other = reader.attempt(best.placement.quarter, psm, local_threshold=local)
-            handicap = SPARSE_HANDICAP if psm == SPARSE else 1.0
-            if other.confidence > best.confidence * handicap and other.letters > ENOUGH_LETTERS * best.letters:
-                best = other
-    return _result(best, dpi)
-
-
-def _result(read: _Read, dpi: float) -> OcrResult:
-    """`read` with its words grouped as Tesseract grouped them, on the original page."""
+def result_of(read: Reading, dpi: float) -> OcrResult:
+    """`read` with its words grouped as Tesseract grouped them; boxes in points of the page as it was given."""
     points = 72.0 / dpi
     to_points = points / read.placement.scale
     blocks: list[LooseBlock] = []
     last: tuple[int, int, int] | None = None
-    for key, text, box, confidence, height in read.words:
-        if last is None or key[:2] != last[:2]:
+    for word in read.words:
+        if last is None or word.line[:2] != last[:2]:
             blocks.append(LooseBlock(BlockKind.PARAGRAPH))
-        if last is None or key != last:
-            blocks[-1].lines.append(Line([], height * to_points))
-        last = key
-        placed = read.placement.box_in_original(box)
-        scaled = (placed[0] * points, placed[1] * points, placed[2] * points, placed[3] * points)
-        blocks[-1].lines[-1].words.append(LooseWord(text, scaled, round(confidence, 3)))
+        if last is None or word.line != last:
+            blocks[-1].lines.append(Line([], word.line_height * to_points))
+        last = word.line
+        x0, y0, x1, y1 = read.placement.box_in_original(word.box)
+        placed = (x0 * points, y0 * points, x1 * points, y1 * points)
+        blocks[-1].lines[-1].words.append(LooseWord(word.text, placed, round(word.confidence, 3)))
     for block in blocks:
         marked, numbered = list_marker(block.lines[0])
         if marked:
             block.kind, block.level, block.ordered = BlockKind.LIST_ITEM, 1, numbered
         block.upright = read.placement.quarter == 0
     text, words, parts = compose(blocks)
-    return OcrResult(text, words, parts, round(read.confidence, 4), read.placement.quarter)
+    return OcrResult(
+        text, words, parts, round(read.confidence, 4), read.placement.quarter, "tesseract", tuple(read.languages)
+    )

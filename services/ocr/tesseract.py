@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal
 import platformdirs
 
 from services.errors import CapabilityMissing
-from services.ocr import OcrResult
+from services.ocr import AUTO, OcrResult
+from services.ocr.drivers import ORIENTATION_DATA, ProcessDriver, TesseractDriver
+from services.ocr.reading import TesseractPage, result_of
+from services.ocr.scripts import detect_languages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-ORIENTATION_DATA = "osd"
-"""Tesseract's name for its orientation and script data: no language."""
 
 _PROBE_S = 20.0
 """Seconds that `tesseract --version` may take: a cold disk needs some, a broken program hangs."""
@@ -44,6 +44,8 @@ class TesseractInstall:
     origin: Literal["system", "wheel"]
     reads_orientation: bool
     """Whether the `osd` data is there, so that turned pages are noticed."""
+    library_data: Path | None = None
+    """Folder of the same data for Tesseract as a library; None where the program was named and must be used."""
 
 
 def find_tesseract(explicit: Path | None = None, *, cache_dir: Path | None = None) -> TesseractInstall | None:
@@ -53,7 +55,8 @@ def find_tesseract(explicit: Path | None = None, *, cache_dir: Path | None = Non
     several processes may do so at a time. An `explicit` program that does not run is not replaced by another.
     """
     if explicit is not None:
-        return _probe(explicit, None, "system")
+        found = _probe(explicit, None, "system")
+        return None if found is None else replace(found, library_data=None)
     own_scripts = {Path(sysconfig.get_path("scripts")), Path(sys.executable).parent}
     folders = [f for f in os.get_exec_path() if Path(f) not in own_scripts]
     # The wheel puts a launcher of the same name among the scripts of the environment: that is no system program.
@@ -134,7 +137,10 @@ def _probe(program: Path, tessdata_dir: Path | None, origin: Literal["system", "
     version = re.match(r"tesseract\s+v?(\S+)", answers[0])
     if version is None:
         return None
-    codes = {line.strip() for line in answers[1].splitlines()[1:] if re.fullmatch(r"[\w/]+", line.strip())}
+    heading, *lines = answers[1].splitlines() or [""]
+    codes = {line.strip() for line in lines if re.fullmatch(r"[\w/]+", line.strip())}
+    named = re.search(r'"(.+)"', heading)
+    data = Path(named[1]) if named else tessdata_dir
     return TesseractInstall(
         program,
         tessdata_dir,
@@ -142,23 +148,26 @@ def _probe(program: Path, tessdata_dir: Path | None, origin: Literal["system", "
         tuple(sorted(codes - {ORIENTATION_DATA, "equ", "snum"})),
         origin,
         ORIENTATION_DATA in codes,
+        data.absolute() if data is not None and data.is_dir() else None,
     )
 
 
 class TesseractEngine:
-    """Reads pages with an installed Tesseract. Several threads may read at a time: each page has its own process."""
+    """Reads pages with an installed Tesseract. As safe to call from several threads as its driver is."""
 
     name = "tesseract"
 
-    def __init__(self, install: TesseractInstall) -> None:
+    def __init__(self, install: TesseractInstall, driver: TesseractDriver | None = None) -> None:
+        """`driver` defaults to a process for each run, which several threads may start at a time."""
         self.install = install
         self.version = install.version
+        self._driver = driver or ProcessDriver(install)
 
     def languages(self) -> tuple[str, ...]:
         return self.install.languages
 
     def require(self, languages: Sequence[str]) -> None:
-        missing = [code for code in languages if code not in self.install.languages]
+        missing = [code for code in languages if code not in (*self.install.languages, AUTO)]
         if missing:
             raise CapabilityMissing(
                 f"Tesseract has no data for {', '.join(missing)}; installed: "
@@ -170,7 +179,18 @@ class TesseractEngine:
             )
 
     def read(self, image: Image, *, languages: Sequence[str], dpi: float, timeout_s: float) -> OcrResult:
-        from services.ocr.reading import read_page
+        page = self.open_page(image, languages, timeout_s)
+        return result_of(page.improved(page.first_reading()), dpi)
 
+    def open_page(self, image: Image, languages: Sequence[str], timeout_s: float) -> TesseractPage:
+        """`image`, prepared to be read in `languages`, found out where they are `auto`. Raises as `read` does."""
         self.require(languages)
-        return read_page(self.install, image, languages=languages, dpi=dpi, timeout_s=timeout_s)
+        page = TesseractPage(
+            self._driver, image, languages, timeout_s, reads_orientation=self.install.reads_orientation
+        )
+        if AUTO in languages:
+            page.languages = detect_languages(page, self.install.languages)
+        return page
+
+    def close(self) -> None:
+        return
