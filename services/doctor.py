@@ -14,9 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.ocr.engines import Engines
 
 CheckStatus = Literal["ok", "warning", "broken"]
 
@@ -41,7 +44,8 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which a person would fix things."""
     checks: list[Callable[[Settings], Check]] = [
-        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _worker, _ocr, _text_model, _picture_model,
+        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _worker, _ocr, _libreoffice,
+        _text_model, _picture_model, _isolation,
     ]  # fmt: skip
     return [check(settings) for check in checks]
 
@@ -140,36 +144,73 @@ def _worker(settings: Settings) -> Check:
 
 
 def _ocr(settings: Settings) -> Check:
-    from services.ocr.tesseract import find_tesseract
+    from services.ocr.engines import find_engines, library_version
 
     if settings.ocr_engine == "none":
         return Check(
             "ocr", "warning", "switched off", "scans stay unread; unset DOCATLAS_OCR_ENGINE", {"engine": "none"}
         )
-    found = find_tesseract(settings.tesseract_path, cache_dir=settings.cache_dir)
-    if found is None:
-        advice = "install tesseract, or set DOCATLAS_TESSERACT_PATH, or run `./docatlas doctor` to install the wheel"
-        return Check("ocr", "broken", "no Tesseract that runs", advice, {"engine": "tesseract", "program": None})
-    facts = {
-        "engine": "tesseract",
-        "version": found.version,
-        "origin": found.origin,
-        "program": str(found.program),
-        "tessdata_dir": str(found.tessdata_dir) if found.tessdata_dir else None,
-        "languages": list(found.languages),
-        "reads_orientation": found.reads_orientation,
-    }
-    origin = "the system's" if found.origin == "system" else "the wheel's"
-    summary = f"Tesseract {found.version} ({origin}, {found.program}); {', '.join(found.languages)}"
-    absent = [code for code in settings.ocr_languages if code not in found.languages]
-    if absent:
-        advice = f"install the language data of {', '.join(absent)}, or change DOCATLAS_OCR_LANGUAGES"
-        return Check("ocr", "broken", summary, advice, facts)
-    if not found.reads_orientation:
-        return Check(
-            "ocr", "warning", f"{summary}; no osd", "install tesseract's osd data: turned pages are missed", facts
+    engines = find_engines(settings.ocr_engine, tesseract_path=settings.tesseract_path, cache_dir=settings.cache_dir)
+    tesseract, rapidocr = engines.tesseract, engines.rapidocr
+    facts: dict[str, Any] = {"engine": engines.name, "languages": list(engines.languages())}
+    said = []
+    if tesseract is not None:
+        library = library_version() if tesseract.library_data is not None else ""
+        facts |= {
+            "version": tesseract.version,
+            "origin": tesseract.origin,
+            "program": str(tesseract.program),
+            "tessdata_dir": str(tesseract.tessdata_dir) if tesseract.tessdata_dir else None,
+            "tesserocr": library or None,
+            "reads_orientation": tesseract.reads_orientation,
+        }
+        origin = "the system's" if tesseract.origin == "system" else "the wheel's"
+        through = f"through tesserocr {library}" if library else "a process a page"
+        osd = "osd" if tesseract.reads_orientation else "no osd"
+        said.append(
+            f"Tesseract {tesseract.version} ({origin}, {tesseract.program}; {through}; {osd}): "
+            f"{', '.join(tesseract.languages)}"
         )
-    return Check("ocr", "ok", f"{summary}; osd", facts=facts)
+    if rapidocr is not None:
+        facts["rapidocr"] = rapidocr.version
+        said.append(f"RapidOCR {rapidocr.version}: Latin scripts, Chinese, Japanese")
+    summary = "; ".join(said) or f"no engine that runs ({settings.ocr_engine} is wanted)"
+    status, advice = _ocr_verdict(settings, engines)
+    return Check("ocr", status, summary, advice, facts)
+
+
+def _ocr_verdict(settings: Settings, engines: Engines) -> tuple[CheckStatus, str]:
+    """How grave it is, and what to do."""
+    wanted, tesseract = settings.ocr_engine, engines.tesseract
+    install_tesseract = (
+        "install tesseract, or set DOCATLAS_TESSERACT_PATH, or run `./docatlas doctor` to install the wheel"
+    )
+    if engines.name == "none":
+        return "broken", "run `pip install rapidocr onnxruntime`" if wanted == "rapidocr" else install_tesseract
+    if tesseract is None and (wanted == "tesseract" or settings.tesseract_path is not None):
+        return "broken", install_tesseract
+    if settings.ocr_languages != ("auto",):
+        absent = [code for code in settings.ocr_languages if code not in engines.languages()]
+        if absent:
+            return "broken", f"install the language data of {', '.join(absent)}, or change DOCATLAS_OCR_LANGUAGES"
+    if wanted == "auto" and tesseract is None:
+        return "warning", f"RapidOCR alone reads pages of prose less well: {install_tesseract}"
+    if wanted == "auto" and engines.rapidocr is None:
+        return "warning", "receipts and forms are read less well: run `pip install rapidocr onnxruntime`"
+    if tesseract is not None and not tesseract.reads_orientation:
+        return "warning", "install tesseract's osd data: turned pages are missed"
+    return "ok", ""
+
+
+def _libreoffice(settings: Settings) -> Check:
+    from services.formats.libreoffice import find_libreoffice
+
+    found = find_libreoffice(settings.libreoffice_path)
+    facts = {"program": None if found is None else str(found)}
+    if found is None:
+        advice = "install it (libreoffice.org), or set DOCATLAS_LIBREOFFICE_PATH; without it .ppt files are refused"
+        return Check("libreoffice", "warning", "not found", advice, facts)
+    return Check("libreoffice", "ok", str(found), facts=facts)
 
 
 def _text_model(settings: Settings) -> Check:
@@ -206,3 +247,23 @@ def _picture_model(settings: Settings) -> Check:
         summary = f"{state.name}: {state.status}; pictures are kept and cannot be searched yet"
         return Check("picture model", "warning", summary, state.advice, facts)
     return Check("picture model", "ok", f"{state.name} in {state.folder}", facts=facts)
+
+
+def _isolation(settings: Settings) -> Check:
+    from services.extract.isolation import probe_isolation
+
+    found = probe_isolation()
+    if found is None:
+        return Check(
+            "isolation",
+            "broken",
+            "no parsing process can be started",
+            "reinstall the program; the temporary folder has to be writable",
+        )
+    facts = found.as_json()
+    disk = f"Landlock {found.landlock}" if found.landlock else "no Landlock: they write where the server's user may"
+    if found.connects or not found.network:
+        summary = f"parsing processes are not cut off from the network; {disk}"
+        advice = "run the server on Linux, on x86-64 or arm64, or in a container without a network"
+        return Check("isolation", "warning", summary, advice, facts)
+    return Check("isolation", "ok", f"parsing processes have no network ({found.network}); {disk}", facts=facts)

@@ -22,25 +22,14 @@ from services.content import VECTOR_WIDTH, Format
 from services.embedding.weights import ModelState, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
 from services.formats import MEDIA_TYPES
+from services.formats.extensions import EXTENSIONS
+from services.ocr.rapidocr_engine import RapidOcrEngine
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
 from services.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.runtime import Runtime
 from services.search import MAX_DOCUMENT_IDS, MAX_K
 
 State = Literal["healthy", "degraded", "down"]
-
-EXTENSIONS: dict[Format, tuple[str, ...]] = {
-    Format.PDF: ("pdf",),
-    Format.DOCX: ("docx",),
-    Format.HTML: ("html", "htm", "xhtml"),
-    Format.MARKDOWN: ("md", "markdown"),
-    Format.TEXT: ("txt", "text", "log"),
-    Format.CSV: ("csv", "tsv"),
-    Format.PNG: ("png",),
-    Format.JPEG: ("jpg", "jpeg"),
-    Format.TIFF: ("tif", "tiff"),
-    Format.WEBP: ("webp",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +119,11 @@ def _image_model(runtime: Runtime) -> tuple[State, str]:
 
 
 def _ocr(runtime: Runtime) -> tuple[State, str]:
-    if runtime.tesseract is not None:
+    if runtime.ocr_engines.name != "none":
         return "healthy", ""
     if runtime.settings.ocr_engine == "none":
         return "degraded", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
-    return "degraded", "No Tesseract was found: scans have no text. `docatlas doctor` says what to install."
+    return "degraded", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
 
 
 def _worker(runtime: Runtime) -> tuple[State, str]:
@@ -154,7 +143,7 @@ def _model_state(runtime: Runtime, purpose: str) -> ModelState | None:
 
 def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
     """What this installation reads, searches and allows, in the API's words."""
-    settings, install = runtime.settings, runtime.tesseract
+    settings = runtime.settings
     return {
         "object": "capabilities",
         "version": product_version(),
@@ -162,13 +151,7 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
             {"format": name.value, "media_type": MEDIA_TYPES[name], "extensions": list(EXTENSIONS[name])}
             for name in Format
         ],
-        "ocr": {
-            "engine": "none" if install is None else "tesseract",
-            "version": "" if install is None else install.version,
-            "origin": None if install is None else install.origin,
-            "languages": [] if install is None else list(install.languages),
-            "modes": list(OCR_MODES),
-        },
+        "ocr": _ocr_facts(runtime),
         "models": {"text": _text_facts(runtime), "image": _image_facts(runtime, actor)},
         "search": {
             "modes": ["hybrid", "semantic", "keyword"],
@@ -187,6 +170,25 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         },
         "store": {"kind": "sqlite", "migrations": len(runtime.store.migration_status())},
         "queue": {"kind": "embedded", "worker_threads": settings.worker_threads},
+    }
+
+
+def _ocr_facts(runtime: Runtime) -> dict[str, Any]:
+    engines = runtime.ocr_engines
+    tesseract, rapidocr = engines.tesseract, engines.rapidocr
+    installed: list[dict[str, Any]] = []
+    if tesseract is not None:
+        installed.append({"name": "tesseract", "version": tesseract.version, "languages": list(tesseract.languages)})
+    if rapidocr is not None:
+        languages = list(RapidOcrEngine(rapidocr).languages())
+        installed.append({"name": "rapidocr", "version": rapidocr.version, "languages": languages})
+    return {
+        "engine": engines.name,
+        "version": ", ".join(engine["version"] for engine in installed),
+        "origin": None if tesseract is None else tesseract.origin,
+        "languages": list(engines.languages()),
+        "engines": installed,
+        "modes": list(OCR_MODES),
     }
 
 

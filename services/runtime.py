@@ -17,10 +17,13 @@ from database.store import Store, open_store
 from services.content import Format, Picture, Upload
 from services.embedding import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
-from services.extract.ocr_choice import pack_install
+from services.extract.ocr_choice import pack_choice
+from services.extract.pool import ChildPool
 from services.extract.request import ExtractRequest, extract, rendered_page
 from services.formats.detection import detect_format
-from services.ocr.tesseract import TesseractInstall, find_tesseract
+from services.formats.libreoffice import find_libreoffice
+from services.ocr.engines import Engines, find_engines
+from services.ocr.tesseract import TesseractInstall
 from services.options import Options
 from services.passwords import PasswordVault
 from services.queueing import EmbeddedQueue, JobNotifier, JobView
@@ -31,7 +34,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PICTURE_FORMATS = frozenset({Format.PNG, Format.JPEG, Format.TIFF, Format.WEBP})
+PICTURE_FORMATS = frozenset(
+    {
+        Format.PNG,
+        Format.JPEG,
+        Format.TIFF,
+        Format.WEBP,
+        Format.GIF,
+        Format.BMP,
+        Format.HEIC,
+        Format.AVIF,
+        Format.SVG,
+    }
+)
+"""What can be searched by: files that hold pictures and nothing else."""
 
 
 class Runtime:
@@ -43,6 +59,7 @@ class Runtime:
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
+        self.children = ChildPool(tokenizer=text_embedder.tokenizer_path)
         self.queue = EmbeddedQueue()
         self.notifier = JobNotifier(self._read_jobs)
         self._lock = threading.Lock()
@@ -70,16 +87,25 @@ class Runtime:
         return self._image_model_problem
 
     @cached_property
+    def ocr_engines(self) -> Engines:
+        """The OCR engines in use; none where none is installed or the settings want none."""
+        settings = self.settings
+        return find_engines(settings.ocr_engine, tesseract_path=settings.tesseract_path, cache_dir=settings.cache_dir)
+
+    @property
     def tesseract(self) -> TesseractInstall | None:
-        """The OCR program in use; None where there is none or the settings want none."""
-        if self.settings.ocr_engine == "none":
-            return None
-        return find_tesseract(self.settings.tesseract_path)
+        """The Tesseract among the OCR engines in use."""
+        return self.ocr_engines.tesseract
+
+    @cached_property
+    def libreoffice(self) -> Path | None:
+        """The program that converts old Office files; None where it is not installed."""
+        return find_libreoffice(self.settings.libreoffice_path)
 
     @cached_property
     def ocr_choice(self) -> dict[str, Any] | None:
-        """The engine as the parsing child is told of it."""
-        return pack_install(self.tesseract)
+        """The engines as the parsing child is told of them."""
+        return pack_choice(self.ocr_engines)
 
     @property
     def worker(self) -> Worker | None:
@@ -97,7 +123,8 @@ class Runtime:
             return self._worker
 
     def warm_up(self) -> None:
-        """Begins to load the text model in the background, so that the first query finds it there."""
+        """Begins to load the text model and the parsers, so that the first query and the first file find them there."""
+        self.children.warm_up()
         threading.Thread(target=self._load_text_model, name="warm-up", daemon=True).start()
 
     def _load_text_model(self) -> None:
@@ -115,7 +142,7 @@ class Runtime:
         detection = detect_format(path, path.name, self.settings.limits)
         if detection.format not in PICTURE_FORMATS:
             raise UnsupportedFormat(
-                "Search by picture takes a PNG, JPEG, TIFF or WebP file.",
+                "Search by picture takes a PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC, AVIF or SVG file.",
                 facts={"supported": sorted(f.value for f in PICTURE_FORMATS)},
             )
         request = ExtractRequest(
@@ -125,7 +152,7 @@ class Runtime:
             limits=self.settings.limits,
             chunk=False,
         )
-        with closing(extract(request, scratch=self.blobs.scratch())) as pieces:
+        with closing(extract(request, scratch=self.blobs.scratch(), pool=self.children)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Picture):
                     yield piece.path
@@ -146,21 +173,29 @@ class Runtime:
             document.sha256,
             document.file_size,
         )
+        return self.render_file(upload, Format(document.file_type), number, width, password=password)
+
+    def render_file(
+        self, upload: Upload, format: Format, number: int, width: int, *, password: str | None = None
+    ) -> tuple[bytes, str]:
+        """Page `number` (from 1) of any file as a picture; see `render_page`."""
         with rendered_page(
             upload,
-            Format(document.file_type),
+            format,
             number,
             width,
             limits=self.settings.limits,
             password=password,
             scratch=self.blobs.scratch(),
+            pool=self.children,
         ) as (path, media_type):
             return path.read_bytes(), media_type
 
     def close(self) -> None:
-        """Stops the worker (running jobs go back to the queue), the notifier and the store."""
+        """Stops the worker (running jobs go back to the queue), the parsing processes, the notifier and the store."""
         if self._worker is not None:
             self._worker.stop()
+        self.children.close()
         self.notifier.close()
         self.store.close()
 

@@ -59,16 +59,28 @@ class Settings(BaseSettings):
     clip_dir: Path | None = Field(
         None, description="Folder of an open_clip checkpoint: open_clip_config.json, safetensors, tokenizer."
     )
-    ocr_engine: Literal["tesseract", "none"] = Field("tesseract", description="OCR engine; `none` reads no scans.")
+    ocr_engine: Literal["auto", "tesseract", "rapidocr", "none"] = Field(
+        "auto", description="OCR engine; `auto` chooses by the page among those installed, `none` reads no scans."
+    )
     tesseract_path: Path | None = Field(
         None, description="The tesseract program; default: the system's, else the wheel."
     )
+    libreoffice_path: Path | None = Field(
+        None, description="The soffice program, for .ppt and odd .doc files; default: the system's."
+    )
     chunk_size: int = Field(1000, description="Default characters of a chunk.")
     chunk_overlap: int = Field(200, description="Default characters shared by neighbouring chunks.")
-    ocr_languages: tuple[str, ...] = Field(("eng",), description="Default OCR languages (JSON list).")
+    ocr_languages: tuple[str, ...] = Field(
+        ("eng",), description='Default OCR languages (JSON list); `["auto"]` finds out which of those installed.'
+    )
     parse_wall_s: float = Field(900.0, gt=0, description="Wall-clock seconds that parsing one document may take.")
-    parse_cpu_s: float = Field(1800.0, gt=0, description="CPU seconds of one parsing process.")
-    parse_memory_bytes: int = Field(2 * 1024**3, ge=256 * 1024**2, description="Address space of one parsing process.")
+    parse_cpu_s: float = Field(1800.0, gt=0, description="CPU seconds that parsing one document may take.")
+    parse_memory_bytes: int = Field(
+        2 * 1024**3, ge=256 * 1024**2, description="Resident memory of the processes that parse one document."
+    )
+    parse_output_bytes: int = Field(
+        2 * 1024**3, ge=16 * 1024**2, description="Bytes that parsing one document may send, and keep in files."
+    )
     max_pages: int = Field(5000, ge=1, description="Pages of one document.")
     max_pixels: int = Field(50_000_000, ge=1, description="Pixels of one picture.")
     ocr_page_s: float = Field(120.0, gt=0, description="Seconds that OCR of one page may take.")
@@ -84,7 +96,7 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="Never fetch model weights; use the cache only.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
 
-    @field_validator("data_dir", "cache_dir", "clip_dir", "tesseract_path")
+    @field_validator("data_dir", "cache_dir", "clip_dir", "tesseract_path", "libreoffice_path")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -106,6 +118,7 @@ class Settings(BaseSettings):
             wall_s=self.parse_wall_s,
             cpu_s=self.parse_cpu_s,
             memory_bytes=self.parse_memory_bytes,
+            max_output_bytes=self.parse_output_bytes,
             max_pages=self.max_pages,
             max_pixels=self.max_pixels,
             ocr_processes=self.ocr_processes,

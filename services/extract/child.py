@@ -1,78 +1,159 @@
-"""The process that opens one untrusted file: `python -m services.extract.child`, started by the supervisor only.
+"""The process that opens one untrusted file, forked by a template or started by itself: two processes in truth.
 
-It is two processes. The guard (the group's leader) imports nothing and only waits: when the server is gone, it kills
-the whole group, whatever the worker is busy with. The worker reads one request from standard input, lays limits on
-itself, and sends frames to the pipe that was its standard output; prints of libraries go nowhere.
+The guard leads the group and watches: it ends the worker and all that the worker started when a limit is passed, when
+the worker ends, or when the server is gone, and it says why on its status pipe. The worker lays limits on itself,
+confines itself, and sends frames to the pipe that was its standard output; prints of libraries go nowhere.
 
-The imports at the top stay few: an ingest of a small text file is dominated by the start of this process.
+`python -m services.extract.child` reads one request from standard input, writes frames to standard output, errors to
+standard error, and its status to the descriptor that `--status` names. Started by services.extract.supervisor only.
+
+The imports at the top stay few: where nothing is forked, the start of this process is what a small file costs most.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import struct
 import sys
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import IO, Any, NoReturn
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from services.extract import namespaces
+from services.extract.pipes import is_converted, remove_dead_pipes
+from services.extract.watch import EVERY_S, Watch, descendants
 
-    from services.content import Limits, Part
+Serve = Callable[[Mapping[str, Any], IO[bytes]], None]
+"""Answers one request with frames on a stream."""
+
+HEADER = struct.Struct(">I")
+"""Length of a frame, as in services.extract.wire."""
 
 EXIT_MEMORY = 97
 """The worker's exit status when Python ran out of memory, even for reporting it."""
-EXIT_SIGNAL_BASE = 128
-"""The guard's exit status is this plus the signal that ended the worker."""
+
+_NOISE_BYTES = 1 << 22
+"""Bytes of printed errors that are kept on disk."""
+_END_S = 2.0
+"""Seconds that the guard tries to end each process by itself before it kills its group with itself in it."""
 
 
-def main(serve: Callable[[Mapping[str, Any], IO[bytes]], None] | None = None) -> NoReturn:
-    """Becomes the guard and its worker, which hands the one request to `serve` with the stream for its frames."""
+def main(serve: Serve) -> NoReturn:
+    """Becomes a guard with a worker of its own, outside the network where that is permitted."""
+    status = int(sys.argv[sys.argv.index("--status") + 1])
+    os.set_inheritable(status, False)
+    namespaces.leave_network()
+    run_guarded(serve, status)
+
+
+def serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
+    """Answers a request for a document or a page of it; see services.extract.task."""
+    from services.extract import task
+
+    task.serve(request, out)
+
+
+def run_guarded(serve: Serve, status: int) -> NoReturn:
+    """Reads the request from standard input, forks the worker that answers it, and becomes its guard.
+
+    The process leads its group and has one thread; `status` is the descriptor for what becomes of it.
+    """
+    namespaces.adopt_orphans()
+    _say(status, f"pid {os.getpid()}")
+    with os.fdopen(os.dup(0), "rb", buffering=0) as source:
+        try:
+            (length,) = HEADER.unpack(_read_exactly(source, HEADER.size))
+            request: dict[str, Any] = json.loads(_read_exactly(source, length))
+        except EOFError:
+            os._exit(0)  # the server is gone or has changed its mind
     alive_read, alive_write = os.pipe()
+    guard = os.getpid()
+    request["guarded"] += [guard, os.getppid()]
     pid = os.fork()
     if pid == 0:
-        os.close(alive_read)
-        _work(serve or _serve)
-        os._exit(0)
+        try:
+            namespaces.end_with_parent(signal.SIGKILL)
+            if os.getppid() == guard:
+                os.close(alive_read)
+                os.close(status)
+                _work(serve, request)
+        finally:
+            os._exit(70)
     os.close(alive_write)
     os.close(1)
-    _guard(pid, alive_read)
+    leftovers = remove_dead_pipes if is_converted(request) else _nothing
+    _guard(pid, alive_read, status, Watch(guard, request["private"], request["limits"]), leftovers)
 
 
-def _guard(worker: int, alive: int) -> NoReturn:
-    """Ends when the worker ends, with its status; kills the group when the server's end of standard input closes."""
+def _nothing() -> None:
+    """What most formats leave outside of their folder."""
+
+
+def _say(status: int, line: str) -> None:
+    with suppress(OSError):  # the server is gone; the guard notices by itself
+        os.write(status, f"{line}\n".encode())
+
+
+def _guard(worker: int, alive: int, status: int, watch: Watch, remove_leftovers: Callable[[], None]) -> NoReturn:
+    """Waits for the worker's end, the server's, or a limit's; then ends what is left, says why, and exits."""
     poll = select.poll()
     poll.register(alive, 0)
     poll.register(0, 0)
     while True:
-        gone = {fd for fd, event in poll.poll() if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL)}
-        if 0 in gone:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        if alive in gone:
-            _, status = os.waitpid(worker, 0)
-            os._exit(EXIT_SIGNAL_BASE + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+        gone = {fd for fd, event in poll.poll(1000 * EVERY_S) if event & (select.POLLHUP | select.POLLERR)}
+        ended, state = os.waitpid(worker, 0 if alive in gone else os.WNOHANG)
+        if ended:
+            verdict = f"signal {os.WTERMSIG(state)}" if os.WIFSIGNALED(state) else f"exit {os.WEXITSTATUS(state)}"
+        elif 0 in gone:
+            verdict = "abandoned"
+        else:
+            verdict = watch.violation() or ""
+        if verdict:
+            break
+        with suppress(OSError):
+            if os.fstat(2).st_size > _NOISE_BYTES:
+                os.ftruncate(2, 0)
+    is_clean = _end_descendants()
+    remove_leftovers()
+    _say(status, f"peak {watch.peak_bytes}\nverdict {verdict}")
+    if not is_clean:
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
-def _work(serve: Callable[[Mapping[str, Any], IO[bytes]], None]) -> None:
+def _end_descendants() -> bool:
+    """Kills and reaps everything below this process, also what has left its group; False where something stays."""
+    deadline = time.monotonic() + _END_S
+    while time.monotonic() < deadline:
+        for pid in descendants(os.getpid()):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def _work(serve: Serve, request: Mapping[str, Any]) -> None:
     out = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
     os.dup2(null, 1)
     try:
-        serve(_read_request(), out)
+        serve(request, out)
         out.flush()
     except MemoryError:
         os._exit(EXIT_MEMORY)
-
-
-def _read_request() -> dict[str, Any]:
-    import json
-
-    from services.extract.wire import HEADER
-
-    with os.fdopen(os.dup(0), "rb", buffering=0) as source:
-        (length,) = HEADER.unpack(_read_exactly(source, HEADER.size))
-        request: dict[str, Any] = json.loads(_read_exactly(source, length))
-    return request
+    except BrokenPipeError:
+        pass
+    os._exit(0)
 
 
 def _read_exactly(source: IO[bytes], count: int) -> bytes:
@@ -86,160 +167,5 @@ def _read_exactly(source: IO[bytes], count: int) -> bytes:
     return b"".join(parts)
 
 
-def lay_limits(limits: Limits) -> None:
-    """Limits this process's memory, CPU time, file sizes and open files, as far as the system lets it."""
-    import resource
-
-    cpu_s = max(1, int(limits.cpu_s))
-    wanted = {
-        resource.RLIMIT_AS: (limits.memory_bytes, limits.memory_bytes),
-        resource.RLIMIT_CPU: (cpu_s, cpu_s + 5),  # at the first SIGXCPU, which says why; at the second SIGKILL
-        resource.RLIMIT_FSIZE: (4 * limits.max_unpacked_bytes,) * 2,
-        resource.RLIMIT_NOFILE: (512, 512),
-        resource.RLIMIT_CORE: (0, 0),
-    }
-    for kind, (soft, hard) in wanted.items():
-        _, bound = resource.getrlimit(kind)
-        if bound != resource.RLIM_INFINITY:
-            soft, hard = min(soft, bound), min(hard, bound)
-        try:
-            resource.setrlimit(kind, (soft, hard))
-        except (ValueError, OSError):
-            # macOS knows RLIMIT_AS and refuses to set it; wall clock and CPU time still bound the child there.
-            continue
-
-
-def _serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
-    from services.errors import DocatlasError, Problem
-    from services.extract.wire import frame, pack_part, pack_problem, unpack_limits
-
-    limits = unpack_limits(request["limits"])
-    lay_limits(limits)
-
-    def send(message: dict[str, Any]) -> None:
-        out.write(frame(message))
-        out.flush()
-
-    try:
-        if request["task"] == "render":
-            send(_render(request, limits))
-        else:
-            for part in _extract(request, limits, lambda p: send(pack_part(p))):
-                send(pack_part(part))
-        send({"type": "end"})
-    except DocatlasError as error:
-        send(pack_problem(error.problem))
-    except MemoryError:
-        send(pack_problem(memory_problem(limits.memory_bytes)))
-    except RecursionError:
-        send(
-            pack_problem(
-                Problem(
-                    "UnreadableDocument",
-                    "nested_too_deep",
-                    "The file nests its parts too deep to be read. Save it again from the program that made it.",
-                )
-            )
-        )
-    except Exception as error:  # the boundary: whatever a parser raises on a hostile file is that file's problem
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        send(
-            pack_problem(
-                Problem(
-                    "UnreadableDocument",
-                    "parser_failed",
-                    "The file could not be parsed; it is probably damaged. "
-                    "Save it again from the program that made it.",
-                )
-            )
-        )
-
-
-def memory_problem(memory_bytes: int) -> Any:
-    """The problem of a file whose parsing asked for more memory than it may."""
-    from services.errors import Problem
-
-    return Problem(
-        "TooLarge",
-        "parse_memory_limit",
-        f"Parsing this file took more than {memory_bytes // 1024**2} MB of memory. "
-        "Split the file, or raise DOCATLAS_PARSE_MEMORY_BYTES.",
-    )
-
-
-def _extract(request: Mapping[str, Any], limits: Limits, report: Callable[[Any], None]) -> Any:
-    """Yields the parts of the document and, behind each page, the chunks that are complete by then."""
-    from pathlib import Path
-
-    from services.chunking import Chunker
-    from services.content import DocumentInfo, Page
-    from services.extract.known_pages import KnownPages
-    from services.extract.ocr_choice import open_engine
-    from services.extract.wire import unpack_format, unpack_options, unpack_upload
-    from services.formats import EXTRACTORS, ExtractContext
-
-    upload, options = unpack_upload(request["upload"]), unpack_options(request["options"])
-    context = ExtractContext(
-        options=options,
-        password=request["password"],
-        folder=Path(request["folder"]),
-        limits=limits,
-        ocr=open_engine(request["ocr"]),
-        known_pages=KnownPages(request["known_pages"]),
-        known_pictures=frozenset(request["known_pictures"]),
-    )
-    chunker: Chunker | None = None
-    title = ""
-    parts: Any = EXTRACTORS[unpack_format(request["format"])](upload, context)
-    part: Part
-    for part in parts:
-        if isinstance(part, DocumentInfo):
-            title = part.title
-        yield part
-        if isinstance(part, Page) and request["chunk"]:
-            if chunker is None:
-                chunker = Chunker(
-                    options,
-                    max_tokens=request["max_tokens"],
-                    count_tokens=token_counter(request["tokenizer"]),
-                    title=title,
-                )
-            yield from chunker.feed(part)
-    if chunker is not None:
-        yield from chunker.finish()
-
-
-def token_counter(tokenizer: str | None) -> Callable[[str], int]:
-    """A function that counts the model's tokens in a text, with the two that frame it; without a file, words."""
-    if tokenizer is None:
-        return lambda text: len(text.split())
-    from tokenizers import Tokenizer
-
-    model = Tokenizer.from_file(tokenizer)
-    model.no_truncation()
-    model.no_padding()
-    return lambda text: len(model.encode(text).ids)
-
-
-def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    from pathlib import Path
-
-    from services.extract.wire import unpack_format, unpack_upload
-    from services.formats.rendering import render_page
-
-    upload = unpack_upload(request["upload"])
-    data, media_type = render_page(
-        upload.path,
-        unpack_format(request["format"]),
-        int(request["page"]),
-        int(request["width"]),
-        password=request["password"],
-        limits=limits,
-    )
-    path = Path(request["folder"]) / "page"
-    path.write_bytes(data)
-    return {"type": "rendered", "path": path.name, "media_type": media_type}
-
-
 if __name__ == "__main__":
-    main()
+    main(serve)

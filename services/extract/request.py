@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.content import Chunk, DocumentInfo, Format, Issue, Limits, Page, Picture, Progress, Upload
+from services.content import Format, Limits, Upload
+from services.extract.folders import private_folder
+from services.extract.pool import ChildPool
 from services.extract.supervisor import invalid_output, run_child
-from services.extract.wire import pack_limits, pack_options, pack_upload, unpack_part
+from services.extract.wire import Piece, pack_options, pack_upload, unpack_part
 from services.options import Options
 
-Piece = DocumentInfo | Page | Picture | Issue | Progress | Chunk
+__all__ = ["ExtractRequest", "Piece", "extract", "rendered_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,25 @@ class ExtractRequest:
     """File with the pages that an interrupted run has stored, one JSON object a line; they are not read again."""
     known_pictures: Sequence[str] = ()
     """SHA-256 of the pictures that were stored with them."""
+    archive_depth: int = 0
+    """How many archives and mails this file lies in."""
+    libreoffice: Path | None = None
+    """The program that converts old Office files; None for having none."""
 
 
-def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] = lambda: None) -> Generator[Piece]:
+def extract(
+    request: ExtractRequest,
+    *,
+    scratch: Path,
+    tick: Callable[[], None] = lambda: None,
+    pool: ChildPool | None = None,
+) -> Generator[Piece]:
     """The pieces of a document in order; a chunk comes behind the page that completes it.
 
     The private folder under `scratch`, with the pictures' files, and the child are gone when the generator ends or is
     closed. Raises what `run_child` raises.
     """
-    with tempfile.TemporaryDirectory(prefix="parse-", dir=scratch, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with private_folder(scratch) as folder:
         pictures = folder / "pictures"
         pictures.mkdir()
         message = {
@@ -53,7 +63,6 @@ def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] 
             "upload": pack_upload(request.upload),
             "format": request.format.value,
             "options": pack_options(request.options),
-            "limits": pack_limits(request.limits),
             "password": request.password,
             "ocr": request.ocr,
             "tokenizer": None if request.tokenizer is None else str(request.tokenizer),
@@ -61,9 +70,11 @@ def extract(request: ExtractRequest, *, scratch: Path, tick: Callable[[], None] 
             "chunk": request.chunk,
             "known_pages": None if request.known_pages is None else str(request.known_pages),
             "known_pictures": list(request.known_pictures),
+            "archive_depth": request.archive_depth,
+            "libreoffice": None if request.libreoffice is None else str(request.libreoffice),
             "folder": str(pictures),
         }
-        with closing(run_child(message, limits=request.limits, folder=folder, tick=tick)) as replies:
+        with closing(run_child(message, limits=request.limits, folder=folder, tick=tick, pool=pool)) as replies:
             for reply in replies:
                 yield _checked(reply, pictures)
 
@@ -77,22 +88,28 @@ def _checked(reply: dict[str, Any], folder: Path) -> Piece:
 
 @contextmanager
 def rendered_page(
-    upload: Upload, format: Format, number: int, width: int, *, limits: Limits, password: str | None, scratch: Path
+    upload: Upload,
+    format: Format,
+    number: int,
+    width: int,
+    *,
+    limits: Limits,
+    password: str | None,
+    scratch: Path,
+    pool: ChildPool | None = None,
 ) -> Iterator[tuple[Path, str]]:
     """A picture of page `number` (from 1), `width` pixels wide: its path, valid inside the block, and media type."""
-    with tempfile.TemporaryDirectory(prefix="render-", dir=scratch, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with private_folder(scratch) as folder:
         message = {
             "task": "render",
             "upload": pack_upload(upload),
             "format": format.value,
-            "limits": pack_limits(limits),
             "password": password,
             "page": number,
             "width": width,
             "folder": str(folder),
         }
-        replies = list(run_child(message, limits=limits, folder=folder))
+        replies = list(run_child(message, limits=limits, folder=folder, pool=pool))
         path = folder / "page"
         if len(replies) != 1 or replies[0].get("media_type") not in ("image/png", "image/webp", "image/jpeg"):
             raise invalid_output()
