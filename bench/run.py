@@ -70,7 +70,7 @@ def start_up(report: Report, folder: Path, runs: int) -> None:
 def ingest(report: Report, server: Server, what: str, path: Path, pages: int, *, embed: bool = True) -> int:
     """Adds the pages per second of one document, from its upload to the end of its job; returns its chunks."""
     with connect(server) as client:
-        with Meter(server) as meter:
+        with Meter(server.process.pid) as meter:
             job_id = upload(client, path)["job"]["id"] if embed else process_only(client, path)
             job = wait_for_job(client, job_id)
         if job["status"] not in ("completed", "completed_with_errors"):
@@ -135,7 +135,7 @@ def memory(report: Report, folder: Path, *, quick: bool) -> None:
     with serving(folder / "memory") as server:
         with connect(server) as client:
             client.post("/v1/search", json={"query": QUERIES[0]}).raise_for_status()
-            with Meter(server) as meter:
+            with Meter(server.process.pid) as meter:
                 job = wait_for_job(client, upload(client, path)["job"]["id"])
         if job["status"] != "completed":
             raise BenchError(f"{path.name}: {job['status']} {job['error']}")
@@ -169,7 +169,7 @@ def own_documents(report: Report, folder: Path, documents: Path) -> None:
     """The files of `documents`: how many pages a second, and what became of them."""
     paths = sorted(path for path in documents.rglob("*") if path.is_file() and not path.name.startswith("."))
     refused = failed = pages = 0
-    with serving(folder / "own") as server, connect(server) as client, Meter(server) as meter:
+    with serving(folder / "own") as server, connect(server) as client, Meter(server.process.pid) as meter:
         jobs = []
         for path in paths:
             try:

@@ -174,10 +174,10 @@ def pss_bytes(pid: int) -> int:
 
 
 class Meter:
-    """Samples a server and its descendants ten times a second, from entering to leaving the block."""
+    """Samples a process and its descendants ten times a second, from entering to leaving the block."""
 
-    def __init__(self, server: Server, *, interval_s: float = 0.1) -> None:
-        self._root = psutil.Process(server.process.pid)
+    def __init__(self, pid: int, *, interval_s: float = 0.1) -> None:
+        self._root = psutil.Process(pid)
         self._interval_s = interval_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="meter", daemon=True)
