@@ -17,7 +17,8 @@ from api.models import base, context, documents, jobs, search, service
 from database.store import open_store
 from services.content import Format
 from services.errors import TransientError
-from services.health import EXTENSIONS, product_version, require_ready
+from services.formats.extensions import EXTENSIONS
+from services.health import product_version, require_ready
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.api_server import opened
@@ -74,7 +75,7 @@ def test_health_names_each_dependency_with_its_latency(client: httpx.Client) -> 
 def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client) -> None:
     body = client.get("/v1/capabilities").json()
     assert {item["format"] for item in body["formats"]} == {item.value for item in Format}
-    assert set(EXTENSIONS) == set(Format)
+    assert {item["format"]: tuple(item["extensions"]) for item in body["formats"]} == dict(EXTENSIONS)
     assert body["models"]["text"]["dimensions"] == 768
     assert body["models"]["text"]["state"] == "loaded"
     assert body["models"]["image"]["state"] == "missing"
@@ -116,6 +117,7 @@ def test_every_call_of_the_contract_is_described(described: dict[str, Any]) -> N
         "GET /v1/documents/{document_id}/chunks",
         "POST /v1/documents/{document_id}/reprocess",
         "GET /v1/images/{image_id}",
+        "GET /v1/images/{image_id}/thumbnail",
         "GET /v1/images/{image_id}/content",
         "POST /process",
         "POST /process-with-embeddings",
