@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from database import children, documents
 from database.records import Actor, DocumentRecord
@@ -19,6 +21,11 @@ more than the limit can come of each archive that is read at the same time."""
 _MAX_NAMED = 100
 """Files that were left out and are named one by one; the rest of them is counted."""
 _MAX_REASON_CHARS = 400
+
+
+def options_inside(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the files inside a file that is read with `options`: its pages are not theirs."""
+    return {**options, "pages": ""}
 
 
 class ChildWriter:
@@ -95,7 +102,7 @@ class ChildWriter:
                     media_type=detection.media_type,
                     file_size=attachment.size_bytes,
                     sha256=attachment.sha256,
-                    options=self._options.as_json(),
+                    options=options_inside(self._options.as_json()),
                 )
                 self._since_count += 1
                 self._inside += 1

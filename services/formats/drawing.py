@@ -55,7 +55,7 @@ def extract_svg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         UnreadableDocument: `unreadable_svg`, `xml_entities`, `nesting_too_deep`.
         TooLarge: `picture_too_large`.
     """
-    source = _source(upload.path)
+    source, left_out = _source(upload.path)
     root = _parse(source, context.limits)
     title, description = _own(root, "title"), _own(root, "desc")
     labels = in_reading_order(_labels(root))
@@ -68,6 +68,7 @@ def extract_svg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
             raise
         problem = Issue("picture_unreadable", f"The drawing could not be shown as a picture: {error.detail}", 1)
     if shown is not None and not labels and context.options.ocr != "off":
+        yield from left_out
         yield from _read_as_picture(shown, title, upload, context)
         return
     width, height = (0.0, 0.0) if shown is None else (shown.width * _POINTS_PER_PX, shown.height * _POINTS_PER_PX)
@@ -77,6 +78,7 @@ def extract_svg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     for label in labels:
         page.add(BlockKind.PARAGRAPH, label)
     yield DocumentInfo(title=title[:500])
+    yield from left_out
     if problem is not None:
         yield problem
     if shown is not None and wants_pictures(1, context):
@@ -86,7 +88,7 @@ def extract_svg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
 def open_drawing(path: Path, limits: Limits) -> Image:
     """The drawing at `path` as pixels. Raises as `extract_svg` does."""
-    source = _source(path)
+    source, _ = _source(path)
     _parse(source, limits)
     return _render(source, limits)
 
@@ -102,7 +104,7 @@ def _read_as_picture(shown: Image, title: str, upload: Upload, context: ExtractC
         path.unlink(missing_ok=True)
 
 
-def _source(path: Path) -> str:
+def _source(path: Path) -> tuple[str, tuple[Issue, ...]]:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise TooLarge(
@@ -111,7 +113,7 @@ def _source(path: Path) -> str:
     data = path.read_bytes()
     declared = _ENCODING.match(data[:1024])
     text, _ = decode_text(data, declared.group(1).decode("ascii") if declared else "")
-    return without_entities(text)[0]
+    return without_entities(text)
 
 
 def _parse(source: str, limits: Limits) -> Any:

@@ -28,7 +28,9 @@ _MAX_BAD_LINES = 20
 """Bad lines that are named one by one."""
 
 _NOT_A_NUMBER = re.compile(r"(?<=[:\[,\s])(?:NaN|-?Infinity)(?=\s*[,\]}])")
-
+_PASSED_OVER = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)'
+"""Strings and comments; one that is not closed goes to the end, so that no text is searched twice."""
+_NOT_A_NUMBER_OUTSIDE = re.compile(rf"(?:{_PASSED_OVER})|({_NOT_A_NUMBER.pattern})", re.S)
 
 _NAMED_JSON = (Format.JSON, Format.JSONL, Format.NOTEBOOK)
 _LONG_NUMBER = re.compile(rb"\d{4300}")
@@ -46,7 +48,7 @@ def extract_json(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """
     text, _ = decode_text(upload.path.read_bytes())
     if _NOT_A_NUMBER.search(text):  # as Python and JavaScript write them, which JSON does not know
-        text = _NOT_A_NUMBER.sub("null", text)
+        text = _NOT_A_NUMBER_OUTSIDE.sub(lambda found: f'"{found[1]}"' if found[1] else found[0], text)
     data = text.encode("utf-8", "replace")
     is_long = len(text) > _HELD_CHARS
     del text

@@ -13,6 +13,11 @@ PAGE_CHARS = 1_000_000
 """A page is closed at the first block beyond this. Source: as for CSV, it keeps a page below some 50 MB."""
 
 _MAX_COLUMNS = 200
+_MAX_SPARSITY = 4
+"""Cells of a table for each field of its records; records that share too few keys begin a new table."""
+_MAY_BE_SPARSE_CELLS = 200
+"""A table up to this size may have empty cells at will. Source: 2.4 MB of records that share one key of two became
+61 MB of text without these bounds, and become NNN MB with them."""
 _LONG_CHARS = 120
 """A string beyond this, or with several lines, is a text and no field."""
 
@@ -30,6 +35,7 @@ class ValueWriter:
         self._records: list[Mapping[str, Any]] = []
         self._records_of: Path = ()
         self._record_chars = 0
+        self._record_fields = 0
         self._fields: list[str] = []
         self._headed: Path = ()
 
@@ -116,13 +122,15 @@ class ValueWriter:
             path[:-1] != self._records_of
             or (self._records and len(new) == len(record))
             or len(self._columns) + len(new) > _MAX_COLUMNS
+            or self._is_too_sparse(len(new), len(record))
         ):
             self._flush_records()
             self._records_of = path[:-1]
             new = list(record)
         self._columns.update(dict.fromkeys(new))
         self._records.append(record)
-        self._record_chars += sum(len(shown(value)) + 3 for value in record.values())
+        self._record_chars += sum(len(shown(value)) for value in record.values()) + 3 * len(self._columns)
+        self._record_fields += len(record)
         if self._record_chars >= PAGE_CHARS:
             columns = self._columns
             self._flush_records()
@@ -130,10 +138,16 @@ class ValueWriter:
             self._columns = columns  # the table goes on with the same header
             self._records_of = path[:-1]
 
+    def _is_too_sparse(self, new_columns: int, new_fields: int) -> bool:
+        """True where one more record would leave nearly all cells of the table empty."""
+        cells = (len(self._records) + 1) * (len(self._columns) + new_columns)
+        return cells > max(_MAY_BE_SPARSE_CELLS, _MAX_SPARSITY * (self._record_fields + new_fields))
+
     def _flush_records(self) -> None:
         records, columns = self._records, list(self._columns)
         path = self._records_of
-        self._records, self._columns, self._record_chars, self._records_of = [], {}, 0, ()
+        self._records, self._columns, self._records_of = [], {}, ()
+        self._record_chars = self._record_fields = 0
         if not records:
             return
         self._flush_fields()

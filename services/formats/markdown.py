@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 from typing import TYPE_CHECKING
 
-from services.content import BlockKind, DocumentInfo, Mark, MarkKind, Part, Upload
+from services.content import BlockKind, DocumentInfo, Issue, Mark, MarkKind, Part, Upload
+from services.errors import UnreadableDocument
 from services.formats import ExtractContext
 from services.formats.assembly import PageBuilder, one_line
 from services.formats.decoding import clean_text, decode_text
@@ -31,6 +32,7 @@ Source: 50,000 brackets take 0.5 s, 100,000 1.2 s on one core of a 2024 server; 
 
 _FOOTNOTE = re.compile(r"\[\^([^\]\s]{1,100})\]:")
 _IMAGE_ALT = re.compile(r"<img\b[^>]{0,2000}?\balt\s*=\s*(?:\"([^\"]{0,500})\"|'([^']{0,500})')", re.I)
+_STRIKE_TAG = re.compile(r"<(/?)(?:del|s|strike)\b[^>]{0,500}>", re.I)
 _BREAK_TAG = re.compile(r"<br\s*/?>", re.I)
 
 
@@ -51,6 +53,7 @@ def extract_markdown(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         author=front.get("author", ""),
         language=language if _LANGUAGE.fullmatch(language) else "",
     )
+    yield from reader.issues
     if wants_pictures(1, context):
         writer = PictureWriter(context)
         for picture in reader.pictures:
@@ -102,7 +105,10 @@ class MarkdownReader:
         self._parser = _parser()
         self._env: dict[str, object] = {}
         self.pictures: list[TreePicture] = []
+        self.issues: list[Issue] = []
+        """Parts that could not be read and were left out."""
         self.first_heading = ""
+        self._struck: list[str] = []
         self._lists: list[bool] = []
         self._item_is_fresh = False
         self._quotes = 0
@@ -138,12 +144,14 @@ class MarkdownReader:
                     rows.append([])
                 case "table_close":
                     self._page.add_table(rows)
+                    self._write_struck()
                     rows = []
                 case "inline" if rows:
                     rows[-1].append(self._inline(token.content)[0])
                 case "inline" if "footnote" in token.meta:
                     text, marks = self._inline(token.content, f"[{token.meta['footnote']}] ")
                     self._page.add(BlockKind.FOOTNOTE, text, marks=marks)
+                    self._write_struck()
                 case "inline":
                     self._add_text(*self._inline(token.content), heading)
                 case _:
@@ -159,12 +167,24 @@ class MarkdownReader:
         else:
             self._page.add(BlockKind.QUOTE if self._quotes else BlockKind.PARAGRAPH, text, marks=marks)
         self._item_is_fresh = False
+        self._write_struck()
+
+    def _write_struck(self) -> None:
+        """Writes what was struck out of the block that was just written."""
+        struck, self._struck = self._struck, []
+        for text in struck:
+            self._page.add(BlockKind.DELETION, text)
 
     def _add_html(self, source: str) -> None:
         from services.formats.webpage import parse_html
         from services.formats.webtree import TreeReader
 
-        root = parse_html(source)
+        try:
+            root = parse_html(source)
+        except UnreadableDocument as error:
+            message = f"A block of HTML was left out: {error.detail}"
+            self.issues.append(Issue(error.code, message, self._page.number))
+            return
         if root is not None:
             reader = TreeReader(self._page, has_chrome=False)
             reader.read(root)
@@ -181,11 +201,26 @@ class MarkdownReader:
         self._add_inline(tokens, run)
         return run.take()
 
-    def _add_inline(self, tokens: Sequence[Token], run: RunText) -> None:
+    def _add_inline(self, tokens: Sequence[Token], paragraph: RunText) -> None:
+        run, depth = paragraph, 0
+        struck = RunText()
+        at_gap = False
         for token in tokens:
+            strike = _STRIKE_TAG.fullmatch(token.content) if token.type == "html_inline" else None
+            if token.type in ("s_open", "s_close") or strike is not None:
+                ends = token.type == "s_close" or (strike is not None and bool(strike.group(1)))
+                depth = max(0, depth - 1) if ends else depth + 1
+                run = struck if depth else paragraph
+                if not depth and len(struck):
+                    self._struck.append(struck.take()[0])
+                    at_gap = paragraph.ends_in_space
+                continue
             match token.type:
                 case "text" | "text_special" | "code_inline":
-                    run.add(token.content)
+                    text = token.content
+                    if at_gap and not depth:
+                        text, at_gap = text.removeprefix(" "), not text
+                    run.add(text)
                 case "softbreak":
                     run.add(" ")
                 case "hardbreak":
@@ -210,3 +245,5 @@ class MarkdownReader:
                     run.add(alt_text)
                 case _:
                     pass
+        if len(struck):
+            self._struck.append(struck.take()[0])

@@ -118,7 +118,8 @@ class OfficePackage:
     def elements(self, name: str, *tags: str) -> Iterator[Element]:
         """The elements of a streamed part whose local name is among `tags`, each when it ends.
 
-        The caller clears what it has read. Raises UnreadableDocument (`corrupt_document`) besides what `stream` raises.
+        The caller clears what it has read. Raises UnreadableDocument (`corrupt_document`) and TooLarge (`part_too_large`)
+        besides what `stream` raises.
         """
         from lxml import etree
 
@@ -134,9 +135,10 @@ class OfficePackage:
                 fed = True
                 idle += len(piece)
                 if idle > MAX_PART_BYTES:
-                    raise UnreadableDocument(
+                    raise TooLarge(
                         f"A part of the file holds more than {MAX_PART_BYTES:,} bytes in one piece.",
                         code="part_too_large",
+                        facts={"limit_bytes": MAX_PART_BYTES},
                     )
                 try:
                     parser.feed(piece)

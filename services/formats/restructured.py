@@ -205,11 +205,21 @@ class _Reader:
         for title in table.findall(nodes.title):
             self._add(BlockKind.CAPTION, title)
         rows = []
+        reaches: dict[int, int] = {}
+        """Columns that a cell above reaches down into, with the rows that it still covers."""
         for row in table.findall(nodes.row):
+            above, reaches = reaches, {column: left - 1 for column, left in reaches.items() if left > 1}
             cells: list[str] = []
             for entry in row.children:
                 if isinstance(entry, nodes.entry):
-                    cells += [one_line(entry.astext()), *[""] * int(entry.get("morecols", 0))]
+                    while len(cells) in above:
+                        cells.append("")
+                    width = int(entry.get("morecols", 0)) + 1
+                    if more_rows := int(entry.get("morerows", 0)):
+                        reaches.update(dict.fromkeys(range(len(cells), len(cells) + width), more_rows))
+                    cells += [one_line(entry.astext()), *[""] * (width - 1)]
+            while len(cells) in above:
+                cells.append("")
             rows.append(cells)
         self.page.add_table(rows)
 

@@ -18,6 +18,9 @@ from services.formats.paging import check_page_count, give_pages, wants_pictures
 from services.formats.rtf_layout import RtfPage
 from services.formats.rtf_reader import RtfReader
 
+_HELD_BYTES = 4_000_000
+"""Pages of a file up to this long are held until all are counted; a longer file is read twice, to count them first."""
+
 _NO_DIGIT = re.compile(rb"[^0-9a-fA-F]+")
 _START = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1000}\{\s{0,100}\\rtf")
 
@@ -36,17 +39,21 @@ def extract_rtf(upload: Upload, context: ExtractContext) -> Iterator[Part]:
                 code="corrupt_document",
             )
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            reader = RtfReader(data, context.limits)
+            counting = RtfReader(data, context.limits)
+            held, page_count = list[RtfPage](), 0
+            for page in counting.read():
+                page_count += 1
+                check_page_count(page_count, context.limits)
+                if len(data) <= _HELD_BYTES:
+                    held.append(page)
             writer = PictureWriter(context)
-            for page in reader.read():
+            yield DocumentInfo(counting.title[:500], counting.author[:500], page_count=page_count)
+            for page in held or RtfReader(data, context.limits).read():
                 number = page.builder.number
-                if number == 1:
-                    yield DocumentInfo(reader.title[:500], reader.author[:500])
-                check_page_count(number, context.limits)
                 if wants_pictures(number, context):
                     yield from _pictures(page, data, writer)
                 yield from give_pages([page.builder.build()], context)
-            if reader.is_cut_off:
+            if counting.is_cut_off:
                 yield Issue("document_cut_off", "The file ends in the middle; what comes before its end was read.")
             yield from writer.close()
 

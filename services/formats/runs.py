@@ -47,6 +47,11 @@ class RunText:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def ends_in_space(self) -> bool:
+        """True where a space would stand beside another one, or at the start of a line."""
+        return self._last in " \n"
+
     def add(self, text: str | None) -> None:
         """Appends `text`, without the control characters that cannot be stored."""
         if not text:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 from services.content import DocumentInfo, Part, Upload
 from services.errors import UnreadableDocument
@@ -19,11 +21,17 @@ _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-
 _CHARSET_WITHIN = 4096
 """Source: HTML Living Standard, 13.2.3.2, asks for the first 1,024 bytes; real pages are less tidy."""
 
+MAX_DEPTH = 256
+"""Elements inside each other. Source: what libxml2's HTML parser allows unless it is told to take huge pages."""
+
+MAX_ATTRIBUTES = 1000
+"""Of one element: libxml2 2.14 takes time in their square, 1.8 s for 40,000; people write some ten."""
+
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 
 
 def extract_html(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page. Raises UnreadableDocument (`nesting_too_deep`, `unreadable_html`)."""
+    """One page. Raises UnreadableDocument (`nesting_too_deep`, `too_many_attributes`, `unreadable_html`)."""
     data = upload.path.read_bytes()
     text, _ = decode_text(data, declared_charset(data))
     del data
@@ -58,26 +66,51 @@ def parse_html(text: str) -> Element | None:
 
     if not text.strip():
         return None
-    parser = lxml_html.HTMLParser(
-        encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True
-    )
+    data = text.encode("utf-8")
+    # `huge_tree` only lifts the bound of 10 MB on one text or attribute, which a picture in an address may pass.
+    settings: dict[str, Any] = {
+        "encoding": "utf-8", "huge_tree": True, "no_network": True, "remove_comments": True, "remove_pis": True,
+    }  # fmt: skip
+    with suppress(etree.LxmlError):  # the same error comes again below
+        etree.fromstring(data, etree.HTMLParser(target=_Bounds(), **settings))
     try:
-        root = lxml_html.document_fromstring(text.encode("utf-8"), parser=parser)
+        root = lxml_html.document_fromstring(data, parser=lxml_html.HTMLParser(**settings))
     except etree.ParserError:
         return None
     except etree.LxmlError as error:
         raise UnreadableDocument(
             "The HTML cannot be parsed. Save the page anew and upload it again.", code="unreadable_html"
         ) from error
-    if any(
-        entry.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT or "Excessive depth" in entry.message
-        for entry in parser.error_log
-    ):
-        raise UnreadableDocument(
-            "The page nests its elements more than 256 deep, which no browser's page does. It was not read.",
-            code="nesting_too_deep",
-        )
     return root
+
+
+class _Bounds:
+    """Sees the elements of a page as they are parsed, before a tree is made of them."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Raises UnreadableDocument."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise UnreadableDocument(
+                f"The page nests its elements more than {MAX_DEPTH} deep, which no browser's page does. It was not "
+                "read.",
+                code="nesting_too_deep",
+            )
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise UnreadableDocument(
+                f"An element of the page has more than {MAX_ATTRIBUTES:,} attributes, which nobody writes. It was not "
+                "read.",
+                code="too_many_attributes",
+            )
+
+    def end(self, tag: str) -> None:
+        self._depth -= 1
+
+    def close(self) -> None:
+        """Called at the end of the page."""
 
 
 def describe_html(root: Element) -> DocumentInfo:

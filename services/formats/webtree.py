@@ -30,6 +30,9 @@ _BLOCKS = frozenset(_WORDS_OF_BLOCKS.split())
 stand apart so that their labels do not run into the text."""
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_STRUCK = ("del", "s", "strike")
+"""What is no longer said."""
+
 _LISTS = ("ul", "ol", "menu", "dir")
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
 _MAX_SPAN = 100
@@ -88,6 +91,7 @@ class TreeReader:
         self._states = [_State()]
         self._lists: list[bool] = []
         self._figures: list[tuple[int, list[str]]] = []
+        self._struck: list[str] = []
         self.pictures: list[TreePicture] = []
 
     def read(self, root: Element) -> None:
@@ -103,12 +107,15 @@ class TreeReader:
                 if not tag or tag in _DROPPED or is_hidden(element):
                     walk.skip_subtree()
                     continue
-                if tag == "table" and (rows := table_rows(element)) is not None:
+                rows = table_rows(element) if tag == "table" else None
+                self._open(tag, element)
+                if rows is not None:
                     self._add_table(element, rows)
                     walk.skip_subtree()
-                    continue
-                self._open(tag, element)
-                if tag == "svg":
+                elif tag in _STRUCK:
+                    self._struck.append(visible_text(element))
+                    walk.skip_subtree()
+                elif tag == "svg":
                     self._add_labels(element)
                     walk.skip_subtree()
                 elif tag == "math":
@@ -195,13 +202,21 @@ class TreeReader:
         return kind if _text_length(element) <= _CHROME_SHARE * self._chars else None
 
     def _flush(self) -> None:
-        if not len(self._run):
-            return
-        text, marks = self._run.take()
-        state = self._states[-1]
-        if self._figures and state.kind is BlockKind.CAPTION:
-            self._figures[-1][1].append(text)
-        self._page.add(state.kind, text, level=state.level, ordered=state.ordered, language=state.language, marks=marks)
+        if len(self._run):
+            text, marks = self._run.take()
+            state = self._states[-1]
+            if self._figures and state.kind is BlockKind.CAPTION:
+                self._figures[-1][1].append(text)
+            self._page.add(
+                state.kind, text, level=state.level, ordered=state.ordered, language=state.language, marks=marks
+            )
+        self._write_struck()
+
+    def _write_struck(self) -> None:
+        """Writes what was struck out of the block that was just written."""
+        struck, self._struck = self._struck, []
+        for text in struck:
+            self._page.add(BlockKind.DELETION, text)
 
     def _add_picture(self, element: Element) -> None:
         alt = one_line(element.get("alt") or "")
@@ -231,6 +246,8 @@ class TreeReader:
             self._page.add(fixed, "\n".join(" | ".join(row) for row in rows))
         else:
             self._page.add_table(rows)
+        self._struck += struck_texts(table)
+        self._write_struck()
         for image in table.iter("img"):
             if source := (image.get("src") or "").strip():
                 self.pictures.append(TreePicture(source, one_line(image.get("alt") or ""), " ".join(captions)))
@@ -266,6 +283,9 @@ def visible_text(root: Element) -> str:
             if dropped:
                 walk.skip_subtree()
                 continue
+            if tag in _STRUCK and root.tag not in _STRUCK:
+                walk.skip_subtree()
+                continue
             if tag in _BLOCKS or tag == "br":
                 parts.append(" ")
             if tag == "img":
@@ -277,6 +297,20 @@ def visible_text(root: Element) -> str:
             if element is not root:
                 parts.append(element.tail or "")
     return one_line("".join(parts))
+
+
+def struck_texts(root: Element) -> Iterator[str]:
+    """What is struck out below `root`, each as one line."""
+    from lxml import etree
+
+    walk = etree.iterwalk(root, events=("start",))
+    for _, element in walk:
+        tag = element.tag if isinstance(element.tag, str) else ""
+        if not tag or tag in _DROPPED or is_hidden(element):
+            walk.skip_subtree()
+        elif tag in _STRUCK:
+            yield visible_text(element)
+            walk.skip_subtree()
 
 
 def table_rows(table: Element) -> list[list[str]] | None:

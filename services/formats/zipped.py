@@ -23,6 +23,11 @@ _STEP = 1 << 18
 _IS_UTF8 = 0x800
 _IS_ENCRYPTED = 0x1
 """Bits of a member's flags. Source: APPNOTE.TXT 6.3.10, section 4.4.4."""
+_IS_STRONGLY_ENCRYPTED = 0x40
+"""Bit of a member's flags. Source: the same."""
+_AES = 99
+"""Compression method of a member that WinZip, 7-Zip and others encrypted with AES. Source: WinZip, "AES Encryption
+Information: Encryption Specification AE-1 and AE-2"."""
 _JUNK = frozenset((".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"))
 """What file managers leave behind, in lower case."""
 _MAX_NAMED = 100
@@ -37,6 +42,8 @@ class _Tally:
     empty: int = 0
     links: int = 0
     locked: list[str] = field(default_factory=list)
+    sealed: list[str] = field(default_factory=list)
+    """Encrypted in a way that no password opens here."""
     broken: int = 0
 
 
@@ -44,7 +51,8 @@ def extract_zip(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """The members, then one page with their names and sizes.
 
     Raises TooLarge (`too_many_entries`, `archive_too_large`, `compression_ratio`), UnreadableDocument
-    (`corrupt_archive`) and, where no member can be opened without another password, EncryptedDocument.
+    (`corrupt_archive`) and, where no member can be opened without another password, EncryptedDocument
+    (`password_required`, `password_wrong`; `encryption_unsupported` where no password would do).
     """
     members = list_members(upload.path, context.limits)
     check_declared_sizes(members, context.limits)
@@ -63,6 +71,8 @@ def extract_zip(upload: Upload, context: ExtractContext) -> Iterator[Part]:
             yield part
         if tally.locked and not listed:
             raise _locked(context)
+        if tally.sealed and not listed:
+            raise _sealed()
     yield from _issues(tally, context)
     page = PageBuilder(1)
     page.add(BlockKind.HEADING, display_name(upload.filename), level=1)
@@ -77,6 +87,9 @@ def _unpack(
     password = None if context.password is None else context.password.encode()
     with zipfile.ZipFile(upload.path) as archive:
         for member, name in files:
+            if _is_sealed(member):
+                tally.sealed.append(name)
+                continue
             if member.flag_bits & _IS_ENCRYPTED and password is None:
                 tally.locked.append(name)
                 continue
@@ -106,6 +119,14 @@ def _inflate(
         while piece := stream.read(_STEP):
             budget.spend(len(piece))
             yield piece
+
+
+def _is_sealed(member: zipfile.ZipInfo) -> bool:
+    """True for what zipfile cannot decrypt: all but the encryption of PKZIP 2."""
+    return bool(
+        member.flag_bits & _IS_ENCRYPTED
+        and (member.compress_type == _AES or member.flag_bits & _IS_STRONGLY_ENCRYPTED)
+    )
 
 
 def _is_file(member: zipfile.ZipInfo, name: str, tally: _Tally) -> bool:
@@ -157,10 +178,20 @@ def _issues(tally: _Tally, context: ExtractContext) -> Iterator[Issue]:
         yield Issue("members_left_out", f"Members of the archive were left out: {told}.")
     if tally.broken > _MAX_NAMED:
         yield Issue("member_unreadable", f"{tally.broken - _MAX_NAMED:,} more members are damaged and were left out.")
-    if tally.locked:
-        error = _locked(context)
-        shown = ", ".join(repr(name) for name in tally.locked[:10]) + (", …" if len(tally.locked) > 10 else "")
-        yield Issue(error.code, f"{len(tally.locked):,} members are encrypted and were left out: {shown}.")
+    for names, error in ((tally.locked, _locked(context)), (tally.sealed, _sealed())):
+        if names:
+            shown = ", ".join(repr(name) for name in names[:10]) + (", …" if len(names) > 10 else "")
+            yield Issue(
+                error.code, f"{len(names):,} members are encrypted and were left out: {shown}. {error.detail}"
+            )
+
+
+def _sealed() -> EncryptedDocument:
+    return EncryptedDocument(
+        "The archive is encrypted with AES or another method that is not opened here, whatever the password. Unpack it "
+        "and upload the files, or pack them anew without encryption or with that of PKZIP (ZipCrypto).",
+        code="encryption_unsupported",
+    )
 
 
 def _locked(context: ExtractContext) -> EncryptedDocument:
