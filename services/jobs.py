@@ -17,6 +17,7 @@ from database.ids import format_time, now
 from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage
 from database.store import Transaction
 from services.admission import announce, keeping_password, stop_jobs
+from services.attachments import options_inside
 from services.errors import Conflict, DocatlasError, InternalError, NotFound, Retry, TooLarge, TransientError
 from services.images import fill_image_vectors
 from services.ingest import EXTRACTION_PERCENT, IngestReport, ingest_document
@@ -197,7 +198,7 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status="cancelled")
             return
         generations.publish(tx, job.document_id, job.generation, summary)
-        inside = children.queue(tx, job.document_id, job.generation, report.children, job.options)
+        inside = children.queue(tx, job.document_id, job.generation, report.children, options_inside(job.options))
         for child in inside.jobs:
             keep(child)
         for sha256 in inside.unreferenced:  # in here, as in services.documents.delete_document

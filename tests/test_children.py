@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from database import children, documents, waiting
+from database import children, contents, documents, waiting
 from database import jobs as job_rows
 from database.errors import StoreBusy
 from database.records import (
@@ -350,6 +350,28 @@ def test_reprocessing_while_children_run_ends_the_waiting_job_and_starts_over(ru
     run_all(runtime)
     assert job_of(runtime, view.job.job_id).status == "completed"
     assert children_of(runtime, document_id)["a.txt"].status == "completed"
+
+
+@pytest.mark.parametrize("name", ["batch.zip", "papers.eml"])
+def test_the_pages_that_are_asked_for_are_those_of_the_upload_alone(
+    runtime: Runtime, tmp_path: Path, name: str
+) -> None:
+    report = (DATA / "report.pdf").read_bytes()
+    data = zip_of({"report.pdf": report}) if name == "batch.zip" else mail_with(report_pdf=report)
+    document_id, job_id = send(runtime, tmp_path, name, data, pages="1", extract_images=False)
+    run_all(runtime)
+    assert job_of(runtime, job_id).error is None
+    child = children_of(runtime, document_id)["report.pdf"]
+    assert (child.status, child.options["pages"], child.options["extract_images"]) == ("completed", "", False)
+    assert child.page_count > 1
+    with runtime.store.begin(LOCAL_ACTOR) as tx:
+        assert [page.number for page in contents.read_pages(tx, child.document_id)] == list(
+            range(1, child.page_count + 1)
+        )
+    view = reprocess(runtime, LOCAL_ACTOR, document_id, {"pages": "1-1"})
+    run_all(runtime)
+    assert job_of(runtime, view.job.job_id).error is None
+    assert latest_job(runtime, child).options["pages"] == ""
 
 
 def test_a_dead_worker_costs_neither_the_parent_nor_the_child(runtime: Runtime, tmp_path: Path) -> None:

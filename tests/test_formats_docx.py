@@ -212,3 +212,41 @@ def test_name_of_a_member_that_is_no_utf_8_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument) as caught:
         read(bytes(data), tmp_path, name="a.docx")
     assert caught.value.code == "corrupt_archive"
+
+
+def test_rows_that_a_change_took_out_stand_behind_their_table(tmp_path: Path) -> None:
+    gone = '<w:p><w:del w:id="1"><w:r><w:delText>{}</w:delText></w:r></w:del></w:p>'
+    table = (
+        f"<w:tr><w:tc>{paragraph('a')}</w:tc><w:tc>{paragraph('b')}</w:tc></w:tr>"
+        f"<w:tr><w:trPr><w:del w:id='2'/></w:trPr><w:tc>{gone.format('c')}</w:tc><w:tc>{gone.format('d')}</w:tc></w:tr>"
+    )
+    (page,) = pages(read(minimal_docx(body_xml(f"<w:tbl>{table}</w:tbl>{paragraph('e')}")), tmp_path, name="a.docx"))
+    assert [(block.kind, page.text[block.char_start : block.char_end]) for block in page.blocks] == [
+        (BlockKind.TABLE, "a | b"),
+        (BlockKind.DELETION, "c | d"),
+        (BlockKind.PARAGRAPH, "e"),
+    ]
+
+
+def test_chart_gives_its_title_and_a_table_of_its_values(tmp_path: Path) -> None:
+    space = "http://schemas.openxmlformats.org/drawingml/2006"
+    chart = (
+        f'<c:chartSpace xmlns:c="{space}/chart" xmlns:a="{space}/main"><c:chart><c:title><c:tx><c:rich><a:p><a:r>'
+        "<a:t>Boats</a:t></a:r></a:p></c:rich></c:tx></c:title><c:plotArea><c:barChart><c:ser><c:tx><c:v>Sail</c:v>"
+        '</c:tx><c:cat><c:strLit><c:pt idx="0"><c:v>2019</c:v></c:pt><c:pt idx="1"><c:v>2020</c:v></c:pt></c:strLit>'
+        '</c:cat><c:val><c:numLit><c:pt idx="0"><c:v>7</c:v></c:pt><c:pt idx="1"><c:v>9.5</c:v></c:pt></c:numLit>'
+        "</c:val></c:ser></c:barChart></c:plotArea></c:chart></c:chartSpace>"
+    )
+    drawing = (
+        f'<w:p><w:r><w:t>See:</w:t></w:r><w:r><w:drawing><c:chart xmlns:c="{space}/chart" r:id="c" xmlns:r='
+        '"http://schemas.openxmlformats.org/officeDocument/2006/relationships"/></w:drawing></w:r></w:p>'
+    )
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="c" '
+        'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/chart" Target="chart.xml"/>'
+        "</Relationships>"
+    )
+    more = {"word/_rels/document.xml.rels": relations.encode(), "word/chart.xml": chart.encode()}
+    (page,) = pages(read(minimal_docx(body_xml(drawing), **more), tmp_path, name="a.docx"))
+    assert [block.kind for block in page.blocks] == [BlockKind.PARAGRAPH, BlockKind.CAPTION, BlockKind.TABLE]
+    assert page.text == "See:\n\nBoats\n\n | Sail\n2019 | 7\n2020 | 9.5"

@@ -364,6 +364,27 @@ def test_encrypted_members_need_the_right_password(tmp_path: Path) -> None:
     assert attachments(extract(Format.ZIP, packed, tmp_path, password="right")) == {"a.txt": b"secret words"}
 
 
+@pytest.mark.parametrize("password", [None, "open sesame"])
+def test_members_encrypted_with_aes_are_refused_with_the_way_out(tmp_path: Path, password: str | None) -> None:
+    with pytest.raises(EncryptedDocument) as caught:
+        extract(Format.ZIP, sealed_zip({"a.txt": b"secret words"}), tmp_path, password=password)
+    assert caught.value.code == "encryption_unsupported"
+    assert "Unpack it and upload the files" in caught.value.detail
+    parts = extract(Format.ZIP, sealed_zip({"a.txt": b"secret", "b.txt": b"open"}), tmp_path, password=password)
+    assert attachments(parts) == {"b.txt": b"open"}
+    assert codes(parts) == ["encryption_unsupported"]
+
+
+def sealed_zip(files: dict[str, bytes]) -> bytes:
+    """A zip file whose first member says of itself that AES encrypts it, as WinZip and 7-Zip write it."""
+    packed = bytearray(zip_of(files))
+    for signature, flags_at, method_at in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
+        at = packed.find(signature)
+        packed[at + flags_at] |= 1
+        packed[at + method_at] = 99
+    return bytes(packed)
+
+
 def test_damaged_members_cost_no_other(tmp_path: Path) -> None:
     packed = bytearray(zip_of({"a.txt": b"first words " * 20, "b.txt": bytes(range(256)) * 9}))
     at = packed.find(b"b.txt") + 20

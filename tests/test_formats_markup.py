@@ -6,6 +6,7 @@ import pytest
 
 from services.content import BlockKind, DocumentInfo, Limits, MarkKind
 from services.errors import UnreadableDocument
+from services.formats.xmlparts import parse_part
 from services.options import Options
 from tests.data.build_samples import HTML, MARKDOWN, with_picture
 from tests.format_cases import DATA, compare_with_golden, issues, outline, pages, pictures, read, text_of
@@ -168,3 +169,61 @@ def test_one_long_row_does_not_fill_up_all_short_ones(tmp_path: Path) -> None:
     (table,) = page.blocks
     assert sum(map(len, table.rows)) < 5_000_000
     assert (page.text.count("x"), page.text.count("y")) == (30_000, 30_000)
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.md", "a.svg"])
+def test_large_picture_in_an_address_costs_no_text(tmp_path: Path, name: str) -> None:
+    address = "data:image/png;base64," + "A" * 11_000_000
+    source = f"<html><p>before</p><p><img src='{address}'></p><p>after</p></html>"
+    if name == "a.svg":
+        source = (
+            '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"><text x="1" y="20">before</text>'
+            f'<image href="{address}"/><text x="1" y="60">after</text></svg>'
+        )
+    assert text_of(read(source.encode(), tmp_path, name=name)) == "before\n\nafter"
+
+
+def test_entities_of_a_drawing_with_a_large_picture_are_still_bounded(tmp_path: Path) -> None:
+    entities = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    source = f'<!DOCTYPE svg [{entities}]><svg xmlns="http://www.w3.org/2000/svg" id="&a11;"><text>x</text></svg>'
+    with pytest.raises(UnreadableDocument):
+        parse_part(source.encode(), Limits(), what="drawing")
+
+
+def test_element_with_endless_attributes_is_refused(tmp_path: Path) -> None:
+    many = " ".join(f"a{n}=1" for n in range(100_000))
+    with pytest.raises(UnreadableDocument) as caught:
+        read(f"<html><!-- <a b=' --><p {many}>x</p>".encode(), tmp_path, name="a.html")
+    assert caught.value.code == "too_many_attributes"
+
+
+def test_deep_html_in_markdown_costs_that_block_only(tmp_path: Path) -> None:
+    parts = read(("before\n\n" + "<div>" * 300 + "deep\n\nafter\n").encode(), tmp_path, name="a.md")
+    assert text_of(parts) == "before\n\nafter"
+    assert [(issue.code, issue.page) for issue in issues(parts)] == [("nesting_too_deep", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.html", "<html><p>old <del>go<s>n</s>e</del> new</p><table><tr><td><s>a</s> b<td>c</table><p>end"),
+        ("a.md", "old ~~gone~~ new\n\n|~~a~~ b|c|\n|--|--|\n\nend"),
+        ("b.md", "old <del>gone</del> new\n\n|<s>a</s> b|c|\n|--|--|\n\nend"),
+    ],
+)
+def test_struck_text_stands_behind_its_block(tmp_path: Path, name: str, source: str) -> None:
+    (page,) = pages(read(source.encode(), tmp_path, name=name))
+    assert [(block.kind, page.text[block.char_start : block.char_end]) for block in page.blocks] == [
+        (BlockKind.PARAGRAPH, "old new"),
+        (BlockKind.DELETION, "gone"),
+        (BlockKind.TABLE, "b | c"),
+        (BlockKind.DELETION, "a"),
+        (BlockKind.PARAGRAPH, "end"),
+    ]
+
+
+def test_quotation_goes_on_behind_its_table(tmp_path: Path) -> None:
+    source = b"<html><blockquote>a<table><tr><td>b<td>c</table>d</blockquote>e"
+    (page,) = pages(read(source, tmp_path, name="a.html"))
+    kinds = [block.kind for block in page.blocks]
+    assert kinds == [BlockKind.QUOTE, BlockKind.TABLE, BlockKind.QUOTE, BlockKind.PARAGRAPH]

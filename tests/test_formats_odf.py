@@ -225,3 +225,36 @@ def test_deletion_comes_out_once(tmp_path: Path) -> None:
     )
     place = '<text:p>a<text:change text:change-id="d"/></text:p>'
     assert text_of(read(text(change + place * 3), tmp_path, name="a.odt")).count("gone") == 1
+
+
+def test_hidden_rows_and_columns_make_a_hidden_table(tmp_path: Path) -> None:
+    columns = '<table:table-column/><table:table-column table:visibility="collapse"/><table:table-column/>'
+    rows = "".join(
+        f"<table:table-row{more}>{cell(f'a{n}')}{cell(f'b{n}')}{cell(f'c{n}')}</table:table-row>"
+        for n, more in enumerate(("", ' table:visibility="collapse"', ' table:visibility="filter"', ""), 1)
+    )
+    (page,) = pages(read(sheet(columns + rows), tmp_path, name="a.ods"))
+    assert [(block.hidden, block.rows) for block in page.blocks[1:]] == [
+        (False, (("a1", "c1"), ("a4", "c4"))),
+        (True, (("", "b1", ""), ("a2", "b2", "c2"), ("a3", "b3", "c3"), ("", "b4", ""))),
+    ]
+
+
+def test_comment_names_its_cell(tmp_path: Path) -> None:
+    note = "<office:annotation><dc:creator>Jo</dc:creator><text:p>why?</text:p></office:annotation><text:p>x</text:p>"
+    rows = (
+        '<table:table-row table:number-rows-repeated="4"><table:table-cell/></table:table-row><table:table-row>'
+        f'<table:table-cell table:number-columns-repeated="27"/><table:table-cell>{note}</table:table-cell>'
+        "</table:table-row>"
+    )
+    (page,) = pages(read(sheet(rows), tmp_path, name="a.ods"))
+    assert page.text.endswith("Jo (Cell AB5): why?")
+
+
+def test_count_of_sheets_that_a_file_claims_is_not_believed(tmp_path: Path) -> None:
+    meta = f'<office:document-meta {NAMESPACES}><office:meta><meta:document-statistic meta:table-count="4000"/>'
+    body = "<office:spreadsheet><table:table/></office:spreadsheet>"
+    more = {"meta.xml": f"{meta}</office:meta></office:document-meta>".encode()}
+    info = read(package("spreadsheet", body, more), tmp_path, name="a.ods")[0]
+    assert isinstance(info, DocumentInfo)
+    assert info.page_count == 1

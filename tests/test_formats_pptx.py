@@ -12,7 +12,8 @@ from services.errors import EncryptedDocument, TooLarge, UnreadableDocument
 from services.formats.ooxml_charts import read_chart
 from services.options import Options
 from tests.data.build_presentations import DRAWING, PRESENTATION, build_slides, minimal_pptx, text_shape
-from tests.data.build_spreadsheets import RELATIONS, picture_png, relations_xml
+from tests.data.build_samples import body_xml, minimal_docx
+from tests.data.build_spreadsheets import RELATIONS, minimal_xlsx, picture_png, relations_xml
 from tests.format_cases import DATA, compare_with_golden, issues, outline, pages, pictures, read, text_of
 from tests.test_formats_xlsx import encrypted
 
@@ -328,3 +329,15 @@ def test_series_that_share_no_point_do_not_fill_a_square() -> None:
     root = etree.fromstring(f'<c:chart xmlns:c="{CHART}">{series}</c:chart>')
     (table,) = read_chart(root).tables
     assert sum(map(len, table)) < 1_100_000
+
+
+@pytest.mark.parametrize("name", ["secret", "a.docx", "a.pptx", "a.xlsx"])
+@pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx"])
+def test_encrypted_document_is_read_as_what_it_is_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
+    plain = {
+        "docx": minimal_docx(body_xml("<w:p><w:r><w:t>behind the door</w:t></w:r></w:p>")),
+        "pptx": minimal_pptx(text_shape("behind the door")),
+        "xlsx": minimal_xlsx("<sheetData><row><c t='str'><v>behind the door</v></c></row></sheetData>"),
+    }[kind]
+    assert "behind the door" in text_of(read(encrypted(plain, "tide"), tmp_path, name=name, password="tide"))
+    assert list(tmp_path.rglob("decrypted-document")) == []

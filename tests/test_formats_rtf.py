@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.content import BlockKind, Limits
+from services.content import BlockKind, DocumentInfo, Limits
 from services.errors import TooLarge, UnreadableDocument
 from services.options import Options
 from tests.format_cases import DATA, compare_with_golden, issues, outline, pages, pictures, read, text_of
@@ -83,6 +83,15 @@ def test_file_that_is_cut_off_is_read_to_its_end(tmp_path: Path) -> None:
 
 def test_braces_without_a_partner_do_no_harm(tmp_path: Path) -> None:
     assert text_of(read(rtf(r"a}}}}b{\par"), tmp_path, name="a.rtf")) == "a"
+
+
+def test_pages_are_counted_before_the_first_is_given(tmp_path: Path) -> None:
+    source = rtf(r"one\page\page two{\footnote a\page b}\sect three\page ")
+    padded = source[:-1] + b" " * 4_000_000 + b"}"  # a long file is read twice
+    for data in (source, padded):
+        parts = read(data, tmp_path, name="a.rtf", options=Options(pages="2"))
+        assert parts[0] == DocumentInfo(page_count=4)
+        assert [page.number for page in pages(parts)] == [2]
 
 
 def test_too_many_pages_are_refused(tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ def test_rst_includes_no_file_and_no_raw_markup(tmp_path: Path) -> None:
     assert "RAW" not in text
 
 
+def test_cells_below_a_cell_of_several_rows_stay_in_their_columns(tmp_path: Path) -> None:
+    source = (
+        "+---+---+---+\n| A | B | C |\n+===+===+===+\n| 1 | 2 | 3 |\n|   +---+---+\n|   | 4 | 5 |\n"
+        "+---+---+   +\n| 6 | 7 |   |\n+---+---+---+\n"
+    )
+    (page,) = pages(read(source.encode(), tmp_path, name="a.rst"))
+    assert page.blocks[0].rows == (("A", "B", "C"), ("1", "2", "3"), ("", "4", "5"), ("6", "7", ""))
+    wide = "+---+---+---+\n| A     | C |\n|       +---+\n|       | D |\n+---+---+---+\n| 1 | 2 | 3 |\n+---+---+---+\n"
+    (page,) = pages(read(wide.encode(), tmp_path, name="b.rst"))
+    assert page.blocks[0].rows == (("A", "", "C"), ("", "", "D"), ("1", "2", "3"))
+
+
 def test_directives_and_roles_of_sphinx_keep_their_words(tmp_path: Path) -> None:
     source = "See :ref:`the quay <quay>` and :py:func:`fee`.\n\n.. versionadded:: 2.0\n   :mark: x\n\n   Pays twice.\n"
     assert text_of(read(source.encode(), tmp_path, name="a.rst")) == "See the quay and fee.\n\n2.0\n\nPays twice."
@@ -145,7 +157,9 @@ def test_numbers_of_json_stay_as_they_are_written(tmp_path: Path) -> None:
         (b'"one string"', "one string"),
         (b"[1, [2, 3], {}]", "1\n2, 3"),
         (b'{"a": {"b": {"c": {"d": 1}}}}', "a.b.c\n\nd: 1"),
-        (b'{"a": NaN, "b": [Infinity, -Infinity]}', "a: null\n\nb\n\nnull\nnull"),
+        (b'{"a": NaN, "b": [Infinity, -Infinity]}', "a: NaN\n\nb\n\nInfinity\n-Infinity"),
+        (b'{"a": "values: NaN, 3", "b": "\\\\", "c": NaN }', "a: values: NaN, 3\nb: \\\nc: NaN"),
+        (b'{"a": "\\", NaN, \\"", /* a " mark: NaN, */ "b": NaN} // "', 'a: ", NaN, "\nb: NaN'),
         (
             b'[{"a": 1}, {"a": 2, "b": true}, {"c": [1, {"d": 2}]}]',
             "a | b\n1 | \n2 | true\n\n[2].c\n\n1\n\n[2].c[1]\n\nd: 2",
@@ -157,17 +171,29 @@ def test_json_is_laid_out_for_readers(tmp_path: Path, data: bytes, expected: str
 
 
 def test_large_array_of_records_repeats_its_header_on_every_page(tmp_path: Path) -> None:
-    records = [{"name": f"boat number {n} {'of the northern basin ' * 4}", "length": n} for n in range(42_000)]
-    for data, name in (
-        (json.dumps({"boats": records}).encode(), "a.json"),
-        ("\n".join(map(json.dumps, records)).encode(), "a.jsonl"),
+    note = "moored in the northern basin, " * 3
+    columns = ("name", "length", *(f"note {n}" for n in range(40)))
+    records = [dict(zip(columns, (f"boat {n}", n, *[note] * 40), strict=True)) for n in range(1_100)]
+    for data, name, count in (
+        (json.dumps({"boats": records}).encode(), "a.json", 1_100),
+        ("\n".join(map(json.dumps, records[:600])).encode(), "a.jsonl", 600),
     ):
         found = pages(read(data, tmp_path, name=name))
         tables = [block for page in found for block in page.blocks if block.kind is BlockKind.TABLE]
         assert len(found) == len(tables) > 2
-        assert {table.rows[0] for table in tables} == {("name", "length")}
-        assert sum(len(table.rows) - 1 for table in tables) == 42_000
+        assert {table.rows[0] for table in tables} == {columns}
+        assert sum(len(table.rows) - 1 for table in tables) == count
         assert all(len(page.text) < 2 * jsonvalues.PAGE_CHARS for page in found)
+
+
+def test_records_that_share_few_keys_do_not_blow_the_text_up(tmp_path: Path) -> None:
+    data = json.dumps([{"id": n, f"key {n}": "word"} for n in range(3_000)]).encode()
+    text = text_of(read(data, tmp_path, name="a.json"))
+    assert len(text) < 2 * len(data)
+    assert all(f"key {n}" in text for n in (0, 1_499, 2_999))
+    optional = [{"id": n, **({"note": "dry"} if n % 50 == 0 else {})} for n in range(300)]
+    (page,) = pages(read(json.dumps(optional).encode(), tmp_path, name="b.json"))
+    assert [len(block.rows) for block in page.blocks] == [301]
 
 
 def test_damaged_json_is_read_up_to_the_damage(tmp_path: Path) -> None:
@@ -253,6 +279,14 @@ def test_drawing_is_a_page_and_a_picture(tmp_path: Path) -> None:
     rendered, media_type = render_page(tmp_path / "upload", Format.SVG, 1, 64, None, Limits())
     with Image.open(BytesIO(rendered)) as shown:
         assert (shown.size, media_type) == ((64, 32), "image/webp")
+
+
+@pytest.mark.parametrize("inside", ["<text y='9'>seen &x;</text>", "<rect width='50' height='50'/>"])
+def test_entity_outside_a_drawing_is_left_out_and_said(tmp_path: Path, inside: str) -> None:
+    data = b'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + svg(inside)
+    parts = read(data, tmp_path, name="a.svg", options=Options(ocr="off"))
+    assert "xml_entities" in [issue.code for issue in issues(parts)]
+    assert text_of(parts) in ("seen", "")
 
 
 def test_drawing_loads_no_file(tmp_path: Path) -> None:

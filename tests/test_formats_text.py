@@ -12,7 +12,7 @@ from services.formats import plain
 from services.formats.decoding import clean_text, decode_text
 from services.options import Options
 from tests.data.build_samples import JAPANESE, LEASE, RUSSIAN
-from tests.format_cases import DATA, compare_with_golden, outline, pages, read, text_of
+from tests.format_cases import DATA, compare_with_golden, issues, outline, pages, read, text_of
 
 
 @pytest.mark.parametrize("name", ["lease.txt", "lease_cp1252.txt", "ports.csv", "ports.tsv"])
@@ -104,9 +104,37 @@ def test_large_csv_repeats_its_header_on_every_page(tmp_path: Path) -> None:
     assert sum(len(page.blocks[0].rows) - 1 for page in found) == 60_000
 
 
-def test_unpaired_quotation_mark_in_a_large_csv_is_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [3, 6_000])
+def test_quotation_mark_without_its_pair_swallows_no_rows(tmp_path: Path, rows: int) -> None:
+    data = b'a,b\n"x, y\nz",2\n"open,1\n' + b"c" * 200 + b",2\n"
+    parts = read(data + (b"c" * 200 + b",2\n") * (rows - 1), tmp_path, name="a.csv")
+    found = [row for page in pages(parts) for row in page.blocks[0].rows if row != ("a", "b")]
+    assert found == [("x, y z", "2"), ('"open', "1"), *[("c" * 200, "2")] * rows]
+    assert [issue.code for issue in issues(parts)] == ["malformed_csv"]
+
+
+def test_quotation_mark_without_its_pair_in_a_tsv_is_a_character(tmp_path: Path) -> None:
+    data = b'size\tname\tnote\n1\t"5 in. hose\tx\n2\tpump\ty\n3\t"rope"\tz\n4\thook\t"two\nlines"\n'
+    parts = read(data, tmp_path, name="a.tsv")
+    assert pages(parts)[0].blocks[0].rows == (
+        ("size", "name", "note"),
+        ("1", '"5 in. hose', "x"),
+        ("2", "pump", "y"),
+        ("3", "rope", "z"),
+        ("4", "hook", "two lines"),
+    )
+    (issue,) = issues(parts)
+    assert (issue.code, "in lines 2 (1 in all)" in issue.message) == ("malformed_csv", True)
+
+
+def test_unpaired_quotation_marks_on_every_line_cost_no_quadratic_time(tmp_path: Path) -> None:
+    data = b'a\tb\n1\t"\n' + b'x"\t"\n' * 20_000 + b'x"\t"1\t2\t3\n'
+    assert len(pages(read(data, tmp_path, name="a.tsv"))[0].blocks[0].rows) > 1
+
+
+def test_field_of_more_than_a_million_characters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument) as caught:
-        read(b'a,b\n"open,1\n' + b"c,2\n" * 300_000, tmp_path, name="a.csv")
+        read(b"a,b\n1," + b"x" * 1_000_001 + b"\n", tmp_path, name="a.csv")
     assert caught.value.code == "malformed_csv"
 
 

@@ -337,3 +337,15 @@ def test_many_tables_side_by_side_are_parted_in_linear_time(tmp_path: Path) -> N
     row = "".join(f'<c r="{column_name(at)}1" t="str"><v>x</v></c>' for at in range(0, 16_000, 2))
     (page,) = pages(read(minimal_xlsx(f'<sheetData><row r="1">{row}</row></sheetData>'), tmp_path, name="a.xlsx"))
     assert page.text.count("x") == 8000
+
+
+def test_sheet_with_a_part_too_large_to_hold_costs_no_other(tmp_path: Path) -> None:
+    gaps = "<x/>" + " " * 8_000_000
+    packed = minimal_xlsx(f"<sheetData/>{gaps * 9}", cells(words("kept")))
+    stored = BytesIO()
+    with zipfile.ZipFile(BytesIO(packed)) as source, zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    parts = read(stored.getvalue(), tmp_path, name="a.xlsx")
+    assert "kept" in text_of(parts)
+    assert {issue.code for issue in issues(parts)} == {"part_too_large"}

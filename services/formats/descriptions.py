@@ -40,11 +40,10 @@ _DOCX = FormatDescription(
     "Word",
     "Headings, paragraphs, lists with their numbers, tables, text boxes, quotations, code, captions, links, formulas "
     "as a line of text, footnotes and endnotes below their page, comments with their replies, headers and footers "
-    "(each text once), tracked insertions (marked) and deletions (a block of their own), hidden text (marked), the "
-    "words of charts and diagrams, pictures with alternative text and caption. With a password.",
-    f"Macros, {_OFFICE_DRAWINGS}, the values of charts, other documents drawn in as a part (altChunk), table rows that "
-    "a tracked change took out, fonts and colours. Links, insertions and hidden text inside table cells are plain "
-    "text. A table in a cell becomes words of that cell.",
+    "(each text once), tracked insertions (marked) and deletions (a block of their own), hidden text (marked), "
+    "charts as tables, words of diagrams, pictures with alternative text and caption. With a password.",
+    f"Macros, {_OFFICE_DRAWINGS}, other documents drawn in as a part (altChunk), fonts and colours. Links, "
+    "insertions and hidden text inside table cells are plain text. A table in a cell becomes words of that cell.",
     "Where Word noted that a page began when it last laid the document out; without such notes, at page breaks and "
     "sections that begin a page.",
     ("lxml", "msoffcrypto-tool"),
@@ -133,12 +132,11 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
         ),
         Format.ODS: FormatDescription(
             "OpenDocument spreadsheet",
-            "The cells of all sheets as the file shows them, comments, text boxes, titles of charts, pictures. Hidden "
-            "sheets are read and marked.",
+            "The cells of all sheets as the file shows them, comments with their cell, text boxes, titles of charts, "
+            "pictures. Hidden sheets, rows and columns are marked.",
             f"Documents with a password (`encryption_unsupported`), macros, {_OFFICE_DRAWINGS}, links of cells, "
-            "headers and footers. Hidden rows and columns are not told from shown ones, comments do not name their "
-            "cell, and tables beside each other are one. A cell or row repeated more than 1,000 times is given that "
-            "often (`repeats_left_out`).",
+            "headers and footers. Tables beside each other are one. A cell or row repeated more than 1,000 times is "
+            "given that often (`repeats_left_out`).",
             "One a sheet, and one more for each further million characters of it; their table is marked as going on.",
             ("lxml",),
         ),
@@ -174,12 +172,12 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
         Format.HTML: FormatDescription(
             "HTML",
             "What a reader of the page would see: headings, paragraphs, lists, tables with spanning cells, quotations, "
-            "code with its language, captions, footnotes, formulas (MathML), labels of SVG, links, `ins` (marked). "
-            "`nav` and the page's `footer` become header and footer unless they are most of the page. Pictures in "
+            "code with its language, captions, footnotes, formulas (MathML), labels of SVG, links, `ins` (marked), `del` "
+            "and `s` (a block of their own behind theirs). `nav` and the page's `footer` become header and footer unless they are most of the page. Pictures in "
             "`data:` addresses. Any encoding.",
             "Whatever lies at an address: pictures, frames, style sheets (what they hide is read; what an attribute or "
             "an inline style hides is not). Scripts, "
-            "`noscript`, `canvas`, values of form fields. `del` is plain text; links inside tables are too. A table "
+            "`noscript`, `canvas`, values of form fields. Links inside tables are plain text. A table "
             "within a table, or with a cell over 2,000 characters, is read as layout.",
             _ONE_PAGE,
             ("lxml",),
@@ -198,7 +196,8 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
         Format.MARKDOWN: FormatDescription(
             "Markdown",
             "CommonMark with tables, strike-through and footnotes: headings, lists, tables, code with its language, "
-            "quotations, links, HTML blocks, front matter (title, author, language), pictures in `data:` addresses.",
+            "quotations, links, HTML blocks, front matter (title, author, language), pictures in `data:` addresses. "
+            "Struck text is a block of its own behind its block.",
             "Pictures at addresses (their alternative text is read), formulas (kept as TeX), components of MDX. A "
             "paragraph over 50,000 characters keeps its markup.",
             _ONE_PAGE,
@@ -227,8 +226,8 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
             "CSV and TSV",
             "One table, its first row taken for the header; comma, semicolon, tab or bar, told by the lines; any "
             "encoding.",
-            "Types: cells stay as they are written. Line breaks in cells become spaces. A field over a million "
-            "characters is refused (`malformed_csv`).",
+            "Types: cells stay as they are written. Line breaks in cells become spaces. A quotation mark without its "
+            "pair is read as a character, and a field over a million characters is refused (both `malformed_csv`).",
             "One for each million characters, under the header row again.",
             ("charset-normalizer",),
         ),
@@ -236,7 +235,7 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
             "JSON",
             "Values in the file's order as `key: value`, arrays of records as tables, long strings as text, numbers as "
             "they are written. A damaged file is read up to the damage (`malformed_json`).",
-            "Text hidden in encoded strings. `NaN` and `Infinity`, which JSON does not know, are shown as `null`.",
+            "Text hidden in encoded strings. Records that share few keys are parted into several tables.",
             _BY_CHARS,
             ("ijson",),
         ),
@@ -280,9 +279,10 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
             "ZIP archive",
             "Each member becomes a document of its own, to ten levels of archives; the page is the list of them. With "
             "a password (ZipCrypto).",
-            "Members under AES encryption, or packed by other methods than stored, deflate, bzip2 and LZMA "
-            "(`member_unreadable`); empty ones, links and what file managers leave behind (`members_left_out`); files "
-            "of formats that are not read (`attachment_skipped`). 7-Zip, RAR, tar and gzip are refused.",
+            "Members under AES encryption (`encryption_unsupported`), or packed by other methods than stored, deflate, "
+            "bzip2 and LZMA (`member_unreadable`); empty ones, links and what file managers leave behind "
+            "(`members_left_out`); files of formats that are not read (`attachment_skipped`). 7-Zip, RAR, tar and gzip "
+            "are refused.",
             "One, the list.",
         ),
         Format.PNG: replace(_RASTER, title="PNG", left_out="Frames behind the first (APNG), metadata."),

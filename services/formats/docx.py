@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
@@ -18,10 +17,8 @@ from services.formats.assembly import one_line
 from services.formats.docx_body import BodyReader
 from services.formats.docx_package import Package
 from services.formats.embedded import PictureWriter
+from services.formats.ooxml_encryption import is_ole
 from services.formats.paging import check_page_count, give_pages, wants_pictures
-
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""What an encrypted document begins with. Source: [MS-OFFCRYPTO] 2.3."""
 
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
@@ -32,7 +29,12 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         TooLarge: `archive_too_large`, `compression_ratio`, `too_many_entries`, `too_many_pages`.
         EncryptedDocument: a password is missing or wrong.
     """
-    with Archive(_readable(upload, context), context.limits) as archive:
+    if is_ole(upload.path):
+        from services.formats.ooxml_kinds import extract_encrypted
+
+        yield from extract_encrypted(upload, context)
+        return
+    with Archive(upload.path, context.limits) as archive:
         package = Package(archive)
         main = package.main_part()
         if main is None:
@@ -68,13 +70,3 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
                         yield from writer.write(data, page=number, alt=picture.alt, caption=picture.caption)
             yield from give_pages([draft.builder.build()], context)
         yield from writer.close()
-
-
-def _readable(upload: Upload, context: ExtractContext) -> Path:
-    """The file, without its encryption where it has one. Raises EncryptedDocument."""
-    with upload.path.open("rb") as stream:
-        if stream.read(len(_OLE)) != _OLE:
-            return upload.path
-    from services.formats.ooxml_encryption import decrypted
-
-    return decrypted(upload.path, context.password, context.folder)

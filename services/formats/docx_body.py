@@ -17,6 +17,7 @@ from services.formats.docx_grid import (
     goes_on_above,
     in_body,
     points_of,
+    removed_text,
     row_cells,
     skipped_columns,
     table_rows,
@@ -35,6 +36,7 @@ from services.formats.docx_runs import (
     read_inline,
 )
 from services.formats.docx_styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+from services.formats.ooxml_charts import Chart
 from services.formats.runs import LinkStart, RunText, Words
 
 
@@ -194,6 +196,7 @@ class BodyReader:
         unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
         boxes: list[Element] = []
         pictures: list[PlacedPicture] = []
+        charts: list[Chart] = []
         hidden: list[bool] = []
         run = RunText()
         run.add(label)
@@ -238,6 +241,8 @@ class BodyReader:
                     pictures.append(self._add_picture(piece))
                 case PictureRef():
                     run.add(f" {piece.alt} ")
+                case Chart():
+                    charts.append(piece)
                 case _:
                     boxes.append(piece)
         if len(run) > len(label) or not label:
@@ -245,6 +250,8 @@ class BodyReader:
         for picture in pictures:
             self._captions.picture(picture)
         self._write_later()
+        for chart in charts:
+            self._add_chart(chart)
         for box in boxes:
             self._read_blocks(box, part, depth + 1)
         section = child(properties, "w:sectPr")
@@ -265,6 +272,13 @@ class BodyReader:
         picture = PlacedPicture(reference.part, reference.alt)
         self._draft.pictures.append(picture)
         return picture
+
+    def _add_chart(self, chart: Chart) -> None:
+        self._fresh_break = False
+        self._draft.builder.add(BlockKind.CAPTION, clean_text(chart.title))
+        self._draft.builder.add(BlockKind.PARAGRAPH, clean_text(", ".join(chart.axes)))
+        for rows in chart.tables:
+            self._draft.builder.add_table([[clean_text(cell) for cell in row] for row in rows])
 
     def _classify(self, properties: Element | None, style: Style) -> tuple[BlockKind, int, bool, str]:
         outline_text = value_of(properties, "w:outlineLvl")
@@ -297,11 +311,14 @@ class BodyReader:
 
     def _read_table(self, table: Element, part: str, depth: int) -> None:
         rows = list(table_rows(table))
+        removed = removed_text(table)
         cells = [list(row_cells(row)) for row in rows]
         if all(len(line) <= 1 for line in cells):
             for line in cells:
                 for cell in line:
                     self._read_blocks(cell, part, depth + 1)
+            self._later.append((BlockKind.DELETION, removed))
+            self._write_later()
             return
         self._captions.other()
         grid: list[Sequence[str]] = []
@@ -319,6 +336,7 @@ class BodyReader:
                 self._fresh_break = False
             grid.append(shown)
         self._draft.builder.add_table(grid)
+        self._later.append((BlockKind.DELETION, removed))
         self._write_later()
 
     def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
@@ -332,6 +350,7 @@ class BodyReader:
                     for row in table_rows(item):
                         texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in row_cells(row))
                         yield " ".join(text for text in texts if text)
+                    self._later.append((BlockKind.DELETION, removed_text(item)))
                 case "mc:AlternateContent":
                     yield from self._plain_blocks(alternative(item), part, depth + 1)
                 case name if name in WRAPPERS:
@@ -360,6 +379,8 @@ class BodyReader:
                     self._captions.picture(self._add_picture(piece))
                 case PictureRef():
                     text.append(f" {piece.alt} ")
+                case Chart():
+                    text.append(f" {piece.words} ")
                 case LinkStart() | InsertionStart() | End():
                     pass
                 case _:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from services.errors import UnreadableDocument
+from services.formats.assembly import one_line
 from services.formats.docx_package import Element, child, name_of, value_of
+from services.formats.docx_runs import deleted_text
 
 MAX_DEPTH = 60
 """Levels of tables, content controls and text boxes within each other. Word allows about twenty."""
@@ -49,10 +51,21 @@ def _unwrapped(holder: Element, name: str) -> Iterator[Element]:
 
 def table_rows(table: Element) -> Iterable[Element]:
     """The rows of a table, those that a tracked change took out left out."""
-    for row in _unwrapped(table, "w:tr"):
-        properties = child(row, "w:trPr")
-        if child(properties, "w:del") is None:
-            yield row
+    return (row for row in _unwrapped(table, "w:tr") if not _is_removed(row))
+
+
+def removed_text(table: Element) -> str:
+    """What the rows said that a tracked change took out, a line for each; empty without such."""
+    lines = (
+        " | ".join(one_line(" ".join(map(deleted_text, cell.iter("{*}p")))) for cell in row_cells(row))
+        for row in _unwrapped(table, "w:tr")
+        if _is_removed(row)
+    )
+    return "\n".join(line for line in lines if line.strip(" |"))
+
+
+def _is_removed(row: Element) -> bool:
+    return child(child(row, "w:trPr"), "w:del") is not None
 
 
 def row_cells(row: Element) -> Iterable[Element]:

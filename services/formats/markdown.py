@@ -100,12 +100,12 @@ def _footnote_at(state: StateBlock, line: int) -> re.Match[str] | None:
 class MarkdownReader:
     """Adds the blocks of Markdown texts to a page; `pictures` holds those that were met, in order."""
 
-    def __init__(self, page: PageBuilder) -> None:
+    def __init__(self, page: PageBuilder, issues: list[Issue] | None = None) -> None:
         self._page = page
         self._parser = _parser()
         self._env: dict[str, object] = {}
         self.pictures: list[TreePicture] = []
-        self.issues: list[Issue] = []
+        self.issues = [] if issues is None else issues
         """Parts that could not be read and were left out."""
         self.first_heading = ""
         self._struck: list[str] = []

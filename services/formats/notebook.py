@@ -100,7 +100,7 @@ class _NotebookReader:
         self._language = language
         self._writer = PictureWriter(context)
         self._page = PageBuilder(1)
-        self._markdown = MarkdownReader(self._page)
+        self._markdown = MarkdownReader(self._page, self.issues)
         self._pages: list[Page] = []
         self._found: list[tuple[int, str, str]] = []
 
@@ -109,7 +109,7 @@ class _NotebookReader:
         if self._page.chars >= PAGE_CHARS:
             self._pages.append(self._page.build())
             self._page = PageBuilder(self._page.number + 1)
-            self._markdown = MarkdownReader(self._page)
+            self._markdown = MarkdownReader(self._page, self.issues)
         source = _text(cell.get("source", cell.get("input")))
         match cell.get("cell_type"):
             case "markdown":

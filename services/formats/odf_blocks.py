@@ -38,8 +38,7 @@ class Draft:
     builder: PageBuilder
     pictures: list[PlacedPicture] = field(default_factory=list)
     notes: list[Element] = field(default_factory=list)
-    header_chars: int = 0
-    """Characters that stood on the page before its own text."""
+    header_chars: int = 0  # that stood on the page before its own text
 
 
 class BlockReader:
@@ -51,12 +50,11 @@ class BlockReader:
         self.paged = paged
         self.drafts: list[Draft] = []
         self.title = ""
-        self.forced: BlockKind | None = None
-        """A kind that all text gets, such as that of speaker notes."""
+        self.forced: BlockKind | None = None  # a kind that all text gets, such as that of speaker notes
         self.forced_level = 0
-        self.with_chart_data = True
-        """False where they stand in the document already."""
+        self.with_chart_data = True  # False where they stand in the document already
         self.hidden = False
+        self.place = ""  # of what is read next, such as `Cell B3`; comments name it
         self.box: Box | None = None
         self._objects = ObjectReader(package)
         self._captions, self._builder = CaptionMatcher(), PageBuilder(0)
@@ -241,6 +239,7 @@ class BlockReader:
         author = next((one_line(e.text or "") for e in annotation.iterchildren(qualified("dc:creator"))), "")
         text = self.capture(annotation, depth + 1)
         if text.strip():
+            author = f"{author} ({self.place})" if author and self.place else author or self.place
             self._later.append((BlockKind.COMMENT, f"{author}: {text}" if author else text))
 
     def _read_change(self, place: Element, run: RunText | None, depth: int) -> None:

@@ -91,8 +91,6 @@ class OdfInfo:
     title: str = ""
     author: str = ""
     language: str = ""
-    tables: int = 1
-    """Sheets of a spreadsheet, as the file counts them."""
 
 
 class OdfPackage:
@@ -149,13 +147,10 @@ class OdfPackage:
         """Title, author and language that the file names."""
         root = self.optional_xml("meta.xml")
         found: dict[str, str] = {}
-        tables = 1
         for item in root.iter() if root is not None else ():
-            if name_of(item.tag) == "meta:document-statistic":
-                tables = count_of(item, "meta:table-count", at_most=self.limits.max_pages)
             found.setdefault(name_of(item.tag), one_line(item.text or ""))
         author = found.get("meta:initial-creator") or found.get("dc:creator") or ""
-        return OdfInfo(found.get("dc:title", "")[:500], author[:500], found.get("dc:language", "")[:64], tables)
+        return OdfInfo(found.get("dc:title", "")[:500], author[:500], found.get("dc:language", "")[:64])
 
 
 def no_content() -> UnreadableDocument:

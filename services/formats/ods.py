@@ -20,6 +20,7 @@ from services.formats.odf_package import OdfPackage, attribute, count_of, name_o
 from services.formats.odf_styles import Styles, style_holders
 from services.formats.odt import write_pictures
 from services.formats.paging import check_page_count, give_pages, wants_pictures
+from services.formats.spreadsheet_layout import column_name
 from services.formats.xlsx_cells import MAX_ROW_CHARS, Budget
 from services.formats.xmlparts import Element, too_deep
 
@@ -32,6 +33,10 @@ _SEPARATOR_CHARS = 3
 _VALUES = ("office:string-value", "office:date-value", "office:time-value", "office:boolean-value", "office:value")
 _MAX_COLUMNS = 16_384
 """Source: the columns that LibreOffice and Excel know."""
+_MAX_ROWS = 1_048_576
+"""Source: as for `_MAX_COLUMNS`."""
+_NOT_SHOWN = ("collapse", "filter")
+"""Source: OpenDocument 1.3 part 3, 19.749, `table:visibility`."""
 _MAX_FILLED = 1_000
 """How often one cell or row is repeated where it holds text; more is a fill to the edge of the sheet."""
 
@@ -49,7 +54,8 @@ def extract_ods(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         info = package.info()
         styles = Styles()
         styles.add(style_holders(package.optional_xml("styles.xml")))
-        yield DocumentInfo(info.title, info.author, info.language, info.tables)
+        # The file's own count of its sheets is a mere claim; those that are read are counted.
+        yield DocumentInfo(info.title, info.author, info.language)
         yield from package.issues()
         writer = PictureWriter(context)
         number = 0
@@ -88,6 +94,10 @@ class _SheetReader:
         self._blocks = BlockReader(package, styles)
         self._blocks.with_chart_data = False
         self._rows: list[list[str]] = []
+        self._unseen: list[list[str]] = []
+        """Cells of hidden rows and columns, each in its column."""
+        self._unseen_columns: set[int] = set()
+        self._row_at = self._column_at = 0
         self._shapes: list[Element] = []
         """Drawings that are anchored in cells: they come below the table."""
         self._chars = 0
@@ -109,7 +119,7 @@ class _SheetReader:
             except StopIteration:
                 return
             except UnreadableDocument:
-                if nested and self._rows:
+                if nested and (self._rows or self._unseen):
                     yield self._end()
                 raise
             name = name_of(element.tag)
@@ -123,6 +133,9 @@ class _SheetReader:
                     _drop(element)
             elif event == "end" and name == "office:automatic-styles":
                 self._styles.add([element])
+            elif event == "end" and nested == 1 and name == "table:table-column":
+                self._read_column(element)
+                _drop(element)
             elif event == "end" and nested == 1 and name == "table:table-row":
                 self._read_row(element)
                 _drop(element)
@@ -142,7 +155,7 @@ class _SheetReader:
 
         if self._package.archive.find("content.xml") is None:
             raise no_content()
-        names = ("table:table", "table:table-row", "table:shapes", "office:automatic-styles")
+        names = ("table:table", "table:table-column", "table:table-row", "table:shapes", "office:automatic-styles")
         parser = etree.XMLPullParser(
             events=("start", "end"), tag=[qualified(name) for name in names], resolve_entities=False, no_network=True,
             load_dtd=False, dtd_validation=False, huge_tree=False, remove_comments=True, remove_pis=True,
@@ -174,6 +187,8 @@ class _SheetReader:
     def _begin(self, table: Element) -> None:
         self._blocks.new_page()
         self._has_table = False
+        self._unseen_columns.clear()
+        self._row_at = self._column_at = 0
         style = attribute(table, "table:style-name")
         self._blocks.hidden = self._styles.says("table", style, "table:display") == "false"
         self._draft.builder.add(
@@ -189,30 +204,40 @@ class _SheetReader:
         builder = self._draft.builder
         left = min((place for row in self._rows for place, text in enumerate(row) if text), default=0)
         builder.add_table([row[left:] for row in self._rows], hidden=self._blocks.hidden)
+        has_rows = bool(self._rows)
+        used = sorted({place for row in self._unseen for place, text in enumerate(row) if text})
+        builder.add_table([[row[at] if at < len(row) else "" for at in used] for row in self._unseen], hidden=True)
         shapes, self._shapes = self._shapes, []
         for shape in shapes:
             self._blocks.read_shape(shape, 1)
         self._blocks.end_page()
         page = builder.build()
-        if self._continues and page.blocks and page.blocks[0].kind is BlockKind.TABLE:
+        if self._continues and has_rows and page.blocks and page.blocks[0].kind is BlockKind.TABLE:
             page = replace(page, blocks=(replace(page.blocks[0], continues=True), *page.blocks[1:]))
         sheet = _Sheet(page, self._draft.pictures, self._filled)
-        self._rows, self._chars, self._filled = [], 0, False
+        self._rows, self._unseen, self._chars, self._filled = [], [], 0, False
         self._blocks.drafts[-1] = Draft(PageBuilder(builder.number))
         return sheet
 
+    def _read_column(self, column: Element) -> None:
+        end = self._column_at + count_of(column, "table:number-columns-repeated", at_most=_MAX_COLUMNS)
+        if attribute(column, "table:visibility") in _NOT_SHOWN:
+            self._unseen_columns.update(range(self._column_at, min(end, _MAX_COLUMNS)))
+        self._column_at = end
+
     def _read_row(self, row: Element) -> None:
         shown: list[str] = []
-        blank = chars = 0
+        blank = chars = at = 0
         for cell in row:
             name = name_of(cell.tag)
             if name not in ("table:table-cell", "table:covered-table-cell"):
                 continue
-            text = self._text(cell) if len(cell) or name == "table:table-cell" else ""
-            if not text:
-                blank += count_of(cell, "table:number-columns-repeated", at_most=_MAX_COLUMNS)
-                continue
+            text = self._text(cell, at) if len(cell) or name == "table:table-cell" else ""
             again = count_of(cell, "table:number-columns-repeated", at_most=_MAX_COLUMNS)
+            at += again
+            if not text:
+                blank += again
+                continue
             self._filled = self._filled or again > _MAX_FILLED
             fitting = max(1, (MAX_ROW_CHARS - chars) // len(text))
             self._filled = self._filled or again > fitting
@@ -223,18 +248,33 @@ class _SheetReader:
             blank = 0
             if len(shown) > _MAX_COLUMNS:
                 break
+        self._row_at += count_of(row, "table:number-rows-repeated", at_most=_MAX_ROWS)
         if not shown:
             self._part_title()
             return
+        seen, unseen = self._part_hidden(row, shown)
         again = count_of(row, "table:number-rows-repeated", at_most=_MAX_COLUMNS)
         self._filled = self._filled or again > _MAX_FILLED
         for _ in range(min(again, _MAX_FILLED)):
             self._budget.take(chars)
-            self._rows.append(shown)
+            if any(seen):
+                self._rows.append(seen)
+            if any(unseen):
+                self._unseen.append(unseen)
             self._chars += chars + _SEPARATOR_CHARS * len(shown)
             if self._chars >= _MAX_PAGE_CHARS:
                 self._filled = self._filled or again > 1
                 break
+
+    def _part_hidden(self, row: Element, shown: list[str]) -> tuple[list[str], list[str]]:
+        """(cells that are shown, cells that are not, each in its column) of a row."""
+        if attribute(row, "table:visibility") in _NOT_SHOWN:
+            return [], shown
+        hidden = self._unseen_columns
+        if not hidden:
+            return shown, []
+        seen = [text for place, text in enumerate(shown) if place not in hidden]
+        return seen, [text if place in hidden else "" for place, text in enumerate(shown)]
 
     def _part_title(self) -> None:
         """Lines of one cell each above the first empty row are the sheet's title and not its table."""
@@ -245,13 +285,17 @@ class _SheetReader:
                     self._draft.builder.add(BlockKind.PARAGRAPH, "".join(row), hidden=self._blocks.hidden)
                 self._rows = []
 
-    def _text(self, cell: Element) -> str:
-        """What the cell shows; its value where the file does not say how it is shown."""
+    def _text(self, cell: Element, column: int) -> str:
+        """What the cell in that column, from 0, shows; its value where the file does not say how it is shown."""
         if len(cell) == 1 and not len(cell[0]) and name_of(cell[0].tag) == "text:p":
             return one_line(clean_text(cell[0].text or ""))
         if len(cell):
             self._shapes += [item for item in cell if name_of(item.tag) in SHAPES]
-            return one_line(self._blocks.capture([item for item in cell if name_of(item.tag) not in SHAPES]))
+            self._blocks.place = f"Cell {column_name(column)}{self._row_at + 1}"
+            try:
+                return one_line(self._blocks.capture([item for item in cell if name_of(item.tag) not in SHAPES]))
+            finally:
+                self._blocks.place = ""
         return next((one_line(value) for name in _VALUES if (value := attribute(cell, name))), "")
 
 

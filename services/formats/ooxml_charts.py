@@ -34,6 +34,12 @@ class Chart:
     tables: tuple[tuple[tuple[str, ...], ...], ...]
     """Header row first, then a row for each category; one table for the series that share their categories."""
 
+    @property
+    def words(self) -> str:
+        """All of it on one line, for places that hold no table."""
+        rows = (" ".join(cell for cell in row if cell) for table in self.tables for row in table)
+        return one_line(" ".join((self.title, ", ".join(self.axes), *rows)))
+
 
 def read_chart(root: Element) -> Chart:
     """The chart of a chart part, of the kinds of 2007 (`c:`) and of 2016 (`cx:`)."""

@@ -1,4 +1,4 @@
-"""What PPTX and XLSX share of their package: parts read whole or as a stream, links, and passwords taken off."""
+"""What PPTX and XLSX share of their package: parts read whole or as a stream, and links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from services.errors import TooLarge, UnreadableDocument
 from services.formats import ExtractContext
 from services.formats.archive import MEMBER_DAMAGE, Archive
 from services.formats.docx_package import Element, Package, Relation, attribute
-from services.formats.ooxml_encryption import decrypted, is_ole
 
 MAX_PART_BYTES = 64 * 1024**2
 """Of one part that is held as a tree: slides, drawings, comments. Source: the largest slide that was seen has 3 MB, and
@@ -118,8 +117,8 @@ class OfficePackage:
     def elements(self, name: str, *tags: str) -> Iterator[Element]:
         """The elements of a streamed part whose local name is among `tags`, each when it ends.
 
-        The caller clears what it has read. Raises UnreadableDocument (`corrupt_document`) and TooLarge (`part_too_large`)
-        besides what `stream` raises.
+        The caller clears what it has read. Besides what `stream` raises: UnreadableDocument (`corrupt_document`) and
+        TooLarge (`part_too_large`).
         """
         from lxml import etree
 
@@ -179,20 +178,9 @@ def _part_too_large(limit: int) -> TooLarge:
 
 @contextmanager
 def open_package(upload: Upload, context: ExtractContext) -> Iterator[OfficePackage]:
-    """The package of an upload, closed on leaving; where it is encrypted, opened with the context's password.
-
-    Raises what `Archive` and `decrypted` raise.
-    """
-    path = upload.path
-    encrypted = is_ole(path)
-    if encrypted:
-        path = decrypted(path, context.password, context.folder)
-    try:
-        with Archive(path, context.limits) as archive, zipfile.ZipFile(path) as zipped:
-            yield OfficePackage(archive, zipped, context.limits)
-    finally:
-        if encrypted:
-            path.unlink(missing_ok=True)
+    """The package of an upload, closed on leaving. Raises what `Archive` raises."""
+    with Archive(upload.path, context.limits) as archive, zipfile.ZipFile(upload.path) as zipped:
+        yield OfficePackage(archive, zipped, context.limits)
 
 
 def damaged_parts(package: OfficePackage) -> Iterator[Issue]:

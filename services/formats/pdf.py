@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING
 from services.content import BlockKind, Box, Issue, Page, Part, Progress, TextSource, Upload
 from services.errors import FieldError, InvalidOption, TooLarge, UnreadableDocument
 from services.formats import ExtractContext
-from services.formats.pdf_annotations import link_marks, read_annotations, with_fields, with_remarks
-from services.formats.pdf_blocks import build_blocks
+from services.formats.pdf_content import LAYER_SHARE, Content, ContentReader
 from services.formats.pdf_document import document_info, open_pdf
-from services.formats.pdf_drawing import Drawing, read_drawing
 from services.formats.pdf_figures import find_figures
-from services.formats.pdf_furniture import Furniture, furniture_blocks, part_furniture
-from services.formats.pdf_kinds import PageFacts, main_quarter, share_of, tell_kinds
-from services.formats.pdf_order import in_reading_order
 from services.formats.pdf_pictures import PagePictures, PictureCollector
 from services.formats.pdf_quality import is_garbled, is_poor_layer
 from services.formats.pdf_regions import (
@@ -33,14 +28,9 @@ from services.formats.pdf_regions import (
     scanned_parts,
     with_region,
 )
-from services.formats.pdf_table_pages import TableContinuation
-from services.formats.pdf_tables import page_tables, part_tables, table_block
-from services.formats.pdf_tags import PageTags, read_outline, read_tags
-from services.formats.pdf_text import PageText
-from services.formats.pdf_unseen import part_unseen
 from services.formats.pdf_window import OpenPage, PageWindow
 from services.ocr import LOW_CONFIDENCE, OcrResult
-from services.ocr.layout import LooseBlock, compose
+from services.ocr.layout import compose
 from services.ocr.window import OcrWindow, Reading
 
 if TYPE_CHECKING:
@@ -54,9 +44,6 @@ PENDING_PAGES = 32
 SCAN_SHARE, STAMP_WORDS = 0.5, 40
 """A page is partly an image when one picture covers this share of it and its text has at most so many words:
 scans carry a printed number or a date stamp as text."""
-
-LAYER_SHARE = 0.85
-"""Share of the page under one picture from which the text over it was put there by OCR."""
 
 
 def extract_pdf(upload: Upload, context: ExtractContext) -> Iterator[Part]:
@@ -116,19 +103,6 @@ class _Pending:
         return all(reading.future.done() for reading in self.ocr)
 
 
-@dataclass(slots=True)
-class _Content:
-    """What was read of a page before OCR."""
-
-    page: Page
-    drawing: Drawing
-    layer: PageText
-    tags: PageTags
-    share: float
-    """Share of the page that its largest picture covers."""
-    remarks: list[LooseBlock]
-
-
 class _PdfReader:
     """One pass over the wanted pages of an open document. PDFium is only called from the thread that iterates."""
 
@@ -137,11 +111,10 @@ class _PdfReader:
         self.context = context
         self.window = window
         self.pages = PageWindow(document)
-        self.outline = read_outline(document)
+        self.content = ContentReader(document, self.pages)
         self.pictures = PictureCollector(context.folder, context.limits, context.known_pictures)
         self.max_pixels = min(context.limits.max_pixels, MAX_RENDER_PIXELS)
         self.said_no_ocr = False
-        self.tables = TableContinuation()
         self.readable = 0
 
     def parts(self, wanted: list[int]) -> Iterator[Part]:
@@ -189,7 +162,7 @@ class _PdfReader:
         return entry
 
     def _read(self, opened: OpenPage, page: pypdfium2.PdfPage, number: int) -> _Pending:
-        content = self._content(opened, page, number)
+        content = self.content.read(opened, page, number)
         entry = _Pending(number, page=content.page)
         if content.remarks:
             entry.remarks = OcrResult(*compose(content.remarks))
@@ -205,50 +178,7 @@ class _PdfReader:
             self._start_parts(entry, page, opened, content)
         return entry
 
-    def _content(self, opened: OpenPage, page: pypdfium2.PdfPage, number: int) -> _Content:
-        """The text layer of a page with its structure, and what is drawn on it."""
-        geometry, layer = opened.geometry, opened.layer
-        drawing = read_drawing(page, geometry)
-        share = drawing.image_share(geometry.width, geometry.height)
-        body = self.pages.body_size(number)
-        neighbours = self.pages.neighbours(number) if layer.lines else {}
-        shown, hidden = part_unseen(page, layer.lines, is_scan=share >= LAYER_SHARE)
-        titles = self.outline.get(number, {})
-        furniture = part_furniture(shown, geometry, number, self.pages.count, neighbours, body, titles)
-        notes = read_annotations(page, geometry)
-        lines = in_reading_order(with_fields(furniture.rest, notes.fields))
-        tags = read_tags(page)
-        for line in lines:
-            line.role = tags.roles.get(line.content_id, "")
-        facts = PageFacts(
-            geometry.width,
-            geometry.height,
-            body,
-            share_of(lines) > 0.5,
-            share_of(lines, monospaced=True) > 0.5,
-            main_quarter(lines),
-            titles,
-        )
-        blocks = _blocks(replace(layer, lines=lines), drawing)
-        self.tables.mark(number, blocks)
-        remarks = with_remarks([], notes.remarks)
-        blocks = _framed(with_remarks(tell_kinds(blocks, facts), notes.remarks), furniture)
-        for block in build_blocks(hidden):
-            block.hidden = True
-            blocks.append(block)
-        text, words, parts = compose(blocks)
-        made = Page(
-            number,
-            text,
-            words,
-            parts,
-            round(geometry.width, 2),
-            round(geometry.height, 2),
-            marks=link_marks(words, notes.links),
-        )
-        return _Content(made, drawing, layer, tags, share, remarks)
-
-    def _reason(self, content: _Content) -> str:
+    def _reason(self, content: Content) -> str:
         """Why the page needs OCR; empty where its text layer is worth reading."""
         layer_text = "\n".join(line.text for line in content.layer.lines)
         if self.context.options.ocr == "force":
@@ -263,7 +193,7 @@ class _PdfReader:
             return "partly_image"
         return ""
 
-    def _pictures(self, content: _Content, opened: OpenPage, number: int, *, is_scan: bool) -> PagePictures:
+    def _pictures(self, content: Content, opened: OpenPage, number: int, *, is_scan: bool) -> PagePictures:
         geometry, page = opened.geometry, content.page
         figures: list[Box] = []
         if content.drawing.shapes and not is_scan:
@@ -302,7 +232,7 @@ class _PdfReader:
         entry.reason = reason
         entry.ocr.append(_Reading(self.window.submit(image, dpi)))
 
-    def _start_parts(self, entry: _Pending, page: pypdfium2.PdfPage, opened: OpenPage, content: _Content) -> None:
+    def _start_parts(self, entry: _Pending, page: pypdfium2.PdfPage, opened: OpenPage, content: Content) -> None:
         """Has the pictures of a digital page read that look like scans of text."""
         for region in scanned_parts(page, opened.geometry, content.drawing, content.page, self.max_pixels):
             self.context.ocr.require(self.context.options.ocr_languages)
@@ -373,23 +303,5 @@ def _is_form(page: Page) -> bool:
     )
 
 
-def _framed(blocks: list[LooseBlock], furniture: Furniture) -> list[LooseBlock]:
-    """`blocks` between the header and the footer of their page."""
-    head = furniture_blocks(furniture.head, BlockKind.PAGE_HEADER)
-    return [*head, *blocks, *furniture_blocks(furniture.foot, BlockKind.PAGE_FOOTER)]
-
-
 def _unreadable(number: int) -> Issue:
     return Issue("page_unreadable", "The page is damaged and was left out; the others are not affected.", number)
-
-
-def _blocks(layer: PageText, drawing: Drawing) -> list[LooseBlock]:
-    """The blocks of a page, its tables at the places where their first words stand."""
-    lines, cuts = part_tables(layer.lines, page_tables(layer.lines, drawing.rules))
-    blocks: list[LooseBlock] = []
-    start = 0
-    for position, table in cuts:
-        blocks.extend(build_blocks(lines[start:position]))
-        blocks.append(table_block(table))
-        start = position
-    return blocks + build_blocks(lines[start:])

@@ -57,6 +57,8 @@ class EdgeRow:
     numbers: tuple[int, ...]
     """Numbers, also Roman, at the start and the end of the row."""
     is_artifact: bool
+    has_words: bool
+    """True where `key` has three letters and more; else it is made of numbers and signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,13 @@ def part_furniture(
     foots = _outermost(rows[::-1], own.foot, judge.repeated(own.foot, head=False), typical, inwards=-1)
     if heads + foots > len(rows):
         foots = len(rows) - heads
-    head = [line for row in top[:heads] for line in row.lines]
-    foot = [line for row in reversed(bottom[:foots]) for line in row.lines]
+    # "Page 1 of 9" is never text, also where a title or an address stands between it and the edge.
+    tops = top[:heads] + [r for r, e in zip(top[heads:], own.head[heads:], strict=True) if _counts_pages(e.text)]
+    bottoms = bottom[:foots] + [
+        r for r, e in zip(bottom[foots:], own.foot[foots:], strict=True) if _counts_pages(e.text)
+    ]
+    head = [line for row in tops for line in row.lines]
+    foot = [line for row in reversed(bottoms) for line in row.lines]
     taken = {id(line) for line in (*head, *foot)}
     return Furniture(head, foot, [line for line in lines if id(line) not in taken])
 
@@ -169,14 +176,16 @@ def _edge_row(row: _Row, near: float, far: float, geometry: PageGeometry) -> Edg
     key = text
     for match in reversed(ends):
         key = key[: match.start()] + "0" + key[match.end() :]
+    key = " ".join(_DIGITS.sub("#", key.casefold()).split())
     return EdgeRow(
         text,
-        " ".join(_DIGITS.sub("#", key.casefold()).split()),
+        key,
         (near + far) / 2,
         row.box,
         max(line.size for line in lines),
         tuple(n for n in numbers if n > 0),
         all(line.artifact for line in lines),
+        sum(c.isalpha() for c in key) >= 3,
     )
 
 
@@ -211,6 +220,14 @@ def _outermost(
         if gap >= max(0.5 * row.size, 1.1 * typical) or (index == 0 and _is_number_only(row.text)):
             chosen = index + 1
     return chosen
+
+
+def _counts_pages(text: str) -> bool:
+    """True for a page's number with the word for it and the number of all pages."""
+    match = _PAGE_NUMBER.fullmatch(text)
+    if match is None or not match["word"] or not match["total"]:
+        return False
+    return len(match["word"]) > 1 and 0 < int(match["number"]) <= int(match["total"])
 
 
 def _is_number_only(text: str) -> bool:
@@ -280,6 +297,6 @@ def _rises(row: EdgeRow, other: EdgeRow, pages: int) -> bool:
 
 def _same(row: EdgeRow, other: EdgeRow, pages: int) -> bool:
     """True where the rows say the same but for their numbers; those of numbers alone have to be equal."""
-    if sum(c.isalpha() for c in row.key) >= 3:
+    if row.has_words:
         return row.key == other.key
     return row.text == other.text

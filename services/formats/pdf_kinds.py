@@ -18,6 +18,7 @@ HEADING_RATIOS = ((1.8, 1), (1.4, 2), (1.15, 3))
 """Size of type relative to the body text, and the level of a heading of at least that size."""
 
 BOLD_LEVEL = 4
+MAX_COLON_CHARS = 60
 MAX_HEADING_CHARS, MAX_HEADING_LINES = 200, 3
 
 NOTE_RATIO = 0.93
@@ -82,6 +83,7 @@ def tell_kinds(blocks: Sequence[LooseBlock], facts: PageFacts) -> list[LooseBloc
                 told[-1].lines.extend(part.lines)
             else:
                 told.append(part)
+    _head_with_colons(told, facts)
     _notes_below(told, facts)
     told = [part for block in told for part in (_single_notes(block) if block.kind is BlockKind.FOOTNOTE else [block])]
     _nest_lists(told)
@@ -132,6 +134,27 @@ def _heading_level(lines: Sequence[TextLine], text: str, role: str, facts: PageF
     one_line = len(lines) == 1 and 3 <= len(text) <= 100 and text[-1] not in ".,;:"
     is_bold = first.bold and not facts.mostly_bold and ratio >= 0.95 and text[0].isalnum()
     return BOLD_LEVEL if one_line and is_bold else 0
+
+
+def _head_with_colons(blocks: Sequence[LooseBlock], facts: PageFacts) -> None:
+    """Makes headings of bold lines that end with a colon, stand alone, and have text or a table in other type below."""
+    if facts.mostly_bold:
+        return
+    boxes = [union([line.box for line in b.lines]) if b.lines and not b.cells else b.box for b in blocks]
+    for block, following, box, below in zip(blocks, blocks[1:], boxes, boxes[1:], strict=False):
+        line = block.lines[0] if block.lines else None
+        if block.kind is not BlockKind.PARAGRAPH or len(block.lines) != 1 or not isinstance(line, TextLine):
+            continue
+        text = line.text
+        if not (line.bold and text[-1] == ":" and 3 <= len(text) <= MAX_COLON_CHARS and text[0].isalnum()):
+            continue
+        if box is None or below is None or line.quarter != 0 or line.size < 0.95 * facts.body:
+            continue
+        is_over = -0.2 * line.size <= below[1] - box[3] < 3 * line.size and _beside(box, below)
+        plain = following.cells or not all(part.bold for part in following.lines)
+        at_height = sum(o is not None and min(o[3], box[3]) - max(o[1], box[1]) > 0.3 * line.size for o in boxes)
+        if is_over and plain and following.kind is not BlockKind.HEADING and at_height == 1:
+            block.kind, block.level = BlockKind.HEADING, BOLD_LEVEL
 
 
 def _is_code(lines: Sequence[TextLine], role: str, facts: PageFacts) -> bool:

@@ -38,6 +38,12 @@ class TableContinuation:
 
     def __init__(self) -> None:
         self._tail: _Tail | None = None
+        self._last_page = 0
+
+    def wants_page_before(self, number: int, blocks: Sequence[LooseBlock]) -> bool:
+        """True where a table begins page `number` and `number - 1`, whose last table it may be, was not marked."""
+        first = next((i for i, block in enumerate(blocks) if block.kind is BlockKind.TABLE and block.cells), None)
+        return first is not None and self._last_page != number - 1 and _is_near_edge(blocks[:first], above=True)
 
     def mark(self, number: int, blocks: Sequence[LooseBlock]) -> None:
         """Sets `continues` of the first table among the `blocks` of page `number` where it goes on from `number - 1`.
@@ -45,6 +51,7 @@ class TableContinuation:
         It has the columns of the table that ended that page, and no heading: one that is repeated is its own.
         """
         tail, self._tail = self._tail, None
+        self._last_page = number
         tables = [i for i, block in enumerate(blocks) if block.kind is BlockKind.TABLE and block.cells]
         if not tables:
             return

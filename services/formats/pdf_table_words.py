@@ -181,6 +181,8 @@ def has_columns(words: Sequence[PlacedWord]) -> bool:
 
 def _without_leaders(text: str) -> tuple[int, str, int]:
     """(dots that lead to `text`, the rest of it, dots that lead away); up to two dots are its own."""
+    if text and text[0] not in _LEADERS and text[-1] not in _LEADERS:
+        return 0, text, 0
     bare = text.strip(_LEADERS)
     if not bare:
         return (0, "", 0) if len(text) >= 3 else (0, text, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ _MONOSPACED = re.compile(r"mono|courier|consol|menlo|typewriter|cmtt|lettergothi
 _BOLD = re.compile(r"bold|black|heavy|(?<![a-z])demi", re.I)
 _INVISIBLE_MODE = 3
 """Text rendering mode in which nothing is painted. Source: ISO 32000-1, table 106."""
+
+_APART, _OTHER_TYPE = 3.0, 1.3
+"""Sizes of type between two parts of a line, and how much larger the one is, from which they are two lines."""
 
 _DOUBLE_SHIFT = 0.25
 """Share of its width by which a glyph that is printed again, to look bold, may be moved."""
@@ -122,6 +126,7 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
     result = PageText()
     seen = bad = 0
     words: list[LooseWord] = []
+    starts: list[int] = []
     characters: list[str] = []
     x0 = y0 = math.inf
     x1 = y1 = -math.inf
@@ -143,18 +148,24 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
                     emit(last_before_word)
                     first_of_line = start_of_word
                 words.append(LooseWord("".join(characters), box, None, joined))
+                starts.append(start_of_word)
             characters.clear()
             joined = False
         x0 = y0 = math.inf
         x1 = y1 = -math.inf
 
     def emit(last: int) -> None:
-        nonlocal words
-        words[0].joined = False
-        line = _line(handle, raw, geometry, words, first_of_line, max(first_of_line, last), turned)
-        join_spaced(line)
-        result.lines.append(line)
-        words = []
+        nonlocal words, starts
+        cut = _type_change(handle, raw, geometry, words, starts)
+        parts = [(words, first_of_line, last)]
+        if cut:
+            parts = [(words[:cut], first_of_line, starts[cut - 1]), (words[cut:], starts[cut], last)]
+        for part, first, end in parts:
+            part[0].joined = False
+            line = _line(handle, raw, geometry, part, first, max(first, end), turned)
+            join_spaced(line)
+            result.lines.append(line)
+        words, starts = [], []
 
     def end_line() -> None:
         nonlocal first_of_line
@@ -165,23 +176,26 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
 
     for index in range(min(raw.FPDFText_CountChars(handle), MAX_CHARACTERS)):
         code = get_unicode(handle, index)
-        if code in _SPACES:
-            end_word()
-            continue
-        if code in TEX_LIGATURES and is_tex_font(_font_name(handle, raw, index)[0]):
-            code = TEX_LIGATURES[code]
-        elif code in _LINE_ENDS:
-            end_line()
-            continue
-        if code in _LINE_END_HYPHENS:
-            if characters:
-                characters.append("-")
-            end_line()
-            continue
-        if code == 0x200B or (code in _INVISIBLE and code):
-            continue
+        is_basic = 0x20 < code < 0x7F
+        if not is_basic:
+            if code in _SPACES:
+                end_word()
+                continue
+            if code in TEX_LIGATURES and is_tex_font(_font_name(handle, raw, index)[0]):
+                code = TEX_LIGATURES[code]
+            elif code in _LINE_ENDS:
+                end_line()
+                continue
+            if code in _LINE_END_HYPHENS:
+                if characters:
+                    characters.append("-")
+                end_line()
+                continue
+            if code == 0x200B or (code in _INVISIBLE and code):
+                continue
         result.characters += 1
-        if leftward != (0x590 <= code < 0x900 or 0xFB1D <= code < 0xFDFF or 0xFE70 <= code < 0xFEFF):
+        runs_left = not is_basic and (0x590 <= code < 0x900 or 0xFB1D <= code < 0xFDFF or 0xFE70 <= code < 0xFEFF)
+        if leftward != runs_left:
             if characters and characters[-1][-1].isalpha() and 0x30 < code <= 0x10FFFF and chr(code).isalpha():
                 # PDFium drops the space where the direction of writing changes.
                 end_word()
@@ -190,8 +204,10 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
             last_before_word, start_of_word = last_of_line, index
             seen += 1
             # What the font's own map misses PDFium guesses, for basic Latin mostly rightly.
-            bad += not 0x20 < code < 0x7F and raw.FPDFText_HasUnicodeMapError(handle, index) == 1
-        if code == 0 or code < 0x20 or 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
+            bad += not is_basic and raw.FPDFText_HasUnicodeMapError(handle, index) == 1
+        if is_basic:
+            characters.append(chr(code))
+        elif code == 0 or code < 0x20 or 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
             characters.append("\ufffd")
         elif 0xE000 <= code <= 0xF8FF:
             characters.append(private_character(code, _font_name(handle, raw, index)[0]))
@@ -208,7 +224,8 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
                 characters[-2:] = characters[-1], characters[-2]
             before = (l, r)
             code_before = code
-            if first_of_line >= 0 and len(characters) > 1 and _is_far(x0, y0, x1, y1, l, b, r, t):
+            is_apart = l > x1 + 1 or r < x0 - 1 or b > y1 + 1 or t < y0 - 1
+            if is_apart and first_of_line >= 0 and len(characters) > 1 and _is_far(x0, y0, x1, y1, l, b, r, t):
                 # Two words that the content drew one after the other with no space between.
                 last = characters.pop()
                 end_word()
@@ -228,6 +245,24 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
     result.lines = _without_doubles(result.lines)
     result.unmapped = round(result.characters * bad / seen) if seen else 0
     return result
+
+
+def _type_change(
+    handle: Any, raw: Any, geometry: PageGeometry, words: Sequence[LooseWord], starts: Sequence[int]
+) -> int:
+    """Index of the word from which on a level line is set in type of another size, far behind the rest; 0 for none.
+
+    `starts` holds the first character of each word. A title and a date at the other margin are two lines.
+    """
+    widest, cut = 0.0, 0
+    for at in range(1, len(words)):
+        gap = words[at].box[0] - words[at - 1].box[2]
+        if gap > widest:
+            widest, cut = gap, at
+    if not cut or widest < _APART * (words[cut].box[3] - words[cut].box[1]):
+        return 0
+    sizes = [_type_height(handle, raw, geometry, starts[at], upright=True) for at in (cut - 1, cut)]
+    return cut if widest > _APART * max(sizes) and max(sizes) > _OTHER_TYPE * min(sizes) > 0 else 0
 
 
 def _is_far(x0: float, y0: float, x1: float, y1: float, l: float, b: float, r: float, t: float) -> bool:  # noqa: E741

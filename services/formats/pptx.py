@@ -16,6 +16,7 @@ from services.formats import ExtractContext
 from services.formats.assembly import PageBuilder, one_line
 from services.formats.docx_package import Element
 from services.formats.embedded import PictureWriter
+from services.formats.ooxml_encryption import is_ole
 from services.formats.ooxml_package import (
     OfficePackage,
     children,
@@ -54,6 +55,11 @@ def extract_pptx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         TooLarge: `archive_too_large`, `compression_ratio`, `too_many_entries`, `too_many_pages`.
         EncryptedDocument: `password_required`, `password_wrong`, `encryption_unsupported`.
     """
+    if is_ole(upload.path):
+        from services.formats.ooxml_kinds import extract_encrypted
+
+        yield from extract_encrypted(upload, context)
+        return
     with open_package(upload, context) as package:
         yield from _Presentation(package, context).parts()
 

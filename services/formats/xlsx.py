@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from services.content import DocumentInfo, Issue, Part, Upload
-from services.errors import UnreadableDocument
+from services.errors import TooLarge, UnreadableDocument
 from services.formats import ExtractContext
 from services.formats.embedded import PictureWriter
+from services.formats.ooxml_encryption import is_ole
 from services.formats.ooxml_package import OfficePackage, damaged_parts, open_package
 from services.formats.paging import check_page_count, give_pages, wants_pictures
 from services.formats.spreadsheet_layout import Row, Sheet, SheetPage, lay_out
@@ -36,6 +37,11 @@ def extract_xlsx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         TooLarge: `archive_too_large`, `compression_ratio`, `too_many_entries`, `too_many_pages`, `text_too_large`.
         EncryptedDocument: `password_required`, `password_wrong`, `encryption_unsupported`.
     """
+    if is_ole(upload.path):
+        from services.formats.ooxml_kinds import extract_encrypted
+
+        yield from extract_encrypted(upload, context)
+        return
     with open_package(upload, context) as package:
         yield from _Workbook(package, context).parts()
 
@@ -82,7 +88,8 @@ class _Workbook:
         try:
             for part in package.related(main, "sharedStrings")[:1] or ["xl/sharedStrings.xml"]:
                 read_shared_strings(package, part, limits.max_unpacked_bytes, strings)
-        except UnreadableDocument as error:
+        except (UnreadableDocument, TooLarge) as error:
+            _check_costs_part(error)
             self._note(error, "The workbook's shared strings" + " from the damage on" * bool(len(strings)))
         try:
             for part in package.related(main, "styles")[:1] or ["xl/styles.xml"]:
@@ -91,7 +98,7 @@ class _Workbook:
             self._note(error, "The workbook's number formats")
         return CellReader(strings, formats, from_1904=from_1904, budget=Budget(limits.max_unpacked_bytes))
 
-    def _note(self, error: UnreadableDocument, what: str, page: int | None = None) -> None:
+    def _note(self, error: UnreadableDocument | TooLarge, what: str, page: int | None = None) -> None:
         """Keeps the loss of a part until it can be said, before the next page."""
         self._issues.append(Issue(error.code, f"{what} could not be read and was left out: {error.detail}", page))
 
@@ -140,7 +147,8 @@ class _Workbook:
             return
         try:
             yield from cells.rows(self._package, entry.part, sheet)
-        except UnreadableDocument as error:
+        except (UnreadableDocument, TooLarge) as error:
+            _check_costs_part(error)
             self._issues.append(
                 Issue(error.code, f"The sheet {entry.name!r} was read only in part: {error.detail}", number)
             )
@@ -163,3 +171,9 @@ class _Workbook:
                 continue
             if data is not None:
                 yield from self._writer.write(data, page=page.page.number, alt=picture.alt)
+
+
+def _check_costs_part(error: UnreadableDocument | TooLarge) -> None:
+    """Raises `error` again where it is a limit on the whole document."""
+    if isinstance(error, TooLarge) and error.code != "part_too_large":
+        raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from services.content import Limits
@@ -14,6 +15,13 @@ MAX_PART_BYTES = 128 * 1024**2
 """Of one XML part that becomes a tree. Source: libxml2's tree takes five to eight times the text, and the child may
 have 2 GiB."""
 
+_PLAIN = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:<\?xml(?:(?!encoding|\?>).){0,100}(?:encoding\s{0,9}=\s{0,9}[\"']utf-8[\"'])?"
+    rb"(?:(?!encoding|\?>).){0,100}\?>)?\s{0,100}<[^?\x00]",
+    re.I | re.S,
+)
+"""The beginning of XML in UTF-8, in which a document type can be seen byte by byte."""
+
 
 def parse_part(data: bytes, limits: Limits, *, what: str) -> Element:
     """The root element of an XML part; `what` names the part to the user.
@@ -22,8 +30,11 @@ def parse_part(data: bytes, limits: Limits, *, what: str) -> Element:
     """
     from lxml import etree
 
+    # `huge_tree` lifts the bound of 10 MB on one text or attribute, such as a picture in an address, but also that on
+    # entities, which are replaced in attributes in any case: it is for documents that cannot declare any.
+    huge = _PLAIN.match(data) is not None and b"<!DOCTYPE" not in data
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
+        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=huge,
         remove_comments=True, remove_pis=True,
     )  # fmt: skip
     try:

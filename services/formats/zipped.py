@@ -124,8 +124,7 @@ def _inflate(
 def _is_sealed(member: zipfile.ZipInfo) -> bool:
     """True for what zipfile cannot decrypt: all but the encryption of PKZIP 2."""
     return bool(
-        member.flag_bits & _IS_ENCRYPTED
-        and (member.compress_type == _AES or member.flag_bits & _IS_STRONGLY_ENCRYPTED)
+        member.flag_bits & _IS_ENCRYPTED and (member.compress_type == _AES or member.flag_bits & _IS_STRONGLY_ENCRYPTED)
     )
 
 
@@ -181,9 +180,7 @@ def _issues(tally: _Tally, context: ExtractContext) -> Iterator[Issue]:
     for names, error in ((tally.locked, _locked(context)), (tally.sealed, _sealed())):
         if names:
             shown = ", ".join(repr(name) for name in names[:10]) + (", …" if len(names) > 10 else "")
-            yield Issue(
-                error.code, f"{len(names):,} members are encrypted and were left out: {shown}. {error.detail}"
-            )
+            yield Issue(error.code, f"{len(names):,} members are encrypted and were left out: {shown}. {error.detail}")
 
 
 def _sealed() -> EncryptedDocument:
