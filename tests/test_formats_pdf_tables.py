@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,27 @@ def test_table_goes_on_over_a_page_break_unless_its_heading_is_repeated(sample: 
     assert begins.rows[0] == build.LOG_HEADING == ends.rows[0]
     assert goes_on.rows[0][0] == "Merlin 43"
     assert len(goes_on.rows) == 50
+
+
+@pytest.mark.parametrize("name", ["columns", "tables"])
+def test_resumed_run_reads_the_remaining_pages_as_a_whole_run_does(name: str, tmp_path: Path) -> None:
+    def timeless(found: list[Page]) -> dict[int, Page]:
+        return {page.number: replace(page, elapsed_ms=0) for page in found}
+
+    path = DATA / f"{name}.pdf"
+    whole = timeless(pages(read(path, tmp_path)))
+    for missing in ({4}, {6}, {2, 6}, {5, 6}, {1, 3, 5}):
+        known = {number: page for number, page in whole.items() if number not in missing}
+        assert timeless(pages(read(path, tmp_path, known=known))) == whole
+
+
+@pytest.mark.parametrize("name", ["columns", "tables"])
+@pytest.mark.parametrize("chosen", ["2-3", "3", "5-6"])
+def test_chosen_pages_read_as_in_a_whole_run(name: str, chosen: str, tmp_path: Path) -> None:
+    path = DATA / f"{name}.pdf"
+    whole = {page.number: replace(page, elapsed_ms=0) for page in pages(read(path, tmp_path))}
+    for page in pages(read(path, tmp_path, options=Options(pages=chosen))):
+        assert replace(page, elapsed_ms=0) == whole[page.number]
 
 
 def test_table_does_not_go_on_from_a_page_that_is_not_read(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class _PdfReader:
         self.context = context
         self.window = window
         self.pages = PageWindow(document)
-        self.content = ContentReader(document, self.pages)
+        self.content = ContentReader(document, self.pages, self._given())
         self.pictures = PictureCollector(context.folder, context.limits, context.known_pictures)
         self.max_pixels = min(context.limits.max_pixels, MAX_RENDER_PIXELS)
         self.said_no_ocr = False
@@ -136,6 +136,10 @@ class _PdfReader:
                 "No page of the PDF can be read: it is damaged. Save it anew from the program that made it.",
                 code="pdf_corrupt",
             )
+
+    def _given(self) -> frozenset[int]:
+        """The pages that are given out as an earlier run read them."""
+        return frozenset(n for n in self.context.known_pages if self.context.options.wants_page(n))
 
     def _begin(self, number: int) -> _Pending:
         """Reads what PDFium can of a page, and starts OCR where it is needed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,8 @@ LAYER_SHARE = 0.85
 """Share of the page under one picture from which the text over it was put there by OCR."""
 
 LOOK_BACK = 4
-"""Pages before a chosen one that are looked at for the table that goes on there. What a table that fills more pages
-began with is not known then, and its last page's first row stands for it."""
+"""Pages, read by an earlier run, before the first that is read now that are looked at for the table that goes on there.
+What a table that fills more pages began with is not known then; the first row on the page before stands for it."""
 
 
 @dataclass(slots=True)
@@ -62,8 +62,10 @@ class _Parted:
 class ContentReader:
     """Reads the text layers of the pages of an open document, in their order; pages may be left out."""
 
-    def __init__(self, document: pypdfium2.PdfDocument, pages: PageWindow) -> None:
+    def __init__(self, document: pypdfium2.PdfDocument, pages: PageWindow, given: Container[int] = ()) -> None:
+        """`given`: numbers of the pages that an earlier run has read, and that are not read here."""
         self._document = document
+        self._given = given
         self._pages = pages
         self._outline = read_outline(document)
         self._tables = TableContinuation()
@@ -88,7 +90,7 @@ class ContentReader:
             parted.titles,
         )
         blocks = _blocks(lines, drawing)
-        if self._tables.wants_page_before(number, blocks):
+        if number - 1 in self._given and self._tables.wants_page_before(number, blocks):
             self._look_back(number)
         self._tables.mark(number, blocks)
         remarks = with_remarks([], notes.remarks)
@@ -121,7 +123,7 @@ class ContentReader:
         return _Parted(furniture, lines, hidden, notes, titles)
 
     def _look_back(self, number: int) -> None:
-        """Tells the tables of the pages before `number`, which are not asked for or were read by an earlier run."""
+        """Tells the tables of the pages before `number`, which an earlier run has read."""
         import pypdfium2
 
         for earlier in range(max(1, number - LOOK_BACK), number):

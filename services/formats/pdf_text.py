@@ -33,6 +33,7 @@ _FIXED_PITCH = 1
 
 _MONOSPACED = re.compile(r"mono|courier|consol|menlo|typewriter|cmtt|lettergothic|inconsolata|code|fixed", re.I)
 _BOLD = re.compile(r"bold|black|heavy|(?<![a-z])demi", re.I)
+_Span = tuple[float, float]
 _INVISIBLE_MODE = 3
 """Text rendering mode in which nothing is painted. Source: ISO 32000-1, table 106."""
 
@@ -215,7 +216,11 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
             characters.append(LIGATURES.get(code) or chr(code))
         if get_box(handle, index, *references):
             l, r, b, t = left.value, right.value, bottom.value, top.value  # noqa: E741
-            if code == code_before and len(characters) > 1 and _is_printed_again(before, l, r, turned, b, t, y0, y1):
+            if (
+                code == code_before
+                and len(characters) > 1
+                and _is_printed_again(before, (l, r), turned, (b, t), (y0, y1))
+            ):
                 characters.pop()
                 result.characters -= 1
                 continue
@@ -276,21 +281,13 @@ def _is_below(before: Box, box: Box) -> bool:
     return box[0] < before[2] and (box[1] + box[3]) / 2 > before[3]
 
 
-def _is_printed_again(
-    before: tuple[float, float],
-    l: float,  # noqa: E741
-    r: float,
-    turned: int,
-    b: float,
-    t: float,
-    y0: float,
-    y1: float,
-) -> bool:
+def _is_printed_again(before: _Span, across: _Span, turned: int, up: _Span, word: _Span) -> bool:
     """True where a glyph stands almost on the equal one before it: printed twice to look bold.
 
     Exactly on it stand the letters of a ligature, which PDFium takes apart; what was printed twice there it drops.
     """
-    if turned in (90, 270) or (l, r) == before or not (y0 - 0.3 * (t - b) <= b and t <= y1 + 0.3 * (t - b)):
+    (l, r), (b, t), (y0, y1) = across, up, word  # noqa: E741
+    if turned in (90, 270) or across == before or not (y0 - 0.3 * (t - b) <= b and t <= y1 + 0.3 * (t - b)):
         return False
     return abs(l - before[0]) <= _DOUBLE_SHIFT * (r - l) and abs(r - before[1]) <= _DOUBLE_SHIFT * (r - l)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from services.content import Block, BlockKind, Box, Word
 
-_BULLET = re.compile(r"[•◦▪▫‣⁃●○■□➢➤✓✔·–—*-]")
+_BULLET = re.compile(r"[•◦▪▫‣⁃●○■□►▶▸◆❖➢➤✓✔·–—*-]")
 _NUMBER = re.compile(r"(?:\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\(?[ivxIVX]{1,5}[.)])")
 NARROW = 12.0
 """Heights of type up to which a block is too narrow for running text (about 28 letters): its line ends are meant."""
