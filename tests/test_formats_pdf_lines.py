@@ -61,6 +61,17 @@ def test_title_with_a_larger_first_word_stays_one_line(tmp_path: Path) -> None:
     assert said(drawn(tmp_path, draw))[0] == (BlockKind.HEADING, "Order of the harbour")
 
 
+def test_large_letter_before_a_caption_stays_on_its_line(tmp_path: Path) -> None:
+    def draw(canvas: Canvas) -> None:
+        prose(canvas, 720)
+        canvas.setFont("Helvetica", 20)
+        canvas.drawString(72, 500, "G")
+        canvas.setFont("Helvetica", 10)
+        canvas.drawString(160, 500, "Hands on the rail")
+
+    assert said(drawn(tmp_path, draw))[-1][1] == "G Hands on the rail"
+
+
 @pytest.mark.parametrize("count", ["Page 1 of 1", "Seite 1 von 12"])
 def test_count_of_pages_below_a_title_is_header(count: str, tmp_path: Path) -> None:
     def draw(canvas: Canvas) -> None:

@@ -37,8 +37,8 @@ _Span = tuple[float, float]
 _INVISIBLE_MODE = 3
 """Text rendering mode in which nothing is painted. Source: ISO 32000-1, table 106."""
 
-_APART, _OTHER_TYPE = 3.0, 1.3
-"""Sizes of type between two parts of a line, and how much larger the one is, from which they are two lines."""
+_APART, _OTHER_TYPE, _OWN_LETTERS = 3.0, 1.3, 6
+"""Sizes of type between two parts of a line, how much larger one is, letters of each, from which they are two lines."""
 
 _DOUBLE_SHIFT = 0.25
 """Share of its width by which a glyph that is printed again, to look bold, may be moved."""
@@ -127,17 +127,14 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
     result = PageText()
     seen = bad = 0
     words: list[LooseWord] = []
-    starts: list[int] = []
-    characters: list[str] = []
+    starts, characters = list[int](), list[str]()
     x0 = y0 = math.inf
     x1 = y1 = -math.inf
     first_of_line = -1
     joined = False
-    before = (0.0, 0.0)
-    code_before = 0
+    before, code_before = (0.0, 0.0), 0
     last_of_line = last_before_word = start_of_word = -1
-    leftward = False
-    turned = geometry.rotation
+    leftward, turned = False, geometry.rotation
 
     def end_word() -> None:
         nonlocal x0, y0, x1, y1, joined, first_of_line
@@ -227,8 +224,7 @@ def _read(handle: Any, raw: Any, geometry: PageGeometry) -> PageText:
             if code == _LAM and (l, r) == before and len(characters) > 1 and characters[-2] in _ALEFS:
                 # One glyph for lam and alef: PDFium turns the word around letter by letter, and with it the pair.
                 characters[-2:] = characters[-1], characters[-2]
-            before = (l, r)
-            code_before = code
+            before, code_before = (l, r), code
             is_apart = l > x1 + 1 or r < x0 - 1 or b > y1 + 1 or t < y0 - 1
             if is_apart and first_of_line >= 0 and len(characters) > 1 and _is_far(x0, y0, x1, y1, l, b, r, t):
                 # Two words that the content drew one after the other with no space between.
@@ -257,7 +253,8 @@ def _type_change(
 ) -> int:
     """Index of the word from which on a level line is set in type of another size, far behind the rest; 0 for none.
 
-    `starts` holds the first character of each word. A title and a date at the other margin are two lines.
+    `starts` holds the first character of each word. A title and a date at the other margin are two lines; a letter or
+    a number belongs to the text beside it.
     """
     widest, cut = 0.0, 0
     for at in range(1, len(words)):
@@ -265,6 +262,8 @@ def _type_change(
         if gap > widest:
             widest, cut = gap, at
     if not cut or widest < _APART * (words[cut].box[3] - words[cut].box[1]):
+        return 0
+    if min(sum(len(word.text) for word in part) for part in (words[:cut], words[cut:])) < _OWN_LETTERS:
         return 0
     sizes = [_type_height(handle, raw, geometry, starts[at], upright=True) for at in (cut - 1, cut)]
     return cut if widest > _APART * max(sizes) and max(sizes) > _OTHER_TYPE * min(sizes) > 0 else 0
@@ -383,8 +382,8 @@ def _type_height(handle: Any, raw: Any, geometry: PageGeometry, index: int, upri
     rectangle = raw.FS_RECTF()
     if not raw.FPDFText_GetLooseCharBox(handle, index, rectangle):
         return 0.0
-    box = geometry.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
-    return box[3] - box[1] if upright else box[2] - box[0]
+    x0, y0, x1, y1 = geometry.box(rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
+    return y1 - y0 if upright else x1 - x0
 
 
 def canonical_point(point: tuple[float, float], quarter: int) -> tuple[float, float]:
