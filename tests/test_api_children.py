@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.api_server import assert_problem, ingest, opened, upload, wait
+from tests.child_cases import NOTE, OTHER, mail_with
 from tests.conftest import DATA, Server, wait_for
 from tests.data.build_mail import zip_of
-from tests.test_children import NOTE, OTHER, mail_with
 
 SEED = 20261121
 

@@ -172,8 +172,9 @@ DESCRIPTIONS: Mapping[Format, FormatDescription] = MappingProxyType(
         Format.HTML: FormatDescription(
             "HTML",
             "What a reader of the page would see: headings, paragraphs, lists, tables with spanning cells, quotations, "
-            "code with its language, captions, footnotes, formulas (MathML), labels of SVG, links, `ins` (marked), `del` "
-            "and `s` (a block of their own behind theirs). `nav` and the page's `footer` become header and footer unless they are most of the page. Pictures in "
+            "code with its language, captions, footnotes, formulas (MathML), labels of SVG, links, `ins` (marked), "
+            "`del` and `s` (a block of their own behind theirs). `nav` and the page's `footer` become header and "
+            "footer unless they are most of the page. Pictures in "
             "`data:` addresses. Any encoding.",
             "Whatever lies at an address: pictures, frames, style sheets (what they hide is read; what an attribute or "
             "an inline style hides is not). Scripts, "
