@@ -279,3 +279,18 @@ def test_every_colour_mode_becomes_a_picture(mode: str, tmp_path: Path, context:
         assert shown.mode in ("L", "RGB")
         if mode in ("LA", "RGBA"):
             assert shown.convert("L").getpixel((20, 20)) == 255
+
+
+def test_a_frame_that_is_larger_than_the_header_says_is_not_decoded(tmp_path: Path, context: ExtractContext) -> None:
+    buffer = BytesIO()
+    first, second = Image.new("RGB", (60, 40), "white"), Image.new("RGB", (60, 40), "black")
+    first.save(buffer, "GIF", save_all=True, append_images=[second], duration=2000, optimize=False)
+    data = bytearray(buffer.getvalue())
+    # An image descriptor is a comma, left, top, width, height. Source: GIF89a, 20.
+    descriptor = data.rindex(b"\x2c" + struct.pack("<4H", 0, 0, 60, 40))
+    data[descriptor + 5 : descriptor + 9] = struct.pack("<2H", 65_535, 65_535)
+    path = tmp_path / "large.gif"
+    path.write_bytes(data)
+    with pytest.raises(TooLarge) as caught:
+        parts_of(path, context)
+    assert caught.value.code == "too_many_pixels"

@@ -41,6 +41,8 @@ def frames_of_gif(image: Image, limits: Limits) -> tuple[int, ...]:
     while budget > 0:
         try:
             image.seek(index)
+            if image.width * image.height > limits.max_pixels:  # a frame may be larger than the header says
+                break
             image.load()
         except EOFError:
             break
@@ -49,8 +51,6 @@ def frames_of_gif(image: Image, limits: Limits) -> tuple[int, ...]:
                 raise
             break
         budget -= image.width * image.height
-        if image.width * image.height > limits.max_pixels:
-            break
         durations.append(int(image.info.get("duration") or 0))
         shown = image.convert("RGB")
         digest = hashlib.sha256(shown.tobytes()).digest()
