@@ -14,7 +14,7 @@ import pytest
 from api.uploads import SCRATCH_PREFIX, remove_abandoned
 from services.runtime import Runtime
 from tests.api_server import LIMIT, assert_problem, opened, upload
-from tests.conftest import wait_for
+from tests.conftest import DATA, wait_for
 
 
 def scratch_files(runtime: Runtime) -> list[Path]:
@@ -47,6 +47,14 @@ def test_single_unknown_format_is_415_and_lists_the_known(inbox: httpx.Client) -
     reply = inbox.post("/v1/documents", files=[("files", ("a.bin", bytes(range(256)) * 8))])
     problem = assert_problem(reply, 415, "unsupported_format")
     assert "pdf" in json.dumps(problem["supported"])
+
+
+def test_old_slides_without_libreoffice_are_503_and_say_what_to_install(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", runs_jobs=False, libreoffice_path=tmp_path / "absent") as (_, client):
+        reply = client.post("/v1/documents", files=[("files", ("talk.ppt", (DATA / "talk.ppt").read_bytes()))])
+        assert_problem(reply, 503, "libreoffice_missing")
+        assert "libreoffice-impress" in reply.json()["detail"]
+        assert client.get("/v1/documents").json()["data"] == []
 
 
 def test_single_large_file_is_413_and_leaves_nothing(idle: tuple[Runtime, httpx.Client]) -> None:
