@@ -247,11 +247,12 @@ def test_entities_in_a_sheet_are_not_resolved(tmp_path: Path) -> None:
     assert [issue.code for issue in issues(parts)] == ["xml_entities"]
 
 
-def test_string_that_is_referred_to_without_end_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_unpacked_bytes=20_000_000)])
+def test_string_that_is_referred_to_without_end_is_refused(tmp_path: Path, limits: Limits) -> None:
     sheet = cells(*['<c t="s"><v>0</v></c>' * 40] * 40)
     data = minimal_xlsx(sheet, strings=f"<si><t>{'long ' * 6000}</t></si>")
     with pytest.raises(TooLarge) as caught:
-        read(data, tmp_path, name="a.xlsx", limits=Limits(max_unpacked_bytes=20_000_000))
+        read(data, tmp_path, name="a.xlsx", limits=limits)
     assert caught.value.code == "text_too_large"
 
 

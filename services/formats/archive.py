@@ -147,6 +147,8 @@ class Archive:
         self.limits = limits
         self._members = {member.filename.lstrip("/"): member for member in members}
         self._folded = {name.casefold(): name for name in self._members}
+        self.declared_bytes = sum(member.file_size for member in members)
+        """What the members claim to hold together; what they do hold is checked while they are inflated."""
         self._inflated = 0
         self._packed = 0
         self._zip = zipfile.ZipFile(path)

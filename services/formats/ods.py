@@ -101,7 +101,7 @@ class _SheetReader:
         self._shapes: list[Element] = []
         """Drawings that are anchored in cells: they come below the table."""
         self._chars = 0
-        self._budget = Budget(package.limits.max_unpacked_bytes)
+        self._budget = Budget.of(package.archive.declared_bytes, package.limits)
         self._has_table = False
         self._continues = False
         self._filled = False

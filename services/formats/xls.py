@@ -58,7 +58,7 @@ def extract_xls(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         title, author = _properties(upload.path)
         yield DocumentInfo(title[:500], author[:500], page_count=max(1, len(names)))
         formats = _formats(book)
-        budget = Budget(context.limits.max_unpacked_bytes)
+        budget = Budget.of(upload.size_bytes, context.limits)
         number = 1
         for at, name in enumerate(names):
             sheet, rows = Sheet(name), None

@@ -96,7 +96,9 @@ class _Workbook:
                 formats = list(read_cell_formats(package.xml(part)))
         except UnreadableDocument as error:
             self._note(error, "The workbook's number formats")
-        return CellReader(strings, formats, from_1904=from_1904, budget=Budget(limits.max_unpacked_bytes))
+        return CellReader(
+            strings, formats, from_1904=from_1904, budget=Budget.of(package.archive.declared_bytes, limits)
+        )
 
     def _note(self, error: UnreadableDocument | TooLarge, what: str, page: int | None = None) -> None:
         """Keeps the loss of a part until it can be said, before the next page."""

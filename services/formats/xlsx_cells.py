@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from services.content import Limits
 from services.errors import TooLarge
 from services.formats.docx_package import Element
 from services.formats.ooxml_package import OfficePackage, is_on, local, whole_number
@@ -36,11 +37,21 @@ _CELLS_HELD = 1024
 _SHOWN_HELD = 50_000
 
 
+_SPARE_CHARS, _TIMES_UNPACKED = 10_000_000, 8
+"""Source: a cell that refers to a shared string takes some 25 bytes of XML, so a table that repeats texts of 200
+characters gives eight times its bytes; a hostile one, with strings of 32,767, a thousand times."""
+
+
 @dataclass(slots=True)
 class Budget:
     """Characters that a workbook may still give: a few shared strings can be referred to without end."""
 
     chars: int
+
+    @classmethod
+    def of(cls, unpacked_bytes: int, limits: Limits) -> Budget:
+        """What a workbook of so many bytes, unpacked, may give: all that is allowed, or so many times what it holds."""
+        return cls(min(limits.max_unpacked_bytes, _SPARE_CHARS + _TIMES_UNPACKED * unpacked_bytes))
 
     def take(self, count: int) -> None:
         """Raises TooLarge (`text_too_large`) when all is used up."""
