@@ -20,6 +20,7 @@ from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFo
 from services.extract.ocr_choice import pack_choice
 from services.extract.pool import ChildPool
 from services.extract.request import ExtractRequest, extract, rendered_page
+from services.formats import RENDERED_FORMATS
 from services.formats.detection import detect_format
 from services.formats.libreoffice import find_libreoffice
 from services.ocr.engines import Engines, find_engines
@@ -34,19 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PICTURE_FORMATS = frozenset(
-    {
-        Format.PNG,
-        Format.JPEG,
-        Format.TIFF,
-        Format.WEBP,
-        Format.GIF,
-        Format.BMP,
-        Format.HEIC,
-        Format.AVIF,
-        Format.SVG,
-    }
-)
+PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
 """What can be searched by: files that hold pictures and nothing else."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from services.content import Attachment, Issue
 from services.formats import ExtractContext
@@ -21,15 +22,14 @@ class AttachmentWriter:
         self._written += 1
         path = self._folder / f"attachment-{self._written}"
         digest, size = hashlib.sha256(), 0
-        try:
+        with ExitStack() as undo:
+            undo.callback(path.unlink, missing_ok=True)
             with path.open("xb") as file:
                 for piece in pieces:
                     digest.update(piece)
                     size += len(piece)
                     file.write(piece)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            undo.pop_all()
         return Attachment(path, filename, declared_type, digest.hexdigest(), size)
 
 

@@ -52,8 +52,8 @@ class PlacedWord:
 
 
 @dataclass(slots=True)
-class Phrase:
-    """Neighbours on a visual line with nothing but spaces between: the part of a cell that stands on the line."""
+class _WordRun:
+    """Words from left to right, with the extent that they have together."""
 
     words: list[PlacedWord]
 
@@ -72,6 +72,11 @@ class Phrase:
     @property
     def bottom(self) -> float:
         return max(word.box[3] for word in self.words)
+
+
+@dataclass(slots=True)
+class Phrase(_WordRun):
+    """Neighbours on a visual line with nothing but spaces between: the part of a cell that stands on the line."""
 
     @property
     def size(self) -> float:
@@ -93,29 +98,12 @@ class Phrase:
 
 
 @dataclass(slots=True)
-class VisualLine:
+class VisualLine(_WordRun):
     """All words of a page, or a region, that stand at one height, from left to right."""
 
-    words: list[PlacedWord]
     baseline: float
     size: float
     phrases: list[Phrase] = field(default_factory=list)
-
-    @property
-    def top(self) -> float:
-        return min(word.box[1] for word in self.words)
-
-    @property
-    def bottom(self) -> float:
-        return max(word.box[3] for word in self.words)
-
-    @property
-    def x0(self) -> float:
-        return self.words[0].box[0]
-
-    @property
-    def x1(self) -> float:
-        return max(word.box[2] for word in self.words)
 
 
 def looks_numeric(text: str) -> bool:

@@ -88,26 +88,23 @@ def _regions(lines: list[FoundLine], size: float) -> list[list[FoundLine]]:
 
 def _bands(lines: list[FoundLine], gap: float) -> list[list[FoundLine]]:
     """`lines` cut wherever a stripe of white, `gap` high, goes through all of the page's width; from top to bottom."""
-    bands: list[list[FoundLine]] = []
-    bottom = float("-inf")
-    for line in sorted(lines, key=lambda one: one.box[1]):
-        if line.box[1] - bottom > gap:
-            bands.append([])
-        bands[-1].append(line)
-        bottom = max(bottom, line.box[3])
-    return bands
+    return _cut(lines, gap, 1)
 
 
 def _columns(lines: list[FoundLine], gap: float) -> list[list[FoundLine]]:
     """`lines` cut wherever a stripe of white, `gap` wide, goes through all of them; from left to right."""
-    columns: list[list[FoundLine]] = []
-    right = float("-inf")
-    for line in sorted(lines, key=lambda one: one.box[0]):
-        if line.box[0] - right > gap:
-            columns.append([])
-        columns[-1].append(line)
-        right = max(right, line.box[2])
-    return columns
+    return _cut(lines, gap, 0)
+
+
+def _cut(lines: list[FoundLine], gap: float, axis: int) -> list[list[FoundLine]]:
+    parts: list[list[FoundLine]] = []
+    end = float("-inf")
+    for line in sorted(lines, key=lambda one: one.box[axis]):
+        if line.box[axis] - end > gap:
+            parts.append([])
+        parts[-1].append(line)
+        end = max(end, line.box[axis + 2])
+    return parts
 
 
 def _is_prose(lines: list[FoundLine], size: float) -> bool:

@@ -59,21 +59,12 @@ class OcrWorkers:
             worker = self._idle.pop() if self._idle else None
         worker = worker or _Worker(self._packed)
         try:
-            result = worker.read(to_gray(image), languages, dpi, timeout_s)
-        except UnreadableDocument:
-            if worker.is_broken:
-                worker.end()
-            else:
-                self._put_back(worker)
-            raise
-        except BaseException:
-            worker.end()
-            raise
-        self._put_back(worker)
-        return result
+            return worker.read(to_gray(image), languages, dpi, timeout_s)
+        finally:
+            self._put_back(worker)
 
     def _put_back(self, worker: _Worker) -> None:
-        if worker.pages >= PAGES_PER_PROCESS:
+        if worker.is_broken or worker.pages >= PAGES_PER_PROCESS:
             worker.end()
             return
         with self._lock:
@@ -120,6 +111,7 @@ class _Worker:
         if self._packed is not None:
             request["engines"], self._packed = self._packed, None
         self.pages += 1
+        self.is_broken = True  # until its answer is here: whatever ends the exchange in between leaves it half done
         late = threading.Event()
 
         def stop() -> None:
@@ -132,9 +124,9 @@ class _Worker:
         try:
             write_frame(self._process.stdin, request, gray.tobytes())
             reply, _ = read_frame(self._process.stdout)
+            self.is_broken = False
             return unpack_result(reply)
         except (OSError, EOFError) as error:
-            self.is_broken = True
             if late.is_set():
                 raise too_slow(timeout_s) from error
             raise UnreadableDocument(
@@ -144,6 +136,8 @@ class _Worker:
         finally:
             timer.cancel()
             timer.join()
+            # The time may have run out while the answer was on its way: the process is dead then, the page is read.
+            self.is_broken = self.is_broken or late.is_set()
 
     def end(self) -> None:
         """Kills the process and waits for its end."""
