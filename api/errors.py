@@ -28,6 +28,9 @@ IS_HEAD = "docatlas.is_head"
 """Set in the scope of a HEAD request, which is handled as a GET (see api.middleware.HeadAsGet)."""
 _FASTAPI_UNPARSED = "There was an error parsing the body"
 """What FastAPI says of a body whose bytes are no text."""
+QUOTA_RETRY_S = 60
+"""A quota of what is kept is free again when something was deleted: whoever asks once a minute learns of it in time."""
+_TOKEN_CODES = frozenset({"invalid_token", "token_expired", "invalid_api_key", "account_deleted", "account_disabled"})
 CAPABILITY_RETRY_S = 600
 """What an operator has to install is not there in five seconds; ten minutes keep clients from hammering."""
 
@@ -55,6 +58,7 @@ ERROR_TABLE: Mapping[str, ErrorRow] = {
     "NotFound": ErrorRow(404, "not-found", "Not found"),
     "Conflict": ErrorRow(409, "conflict", "The state does not allow it"),
     "QuotaExceeded": ErrorRow(429, "quota-exceeded", "Too much was asked for"),
+    "RateLimited": ErrorRow(429, "rate-limited", "Too many requests"),
     "CapabilityMissing": ErrorRow(503, "capability-missing", "Something has to be installed"),
     "TransientError": ErrorRow(503, "temporarily-unavailable", "Temporarily unavailable"),
     "InternalError": ErrorRow(500, "internal-error", "Internal error"),
@@ -141,15 +145,22 @@ def error_response(error: DocatlasError, scope: Mapping[str, Any]) -> JSONRespon
 
 
 def _retry_headers(error: DocatlasError) -> dict[str, str]:
-    if isinstance(error, TransientError):
+    if isinstance(error, (TransientError, errors.RateLimited)):
         return {"Retry-After": str(max(1, math.ceil(error.retry.after_s)))}
     if isinstance(error, errors.CapabilityMissing):
         return {"Retry-After": str(CAPABILITY_RETRY_S)}
     if isinstance(error, errors.QuotaExceeded):
-        return {"Retry-After": "1"}
+        return {"Retry-After": str(QUOTA_RETRY_S)}
     if isinstance(error, errors.Unauthenticated):
-        return {"WWW-Authenticate": "Bearer"}
+        return {"WWW-Authenticate": _challenge(error)}
+    if isinstance(error, errors.Forbidden) and error.code == "scope_missing":
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.facts["scope"]}"'}
     return {}
+
+
+def _challenge(error: errors.Unauthenticated) -> str:
+    """Source: RFC 6750, section 3.1: no error code where nothing was shown."""
+    return 'Bearer error="invalid_token"' if error.code in _TOKEN_CODES else "Bearer"
 
 
 def _response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:

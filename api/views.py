@@ -152,7 +152,7 @@ def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
             "data": [hit_model(hit, with_text=with_text) for hit in result.hits],
             "took_ms": result.took_ms,
             "mode": result.mode,
-            "recall": "exact",
+            "recall": "exact" if result.is_exact else "approximate",
             "warnings": [{"code": item.code, "message": item.message} for item in result.warnings],
         }
     )

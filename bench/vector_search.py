@@ -113,7 +113,7 @@ def measure(rows: int, runs: int, k: int) -> None:
                 start = time.perf_counter()
                 numpy_search(matrix, query, min(k, rows))
                 between = time.perf_counter()
-                hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only)
+                hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only).hits
                 end = time.perf_counter()
                 baseline.append((between - start) * 1000)
                 ours.append((end - between) * 1000)

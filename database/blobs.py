@@ -1,4 +1,4 @@
-"""Files by the SHA-256 of their content."""
+"""Files by the SHA-256 of their content: the Protocol, and the local folder."""
 
 from __future__ import annotations
 
@@ -6,44 +6,115 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from database.ids import new_id
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+@dataclass(frozen=True, slots=True)
+class BlobEntry:
+    """A stored file, as a listing tells of it."""
+
+    sha256: str
+    modified_at: float
+    """Seconds since the epoch, by the clock of where the file lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobsState:
+    """How the files are doing, as far as it is known without asking anybody."""
+
+    status: Literal["healthy", "degraded"]
+    pending: int = 0
+    """Files that only this node has so far."""
+    deletions: int = 0
+    """Files that are still to be removed from where every node reads them."""
+    detail: str = ""
+    """What is wrong and what to do; empty when healthy."""
+
+
 class BlobStore(Protocol):
-    """Keeps files under the SHA-256 (lower-case hex) of their content. Thread-safe, and safe between processes."""
+    """Keeps files under the SHA-256 (lower-case hex) of their content. Thread-safe, and safe between processes.
+
+    Who stores a file calls `adopt`, writes the row that refers to it, and after the commit calls `share`. Who removes
+    the last row calls `delete` in that transaction. `adopt`, `is_here` and `delete` are quick and ask nobody, so that
+    they may be called inside a transaction; the others may wait for a network, and then raise BlobsUnavailable.
+    Every method that takes a SHA-256 raises ValueError when it is not one.
+    """
 
     def adopt(self, path: Path, sha256: str) -> None:
         """Takes over the file at `path`, which is gone from there afterwards; on return it survives a loss of power.
 
         The caller has worked out `sha256`; where the store has it already, `path` is only removed.
-        Raises ValueError when `sha256` is not one.
         """
         ...
 
-    def path(self, sha256: str) -> Path:
-        """The file, to be read only. Raises FileNotFoundError."""
+    def share(self, sha256s: Iterable[str]) -> None:
+        """Brings adopted files to where every node reads them. What cannot be brought now, `push_pending` brings."""
         ...
 
-    def delete(self, sha256: str) -> None:
-        """Removes the file; nothing when it is absent."""
+    def path(self, sha256: str) -> Path:
+        """The file on this node, to be read only, and within the hour. Raises FileNotFoundError, BlobDamaged."""
+        ...
+
+    def is_here(self, sha256: str) -> bool:
+        """True when this node has the file."""
         ...
 
     def exists(self, sha256: str) -> bool:
-        """True when the file is there."""
+        """True when the file is there, on this node or another."""
+        ...
+
+    def delete(self, sha256: str) -> None:
+        """Removes the file, or remembers durably that it has to be (see `deletions`); nothing when it is absent."""
         ...
 
     def keys(self) -> Iterator[str]:
         """The SHA-256 of every file, in no order."""
         ...
 
+    def entries(self) -> Iterator[BlobEntry]:
+        """Every file with its age, in no order."""
+        ...
+
+    def url(self, sha256: str, *, filename: str, expires_s: int) -> str | None:
+        """An address from which anybody downloads the file under `filename` for `expires_s` seconds.
+
+        None where there is no such address: the store is a folder, or the file has not been shared yet.
+        """
+        ...
+
     def scratch(self) -> Path:
         """A folder for files on their way in, from which `adopt` only has to move them."""
+        ...
+
+    def push_pending(self) -> None:
+        """Shares what `share` could not, oldest first; what an upload under way has just adopted is left to it."""
+        ...
+
+    def deletions(self) -> Sequence[str]:
+        """Deletions that can be carried out now, for `settle`; none while the files cannot be reached."""
+        ...
+
+    def settle(self, sha256s: Sequence[str], *, wanted: Collection[str]) -> None:
+        """Carries out deletions, and forgets those in `wanted`, which rows refer to again.
+
+        Call it in the service's write transaction that has found out what is wanted: no row may come meanwhile.
+        """
+        ...
+
+    def state(self) -> BlobsState:
+        """How the files are doing; cheap."""
+        ...
+
+    def close(self) -> None:
+        """Closes connections; the files stay."""
         ...
 
 
@@ -59,24 +130,11 @@ class LocalBlobStore:
         if target.exists():
             path.unlink(missing_ok=True)
             return
-        _make_folders(target.parent, self._root)
-        try:
-            _flush(path)
-            path.chmod(0o600)
-            path.replace(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            staged = self.scratch() / new_id()
-            try:
-                shutil.copyfile(path, staged)
-                staged.chmod(0o600)
-                _flush(staged)
-                staged.replace(target)
-            finally:
-                staged.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-        _flush(target.parent)
+        make_folders(target.parent, self._root)
+        take_over(path, target, staging=self.scratch())
+
+    def share(self, sha256s: Iterable[str]) -> None:
+        """Nothing: whoever reads the folder reads the file."""
 
     def path(self, sha256: str) -> Path:
         target = self._at(sha256)
@@ -84,40 +142,130 @@ class LocalBlobStore:
             raise FileNotFoundError(errno.ENOENT, "the stored file is missing", sha256)
         return target
 
+    def is_here(self, sha256: str) -> bool:
+        return self._at(sha256).is_file()
+
+    def exists(self, sha256: str) -> bool:
+        return self.is_here(sha256)
+
     def delete(self, sha256: str) -> None:
         self._at(sha256).unlink(missing_ok=True)
 
-    def exists(self, sha256: str) -> bool:
-        return self._at(sha256).is_file()
-
     def keys(self) -> Iterator[str]:
+        return (entry.sha256 for entry in self.entries())
+
+    def entries(self) -> Iterator[BlobEntry]:
         for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
-            if _SHA256.fullmatch(path.name):
-                yield path.name
+            if is_sha256(path.name):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    yield BlobEntry(path.name, path.stat().st_mtime)
+
+    def url(self, sha256: str, *, filename: str, expires_s: int) -> str | None:
+        check_sha256(sha256)
+        return None
 
     def scratch(self) -> Path:
-        _make_folders(self._scratch, self._root)
+        make_folders(self._scratch, self._root)
         return self._scratch
 
+    def push_pending(self) -> None:
+        """Nothing; see `share`."""
+
+    def deletions(self) -> Sequence[str]:
+        return ()
+
+    def settle(self, sha256s: Sequence[str], *, wanted: Collection[str]) -> None:
+        """Nothing: `delete` has removed the file."""
+
+    def state(self) -> BlobsState:
+        return BlobsState("healthy")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _at(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
-            raise ValueError(f"{sha256[:80]!r} is not a SHA-256 in lower-case hex")
+        check_sha256(sha256)
         return self._root / sha256[:2] / sha256[2:4] / sha256
 
 
-def _make_folders(folder: Path, root: Path) -> None:
-    """Makes `folder` and what is missing above it, and writes down each new name."""
+def open_blobs(
+    kind: Literal["local", "supabase"],
+    root: Path,
+    *,
+    supabase_url: str = "",
+    service_key: str = "",
+    bucket: str = "",
+    cache_bytes: int = 0,
+    handed_s: float = 3600.0,
+) -> BlobStore:
+    """The files in the folder `root`, or in a private bucket of Supabase Storage with `root` for this node's copies.
+
+    The bucket is made where it is missing. While Storage cannot be reached, the store opens all the same and works on.
+    `cache_bytes` bounds the copies of files that the bucket has; one that was handed out in the last `handed_s` seconds
+    stays. Raises BlobsRefused when the bucket is public, or Storage does not accept the key.
+    """
+    if kind == "local":
+        return LocalBlobStore(root)
+    from database.storage_blobs import StorageBlobStore
+    from database.storage_bucket import StorageBucket
+
+    remote = StorageBucket(supabase_url, service_key, bucket)
+    try:
+        return StorageBlobStore(root, remote, cache_bytes=cache_bytes, handed_s=handed_s)
+    except BaseException:
+        remote.close()
+        raise
+
+
+def is_sha256(text: str) -> bool:
+    """True for a SHA-256 in lower-case hex."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def check_sha256(text: str) -> None:
+    """Raises ValueError when `text` is no SHA-256 in lower-case hex."""
+    if not is_sha256(text):
+        raise ValueError(f"{text[:80]!r} is not a SHA-256 in lower-case hex")
+
+
+def take_over(path: Path, target: Path, *, staging: Path) -> None:
+    """Moves `path` to `target`, readable by its owner only; on return it survives a loss of power.
+
+    From another file system it is copied by way of the folder `staging`.
+    """
+    try:
+        flush(path)
+        path.chmod(0o600)
+        path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        staged = staging / new_id()
+        try:
+            shutil.copyfile(path, staged)
+            staged.chmod(0o600)
+            flush(staged)
+            staged.replace(target)
+        finally:
+            staged.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    flush(target.parent)
+
+
+def make_folders(folder: Path, root: Path) -> None:
+    """Makes `folder` and what is missing above it up to `root`, and writes down each new name."""
     if folder.is_dir():
         return
     if folder == root:
         folder.parent.mkdir(parents=True, exist_ok=True)
     else:
-        _make_folders(folder.parent, root)
+        make_folders(folder.parent, root)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Writes a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -37,8 +37,8 @@ class Queued:
     jobs: Sequence[JobRecord]
     superseded: Sequence[str]
     """Ids of jobs that were told to stop."""
-    unreferenced: Sequence[str]
-    """SHA-256 of files to remove before the transaction ends, see `documents.delete`."""
+    released: Sequence[str]
+    """SHA-256 of files that deleted children referred to, see `documents.delete`."""
 
 
 def lineage(tx: Transaction, document_id: str) -> Lineage:
@@ -113,7 +113,7 @@ def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[
     kept = set(child_ids)
     queued: list[JobRecord] = []
     superseded: list[str] = []
-    unreferenced: set[str] = set()
+    released: set[str] = set()
     fresh: list[tuple[str, str]] = []
     rows = tx.connection.execute(
         select(
@@ -134,7 +134,7 @@ def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[
     for row in rows:
         if row.document_id not in kept:
             superseded += jobs.unfinished_ids(tx, row.document_id)
-            unreferenced.update(documents.delete(tx, row.document_id) or ())
+            released.update(documents.delete(tx, row.document_id) or ())
         elif row.last_generation == 0:
             fresh.append((row.document_id, row.user_id))
         elif row.parent_generation < generation or row.job_id is None:
@@ -146,7 +146,7 @@ def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[
     queued += jobs.add_first(tx, fresh, options)
     mine = and_(_documents.c.parent_id == parent_id, _documents.c.parent_generation < generation)
     tx.connection.execute(update(_documents).where(mine).values(parent_generation=generation))
-    return Queued(queued, superseded, documents.unreferenced(tx, unreferenced))
+    return Queued(queued, superseded, sorted(released))
 
 
 def discard_unqueued(tx: Transaction, parent_id: str) -> None:

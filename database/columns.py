@@ -1,17 +1,21 @@
-"""How values are kept in columns: text that any driver takes, JSON, compressed JSON, vectors."""
+"""How values are kept in columns of either database: ids, times, text that any driver takes, JSON, vectors."""
 
 from __future__ import annotations
 
 import json
 import re
 import zlib
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import JSON, LargeBinary, Text
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import JSON, DateTime, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from database.ids import format_time
 from database.records import Vector
 
 VECTOR_WIDTH = 768
@@ -23,6 +27,13 @@ Source: measured on 100,000 random vectors of 768: rounding unit vectors to bflo
 5e-4. Normalising in bfloat16 puts it off by up to 2.8e-3, which is refused: normalise in float32.
 """
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+_CANONICAL_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NO_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""An id that nothing has, for the Postgres column which cannot be asked for a text that is no UUID.
+
+Source: RFC 9562, section 5.10, the Max UUID; no generator makes it.
+"""
 
 
 def storable(text: str) -> str:
@@ -31,11 +42,12 @@ def storable(text: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """`value` as compact JSON that every driver takes.
+    """`value` as compact JSON that every driver and `jsonb` take: NUL and lone surrogates are U+FFFD.
 
     Raises ValueError for NaN and infinities, TypeError for what JSON cannot say.
     """
-    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return storable(_ESCAPED_NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text)
 
 
 def checked_vector(vector: Vector) -> Vector:
@@ -62,11 +74,51 @@ class StorableText(TypeDecorator[str]):
         return value if value is None else storable(value)
 
 
-class NullableJson(TypeDecorator[Any]):
-    """JSON in which None is the database's NULL."""
+class Id(TypeDecorator[str]):
+    """A UUID, in canonical lower-case text; `uuid` on Postgres. What is no such text equals no id."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(UUID(as_uuid=False) if _is_postgres(dialect) else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or not _is_postgres(dialect):
+            return value if value is None else storable(value)
+        return known_id(value)
+
+
+def known_id(value: str) -> str:
+    """`value` where it is a UUID in canonical form, else NO_ID."""
+    return value if _CANONICAL_ID.fullmatch(value) else NO_ID
+
+
+class Moment(TypeDecorator[str]):
+    """A time in the store's way of writing (see database.ids); `timestamptz` on Postgres."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime(timezone=True) if _is_postgres(dialect) else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | datetime | None:
+        return datetime.fromisoformat(value) if value is not None and _is_postgres(dialect) else value
+
+    def process_result_value(self, value: str | datetime | None, dialect: Dialect) -> str | None:
+        return format_time(value) if isinstance(value, datetime) else value
+
+
+class Json(TypeDecorator[Any]):
+    """JSON; `jsonb` on Postgres. None is the database's NULL."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        kind = JSONB(none_as_null=True) if _is_postgres(dialect) else JSON(none_as_null=True)
+        return dialect.type_descriptor(kind)
 
 
 class CompressedJson(TypeDecorator[Any]):
@@ -83,13 +135,29 @@ class CompressedJson(TypeDecorator[Any]):
 
 
 class UnitVector(TypeDecorator[Vector]):
-    """768 float32, little-endian; what comes back is read-only."""
+    """768 float32: little-endian bytes, or `vector(768)` on Postgres; what comes back is read-only."""
 
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: Vector | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else checked_vector(value).tobytes()
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(VECTOR(VECTOR_WIDTH) if _is_postgres(dialect) else LargeBinary())
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Vector | None:
-        return None if value is None else np.frombuffer(value, dtype="<f4")
+    def process_bind_param(self, value: Vector | None, dialect: Dialect) -> Vector | bytes | None:
+        if value is None:
+            return None
+        checked = checked_vector(value)
+        return checked if _is_postgres(dialect) else checked.tobytes()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Vector | None:
+        if value is None:
+            return None
+        if isinstance(value, bytes):
+            return np.frombuffer(value, dtype="<f4")
+        vector: Vector = np.asarray(value, dtype="<f4")
+        vector.flags.writeable = False
+        return vector
+
+
+def _is_postgres(dialect: Dialect) -> bool:
+    return dialect.name == "postgresql"

@@ -15,7 +15,7 @@ from database.columns import checked_vector
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import now
 from database.records import ChunkRecord, ListPage, PageRecord, Vector
-from database.sql import among, upsert
+from database.sql import among, among_ids, upsert
 from database.store import Transaction
 
 _documents = schema.documents
@@ -35,6 +35,10 @@ _CHUNK_COLUMNS = [
     for column in _chunks.c
     if column.name not in ("row_id", "user_id", "first_page", "last_page", "created_at", "embedding")
 ]
+
+
+_A_FEW = {"yield_per": 20}
+"""Pages fetched at a time: one with its layout takes some hundred kilobytes."""
 
 
 def write_page(tx: Transaction, document_id: str, generation: int, page: PageRecord) -> None:
@@ -71,10 +75,11 @@ _PLAIN_PAGE_FIELDS = (
 
 def pages_written(tx: Transaction, document_id: str, generation: int) -> Iterator[PageRecord]:
     """The pages of a generation that are stored, visible or not, in order, with their layout, a few at a time."""
-    rows = tx.connection.execution_options(yield_per=20).execute(
+    rows = tx.connection.execute(
         select(*_PAGE_COLUMNS, _pages.c.layout)
         .where(_pages.c.document_id == document_id, _pages.c.generation == generation, tx.owns(_pages))
-        .order_by(_pages.c.page_number)
+        .order_by(_pages.c.page_number),
+        execution_options=_A_FEW,
     )
     for row in rows:
         yield PageRecord(**row._mapping)
@@ -175,11 +180,12 @@ def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -
 def read_pages(tx: Transaction, document_id: str, *, with_layout: bool = False) -> Iterator[PageRecord]:
     """The pages that readers see, in order, fetched a few at a time; read them before the transaction ends."""
     columns = [*_PAGE_COLUMNS, _pages.c.layout] if with_layout else _PAGE_COLUMNS
-    rows = tx.connection.execution_options(yield_per=20).execute(
+    rows = tx.connection.execute(
         select(*columns)
         .join(_documents, _visible(_pages))
         .where(_pages.c.document_id == document_id, tx.owns(_pages))
-        .order_by(_pages.c.page_number)
+        .order_by(_pages.c.page_number),
+        execution_options=_A_FEW,
     )
     for row in rows:
         yield PageRecord(**row._mapping)
@@ -211,7 +217,7 @@ def list_chunks(tx: Transaction, document_id: str, *, limit: int, cursor: str | 
 
 def get_chunks(tx: Transaction, chunk_ids: Sequence[str]) -> Mapping[str, ChunkRecord]:
     """Those of the chunks that readers see, by id, without vectors."""
-    rows = tx.connection.execute(_visible_chunks(tx).where(_chunks.c.chunk_id.in_(among(chunk_ids))))
+    rows = tx.connection.execute(_visible_chunks(tx).where(_chunks.c.chunk_id.in_(among_ids(chunk_ids))))
     return {row.chunk_id: _chunk_record(row) for row in rows}
 
 
@@ -220,7 +226,7 @@ def chunk_vectors(tx: Transaction, chunk_ids: Sequence[str]) -> Mapping[str, Vec
     rows = tx.connection.execute(
         select(_chunks.c.chunk_id, _chunks.c.embedding)
         .join(_documents, _visible(_chunks))
-        .where(tx.owns(_chunks), _chunks.c.embedding.is_not(None), _chunks.c.chunk_id.in_(among(chunk_ids)))
+        .where(tx.owns(_chunks), _chunks.c.embedding.is_not(None), _chunks.c.chunk_id.in_(among_ids(chunk_ids)))
     )
     return {row.chunk_id: row.embedding for row in rows}
 

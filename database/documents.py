@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, case, insert, literal, or_, select, union
@@ -14,7 +15,7 @@ from database.cursors import decode_cursor, encode_cursor
 from database.filters import families, matches
 from database.ids import new_id, now, parse_time
 from database.records import DocumentFilter, DocumentRecord, JobRecord, Json, ListPage, Submission
-from database.sql import among
+from database.sql import among, among_ids
 from database.store import Transaction
 
 _documents = schema.documents
@@ -102,7 +103,7 @@ def get(tx: Transaction, document_id: str) -> DocumentRecord | None:
 def get_many(tx: Transaction, document_ids: Sequence[str]) -> dict[str, DocumentRecord]:
     """The documents by id; those that are absent are left out."""
     rows = tx.connection.execute(
-        select(*_COLUMNS).where(_documents.c.document_id.in_(among(document_ids)), tx.owns(_documents))
+        select(*_COLUMNS).where(_documents.c.document_id.in_(among_ids(document_ids)), tx.owns(_documents))
     )
     return {row.document_id: document_record(row) for row in rows}
 
@@ -137,7 +138,7 @@ def list_page(
     if name_contains:
         query = query.where(_documents.c.filename.icontains(name_contains, autoescape=True))
     if cursor is not None:
-        before = decode_cursor(cursor, (str, str))
+        before = decode_cursor(cursor, (datetime, str))
         query = query.where(or_(created < before[0], and_(created == before[0], document_id < before[1])))
     rows = tx.connection.execute(query.order_by(created.desc(), document_id.desc()).limit(limit + 1)).all()
     data = [document_record(row) for row in rows[:limit]]
@@ -177,9 +178,8 @@ def update(
 def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
     """Deletes the document, the documents in it, and everything of theirs; None when it is absent.
 
-    Returns the SHA-256 of each file (original or picture) that no document of any owner refers to any more. Remove
-    those files before this transaction ends: an upload of the same content waits for it, and so finds the file either
-    there or not. Running jobs learn of it by their next heartbeat, and a parent that waits for it waits no more.
+    Returns the SHA-256 of each file (original or picture) that they referred to; others may refer to it too: see
+    `unreferenced`. Running jobs learn of it by their next heartbeat, and a parent that waits for it waits no more.
     """
     document = get(tx, document_id)
     if document is None:
@@ -192,7 +192,7 @@ def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
     ).all()
     tx.connection.execute(delete_from(_documents).where(_documents.c.document_id == document_id))
     waiting.settle(tx, document.parent_id)
-    return unreferenced(tx, candidates)
+    return sorted(candidates)
 
 
 def set_status(tx: Transaction, document_id: str, status: str, warnings: Sequence[Json] = ()) -> None:
@@ -221,7 +221,11 @@ def referenced_blobs(tx: Transaction) -> set[str]:
 
 
 def unreferenced(tx: Transaction, sha256s: Collection[str]) -> list[str]:
-    """Those of `sha256s` that no document of any owner refers to, sorted."""
+    """Those of `sha256s` that no document of any owner refers to, sorted.
+
+    Ask in a writing transaction of SERVICE_ACTOR's, which sees every owner's rows, and remove the files before it ends:
+    an upload of the same content waits for it, and so finds the file either there or not.
+    """
     used = set(
         tx.connection.scalars(
             union(

@@ -11,5 +11,21 @@ class StoreBusy(StoreError):
     """Another writer held the database for longer than the time-out; trying again may help."""
 
 
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, is shutting down, is full or takes no writes; it may come back."""
+
+
 class MigrationError(StoreError):
     """The database's schema and this version of the program do not fit together."""
+
+
+class BlobsUnavailable(StoreError):
+    """The place where the files are kept cannot be reached or fails; it may come back."""
+
+
+class BlobsRefused(BlobsUnavailable):
+    """The place where the files are kept refuses what was asked; the operator has to change something."""
+
+
+class BlobDamaged(StoreError):
+    """A stored file is not what it was when it was stored."""

@@ -14,7 +14,7 @@ from database import schema
 from database.columns import storable, to_json
 from database.ids import parse_time
 from database.records import Condition, DocumentFilter
-from database.sql import JsonScalar, among, json_scalar
+from database.sql import JsonScalar, among_ids, json_scalar
 
 MAX_VALUES = 1000
 """Values of one `$in`."""
@@ -60,7 +60,7 @@ def families(document_ids: Sequence[str]) -> Select[tuple[str]]:
     """A query for the ids of documents and of all that lie in them, whatever their owner: whoever asks for an archive
     asks for what is in it."""
     inner = schema.documents.alias()
-    family = select(inner.c.document_id).where(inner.c.document_id.in_(among(document_ids))).cte(recursive=True)
+    family = select(inner.c.document_id).where(inner.c.document_id.in_(among_ids(document_ids))).cte(recursive=True)
     child = schema.documents.alias()
     family = family.union(select(child.c.document_id).join(family, child.c.parent_id == family.c.document_id))
     return select(family.c.document_id)
@@ -130,16 +130,16 @@ def _metadata_condition(name: str, scalar: JsonScalar, operator: str, values: li
         else:
             raise ValueError(f"{name}: compares with numbers, strings, true and false, not {_shown([value])}")
     if numbers:
-        parts.append(and_(scalar.kind_is("integer", "real"), _compare_any(scalar, operator, numbers)))
+        parts.append(and_(scalar.kind_is("integer", "real"), _compare_any(scalar.number(), operator, numbers)))
     if texts:
-        parts.append(and_(scalar.kind_is("text"), _compare_any(scalar, operator, texts)))
+        parts.append(and_(scalar.kind_is("text"), _compare_any(scalar.text(), operator, texts)))
     return or_(false(), *parts)
 
 
-def _compare_any(scalar: JsonScalar, operator: str, values: list[Any]) -> ColumnElement[bool]:
+def _compare_any(value: ColumnElement[Any], operator: str, values: list[Any]) -> ColumnElement[bool]:
     if operator == "$in":
-        return scalar.value().in_(values)
-    return _COMPARE[operator](scalar.value(), values[0])
+        return value.in_(values)
+    return _COMPARE[operator](value, values[0])
 
 
 def _shown(values: list[Any]) -> str:

@@ -12,7 +12,7 @@ from database.changes import mark_changed
 from database.columns import checked_vector
 from database.ids import now
 from database.records import ImageRecord, Vector
-from database.sql import among, upsert
+from database.sql import among, among_ids, upsert
 from database.store import Transaction
 
 VECTORS_PENDING = "image_vectors_pending"
@@ -73,7 +73,7 @@ def get_image(tx: Transaction, image_id: str) -> ImageRecord | None:
 
 def get_images(tx: Transaction, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
     """Those of the pictures that readers see, by id."""
-    rows = tx.connection.execute(_visible_images(tx).where(_images.c.image_id.in_(among(image_ids))))
+    rows = tx.connection.execute(_visible_images(tx).where(_images.c.image_id.in_(among_ids(image_ids))))
     return {row.image_id: _image_record(row) for row in rows}
 
 
@@ -82,7 +82,7 @@ def image_vectors(tx: Transaction, image_ids: Sequence[str]) -> Mapping[str, Vec
     rows = tx.connection.execute(
         select(_images.c.image_id, _images.c.embedding)
         .join(_documents, _VISIBLE)
-        .where(tx.owns(_images), _images.c.embedding.is_not(None), _images.c.image_id.in_(among(image_ids)))
+        .where(tx.owns(_images), _images.c.embedding.is_not(None), _images.c.image_id.in_(among_ids(image_ids)))
     )
     return {row.image_id: row.embedding for row in rows}
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, literal, or_, select, update
 
 from database import schema, waiting
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import new_id, now
 from database.job_status import document_status, is_latest, show_status
 from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
-from database.sql import among
+from database.sql import among_ids
 from database.store import Transaction
 
 INGEST = "ingest"
@@ -75,7 +76,7 @@ def add_first(tx: Transaction, documents: Sequence[tuple[str, str]], options: Js
     ids = [document_id for document_id, _ in documents]
     tx.connection.execute(
         update(_documents)
-        .where(_documents.c.document_id.in_(among(ids)))
+        .where(_documents.c.document_id.in_(among_ids(ids)))
         .values(last_generation=1, options=options, status="queued")
     )
     added = [_queued(INGEST, user_id, document_id, 1, options) for document_id, user_id in documents]
@@ -119,7 +120,7 @@ def get(tx: Transaction, job_id: str) -> JobRecord | None:
 
 def get_many(tx: Transaction, job_ids: Sequence[str]) -> Mapping[str, JobRecord]:
     """The jobs by id; those that are absent are left out."""
-    rows = tx.connection.execute(select(_jobs).where(_jobs.c.job_id.in_(among(job_ids)), tx.owns(_jobs)))
+    rows = tx.connection.execute(select(_jobs).where(_jobs.c.job_id.in_(among_ids(job_ids)), tx.owns(_jobs)))
     return {row.job_id: job_record(row) for row in rows}
 
 
@@ -150,7 +151,7 @@ def list_page(
     if document_id is not None:
         query = query.where(_jobs.c.document_id == document_id)
     if cursor is not None:
-        moment, job_id = decode_cursor(cursor, (str, str))
+        moment, job_id = decode_cursor(cursor, (datetime, str))
         query = query.where(
             or_(_jobs.c.created_at < moment, and_(_jobs.c.created_at == moment, _jobs.c.job_id < job_id))
         )
@@ -165,6 +166,11 @@ def queue_position(tx: Transaction, job: JobRecord) -> int | None:
     """How many queued jobs, of any owner, come before it; None unless it is queued."""
     if job.status != "queued":
         return None
+    if tx.connection.dialect.name == "postgresql":
+        # Row level security hides the other owners' jobs; this function, of the migrations, counts them.
+        return tx.connection.execute(
+            select(func.queued_before(_jobs.c.created_at, _jobs.c.job_id)).where(_jobs.c.job_id == job.job_id)
+        ).scalar_one_or_none()
     return tx.connection.execute(
         select(func.count())
         .select_from(_jobs)
@@ -285,13 +291,13 @@ def stop(tx: Transaction, job: JobRecord) -> Literal["ended", "runs", "waits", "
 def cancel_queued(tx: Transaction, job_ids: Sequence[str]) -> None:
     """Cancels these queued jobs all at once, and tells nobody who waits for them."""
     values = {"status": "cancelled", "finished_at": now(), "run_after": None}
-    tx.connection.execute(update(_jobs).where(_jobs.c.job_id.in_(among(job_ids))).values(values))
+    tx.connection.execute(update(_jobs).where(_jobs.c.job_id.in_(among_ids(job_ids))).values(values))
     latest = exists().where(
-        _jobs.c.job_id.in_(among(job_ids)),
+        _jobs.c.job_id.in_(among_ids(job_ids)),
         _jobs.c.document_id == _documents.c.document_id,
         _jobs.c.generation == _documents.c.last_generation,
     )
-    mine = _documents.c.document_id.in_(select(_jobs.c.document_id).where(_jobs.c.job_id.in_(among(job_ids))))
+    mine = _documents.c.document_id.in_(select(_jobs.c.document_id).where(_jobs.c.job_id.in_(among_ids(job_ids))))
     shown = {"status": document_status("cancelled"), "updated_at": now()}
     tx.connection.execute(update(_documents).where(mine, latest).values(shown))
 
@@ -328,17 +334,24 @@ def retry(tx: Transaction, job_id: str) -> JobRecord | None:
     return get(tx, job_id)
 
 
-def requeue_orphans(tx: Transaction, worker_id: str) -> int:
-    """Puts the running jobs of every other worker back into the queue (those told to stop: cancelled); how many.
+def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
+    """Puts the running jobs of dead workers back into the queue (those told to stop: cancelled); how many.
 
-    Only the holder of the worker's lease may call it: the others are known to be dead. Jobs that nobody holds wait for
-    the documents inside theirs, and go on doing so.
+    A worker's id is `<node>.<run>`. The caller holds its node's lease, so that node's other workers are known to be
+    dead; those of other nodes are taken for dead when their last heartbeat came before `silent_since`. Jobs that nobody
+    holds wait for the documents inside theirs, and go on doing so.
     """
+    node = worker_id.partition(".")[0]
+    is_ours = or_(_jobs.c.worker_id.startswith(f"{node}.", autoescape=True), ~_jobs.c.worker_id.contains("."))
+    is_silent = func.coalesce(_jobs.c.heartbeat_at, _jobs.c.created_at) < literal(
+        silent_since, _jobs.c.heartbeat_at.type
+    )
     rows = tx.connection.execute(
         select(_jobs).where(
             tx.owns(_jobs),
             _jobs.c.status.in_(RUNNING_STATUSES),
             _jobs.c.worker_id != worker_id,
+            or_(is_ours, is_silent),
         )
     ).all()
     for job in map(job_record, rows):
@@ -350,6 +363,18 @@ def requeue_orphans(tx: Transaction, worker_id: str) -> int:
         if job.status == "cancelling" and job.document_id is not None:
             waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return len(rows)
+
+
+def claimable(moment: str) -> ColumnElement[bool]:
+    """True for the queued jobs that may run at `moment`: no other job of the same document, or kind, runs."""
+    other = schema.jobs.alias("other")
+    same = or_(
+        other.c.document_id == _jobs.c.document_id,
+        and_(other.c.document_id.is_(None), _jobs.c.document_id.is_(None), other.c.type == _jobs.c.type),
+    )
+    running = exists().where(same, other.c.status.in_(RUNNING_STATUSES))
+    due = or_(_jobs.c.run_after.is_(None), _jobs.c.run_after <= moment)
+    return (_jobs.c.status == "queued") & due & ~running
 
 
 def job_record(row: Row[Any]) -> JobRecord:

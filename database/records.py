@@ -40,17 +40,36 @@ def status_with(warnings: Sequence[Json]) -> str:
     return "completed" if is_whole else "completed_with_errors"
 
 
+Role = Literal["owner", "worker", "service", "anonymous"]
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: every statement of a transaction sees this owner's rows only, unless it is the service itself."""
+    """On whose behalf a transaction runs; every statement in it sees the rows of `user_id` only, unless `is_service`.
+
+    On Postgres an owner's statements run as the role `authenticated`, with the owner in `request.jwt.claims`, and row
+    level security refuses other owners' rows even where a condition was forgotten. A worker's and the service's run as
+    `service_role`.
+    """
 
     user_id: str
-    is_service: bool = False
+    role: Role = "owner"
+    """`worker`: a job on the owner's behalf, which writes what owners may only read. `service`: sees every owner's
+    rows. `anonymous`: sees none."""
+
+    @property
+    def is_service(self) -> bool:
+        return self.role == "service"
+
+
+def worker_for(user_id: str) -> Actor:
+    """The actor of a job of this owner's."""
+    return Actor(user_id, "worker")
 
 
 LOCAL_ACTOR = Actor(LOCAL_USER_ID)
-SERVICE_ACTOR = Actor(LOCAL_USER_ID, is_service=True)
-"""The worker: claims any owner's jobs."""
+SERVICE_ACTOR = Actor(LOCAL_USER_ID, "service")
+"""Claims any owner's jobs, and looks after what belongs to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +230,15 @@ class RowHit:
     document_id: str
     score: float
     """Cosine for vectors; BM25 turned so that more is better for keywords."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMatches:
+    """The nearest rows, best first."""
+
+    hits: Sequence[RowHit]
+    is_exact: bool
+    """True where the query was compared with every row that could match; False where an index chose the candidates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""The tables, as the SQL migrations make them; a test compares the two."""
+"""The tables, as the SQL migrations of both databases make them; tests compare them.
+
+A table with `info={"only": "sqlite"}` is what the index in memory needs, and does not exist on Postgres.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     Float,
@@ -15,9 +17,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from database.columns import CompressedJson, NullableJson, StorableText, UnitVector
+from database.columns import CompressedJson, Id, Json, Moment, StorableText, UnitVector
 
 metadata = MetaData()
+ONLY_SQLITE = {"only": "sqlite"}
 _RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -25,14 +28,20 @@ def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
     return Column(name, StorableText, nullable=null, primary_key=key)
 
 
+def _id(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
+    return Column(name, Id, nullable=null, primary_key=key)
+
+
+def _moment(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, Moment, nullable=null)
+
+
 def _integer(name: str, *, key: bool = False) -> Column[int]:
     return Column(name, Integer, nullable=False, primary_key=key, autoincrement=False)
 
 
 def _owner(*, key: bool = False) -> Column[str]:
-    return Column(
-        "user_id", StorableText, ForeignKey("users.user_id", ondelete="CASCADE"), nullable=False, primary_key=key
-    )
+    return Column("user_id", Id, ForeignKey("users.user_id", ondelete="CASCADE"), nullable=False, primary_key=key)
 
 
 def _of_document(column: str = "document_id") -> ForeignKeyConstraint:
@@ -44,14 +53,14 @@ def _of_document(column: str = "document_id") -> ForeignKeyConstraint:
     )
 
 
-users = Table("users", metadata, _text("user_id", key=True), _text("display_name"), _text("created_at"))
+users = Table("users", metadata, _id("user_id", key=True), _text("display_name"), _moment("created_at"))
 
 documents = Table(
     "documents_metadata",
     metadata,
-    _text("document_id", key=True),
+    _id("document_id", key=True),
     _owner(),
-    _text("parent_id", null=True),
+    _id("parent_id", null=True),
     _text("filename"),
     _text("file_type"),
     _text("media_type"),
@@ -69,11 +78,11 @@ documents = Table(
     _integer("last_generation"),
     _integer("parent_generation"),
     Column("change", BigInteger, nullable=False),
-    _text("created_at"),
-    _text("updated_at"),
-    Column("metadata", JSON, nullable=False),
-    Column("options", JSON, nullable=False),
-    Column("warnings", JSON, nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    Column("metadata", Json, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("warnings", Json, nullable=False),
     UniqueConstraint("document_id", "user_id"),
     _of_document("parent_id"),
 )
@@ -81,10 +90,10 @@ documents = Table(
 pages = Table(
     "document_pages",
     metadata,
-    _text("document_id", key=True),
+    _id("document_id", key=True),
     _integer("generation", key=True),
     _integer("page_number", key=True),
-    _text("user_id"),
+    _id("user_id"),
     _integer("char_start"),
     Column("width", Float, nullable=False),
     Column("height", Float, nullable=False),
@@ -92,7 +101,7 @@ pages = Table(
     _text("reason"),
     _integer("rotation"),
     Column("confidence", Float, nullable=False),
-    Column("languages", JSON, nullable=False),
+    Column("languages", Json, nullable=False),
     _integer("word_count"),
     _integer("elapsed_ms"),
     _text("engine"),
@@ -105,13 +114,13 @@ images = Table(
     "document_images",
     metadata,
     Column("row_id", _RowId, primary_key=True, autoincrement=True, nullable=False),
-    _text("image_id"),
-    _text("document_id"),
-    _text("user_id"),
+    _id("image_id"),
+    _id("document_id"),
+    _id("user_id"),
     _integer("generation"),
     _integer("ordinal"),
     _integer("page_number"),
-    Column("box", NullableJson, nullable=True),
+    Column("box", Json, nullable=True),
     _integer("width"),
     _integer("height"),
     _text("media_type"),
@@ -129,20 +138,20 @@ chunks = Table(
     "document_embeddings",
     metadata,
     Column("row_id", _RowId, primary_key=True, autoincrement=True, nullable=False),
-    _text("chunk_id"),
-    _text("document_id"),
-    _text("user_id"),
+    _id("chunk_id"),
+    _id("document_id"),
+    _id("user_id"),
     _integer("generation"),
     _integer("chunk_index"),
     _integer("first_page"),
     _integer("last_page"),
     _text("content_hash"),
     _text("space", null=True),
-    _text("created_at"),
+    _moment("created_at"),
     _text("chunk_text"),
     _text("prefix"),
-    Column("spans", JSON, nullable=False),
-    Column("metadata", JSON, nullable=False),
+    Column("spans", Json, nullable=False),
+    Column("metadata", Json, nullable=False),
     Column("embedding", UnitVector, nullable=True),
     UniqueConstraint("chunk_id"),
     UniqueConstraint("document_id", "generation", "chunk_index"),
@@ -152,9 +161,9 @@ chunks = Table(
 jobs = Table(
     "jobs",
     metadata,
-    _text("job_id", key=True),
+    _id("job_id", key=True),
     _owner(),
-    _text("document_id", null=True),
+    _id("document_id", null=True),
     _text("type"),
     _text("status"),
     _text("stage", null=True),
@@ -163,14 +172,14 @@ jobs = Table(
     _integer("pages_total"),
     _integer("attempts"),
     _integer("generation"),
-    Column("options", JSON, nullable=False),
-    Column("warnings", JSON, nullable=False),
-    Column("error", NullableJson, nullable=True),
-    _text("created_at"),
-    _text("started_at", null=True),
-    _text("heartbeat_at", null=True),
-    _text("finished_at", null=True),
-    _text("run_after", null=True),
+    Column("options", Json, nullable=False),
+    Column("warnings", Json, nullable=False),
+    Column("error", Json, nullable=True),
+    _moment("created_at"),
+    _moment("started_at", null=True),
+    _moment("heartbeat_at", null=True),
+    _moment("finished_at", null=True),
+    _moment("run_after", null=True),
     _text("worker_id", null=True),
     _of_document(),
 )
@@ -178,12 +187,12 @@ jobs = Table(
 searches = Table(
     "similarity_searches",
     metadata,
-    _text("search_id", key=True),
+    _id("search_id", key=True),
     _owner(),
     _text("query_text"),
     _integer("results_found"),
-    _text("search_timestamp"),
-    Column("metadata", JSON, nullable=False),
+    _moment("search_timestamp"),
+    Column("metadata", Json, nullable=False),
     Column("query_embedding", UnitVector, nullable=True),
 )
 
@@ -193,12 +202,14 @@ change_counters = Table(
     _owner(key=True),
     Column("value", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    info=ONLY_SQLITE,
 )
 
 tombstones = Table(
     "document_tombstones",
     metadata,
-    _text("document_id", key=True),
+    _id("document_id", key=True),
     _owner(),
     Column("change", BigInteger, nullable=False),
+    info=ONLY_SQLITE,
 )

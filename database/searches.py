@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, and_, insert, or_, select
@@ -45,7 +46,7 @@ def list_page(tx: Transaction, limit: int, cursor: str | None) -> ListPage[Searc
     moment, search_id = _searches.c.search_timestamp, _searches.c.search_id
     query = select(*(c for c in _searches.c if c.name != "query_embedding")).where(tx.owns(_searches))
     if cursor is not None:
-        before = decode_cursor(cursor, (str, str))
+        before = decode_cursor(cursor, (datetime, str))
         query = query.where(or_(moment < before[0], and_(moment == before[0], search_id < before[1])))
     rows = tx.connection.execute(query.order_by(moment.desc(), search_id.desc()).limit(limit + 1)).all()
     data = [_search_record(row) for row in rows[:limit]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, Text, bindparam, column, select
+from sqlalchemy import ColumnElement, Numeric, Select, Table, Text, bindparam, cast, column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from database.columns import StorableText, to_json
+from database.columns import NO_ID, Id, StorableText, known_id, to_json
 
 
 class _Elements(FunctionElement[str]):
@@ -37,6 +37,13 @@ def among(values: Iterable[str]) -> Select[tuple[str]]:
     array = bindparam(None, to_json(list(values)), type_=Text, unique=True)
     rows = _Elements(array).table_valued(column("value", Text))
     return select(rows.c.value)
+
+
+def among_ids(ids: Iterable[str]) -> Select[tuple[str]]:
+    """As `among`, for a column of ids; what is no id is left out."""
+    array = bindparam(None, to_json([id for id in ids if known_id(id) != NO_ID]), type_=Text, unique=True)
+    rows = _Elements(array).table_valued(column("value", Text))
+    return select(cast(rows.c.value, Id))
 
 
 def upsert(
@@ -70,34 +77,89 @@ class JsonScalar:
     """A value inside a JSON column, to be compared with values of its own kind only."""
 
     def __init__(self, document: ColumnElement[Any], path: tuple[str, ...]) -> None:
-        self._document = document
-        self._path = bindparam(None, "$" + "".join(f'."{key}"' for key in path), type_=StorableText, unique=True)
+        steps = "$" + "".join(f'."{key}"' for key in path)
+        self._parts = (document, _bound(steps), *(_bound(key) for key in path))
 
     def kind_is(self, *kinds: str) -> ColumnElement[bool]:
-        """True where the value's JSON type is one of `kinds`: integer, real, text, true, false, null, array, object."""
-        return _JsonType(self._document, self._path).in_(kinds)
+        """True where the value's JSON type is one of `kinds`: integer, real, text, true, false, null, array, object.
 
-    def value(self) -> ColumnElement[Any]:
-        """The value as a number or a text."""
-        return _JsonValue(self._document, self._path)
+        Postgres does not tell integers from other numbers: they are all `real` there.
+        """
+        return _JsonKind(*self._parts).in_(kinds)
+
+    def number(self) -> ColumnElement[Any]:
+        """The value as a number; undefined where it is none, NULL on Postgres."""
+        return _JsonNumber(*self._parts)
+
+    def text(self) -> ColumnElement[Any]:
+        """The value as a text, compared by code points; undefined where it is none, NULL on Postgres."""
+        return _JsonText(*self._parts)
 
 
-class _JsonType(FunctionElement[str]):
+def _bound(text: str) -> Any:
+    return bindparam(None, text, type_=StorableText, unique=True)
+
+
+class _JsonKind(FunctionElement[str]):
+    """Of (document, SQLite's path, key, key, ...)."""
+
     inherit_cache = True
     name = "json_kind"
     type = Text()
 
 
-class _JsonValue(FunctionElement[Any]):
+class _JsonNumber(FunctionElement[Any]):
     inherit_cache = True
-    name = "json_value"
+    name = "json_number"
+    type = Numeric()
 
 
-@compiles(_JsonType, "sqlite")
-def _type_in_sqlite(element: _JsonType, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_type({compiler.process(element.clauses, **options)})"
+class _JsonText(FunctionElement[str]):
+    inherit_cache = True
+    name = "json_text"
+    type = StorableText()
 
 
-@compiles(_JsonValue, "sqlite")
-def _value_in_sqlite(element: _JsonValue, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_extract({compiler.process(element.clauses, **options)})"
+@compiles(_JsonKind, "sqlite")
+def _kind_in_sqlite(element: _JsonKind, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_type({_sqlite_place(element, compiler, options)})"
+
+
+@compiles(_JsonNumber, "sqlite")
+@compiles(_JsonText, "sqlite")
+def _value_in_sqlite(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_extract({_sqlite_place(element, compiler, options)})"
+
+
+@compiles(_JsonKind, "postgresql")
+def _kind_in_postgres(element: _JsonKind, compiler: SQLCompiler, **options: Any) -> str:
+    value, text = _postgres_place(element, compiler, options)
+    return (
+        f"CASE jsonb_typeof({value}) WHEN 'number' THEN 'real' WHEN 'string' THEN 'text' "
+        f"WHEN 'boolean' THEN {text} ELSE jsonb_typeof({value}) END"
+    )
+
+
+@compiles(_JsonNumber, "postgresql")
+def _number_in_postgres(element: _JsonNumber, compiler: SQLCompiler, **options: Any) -> str:
+    # A CASE, because the terms of an AND are evaluated in any order and a cast of a text would fail.
+    value, text = _postgres_place(element, compiler, options)
+    return f"CASE WHEN jsonb_typeof({value}) = 'number' THEN ({text})::numeric END"
+
+
+@compiles(_JsonText, "postgresql")
+def _text_in_postgres(element: _JsonText, compiler: SQLCompiler, **options: Any) -> str:
+    value, text = _postgres_place(element, compiler, options)
+    return f"(CASE WHEN jsonb_typeof({value}) = 'string' THEN {text} END COLLATE \"C\")"
+
+
+def _sqlite_place(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> str:
+    document, path, *_ = element.clauses
+    return f"{compiler.process(document, **options)}, {compiler.process(path, **options)}"
+
+
+def _postgres_place(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> tuple[str, str]:
+    """The value as jsonb, and as text. By `->` with texts, which looks into objects only, never at a list's places."""
+    document, _, *keys = element.clauses
+    steps = [compiler.process(document, **options), *(compiler.process(key, **options) for key in keys)]
+    return f"({' -> '.join(steps)})", f"({' -> '.join(steps[:-1])} ->> {steps[-1]})"

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Table, true
 
-from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector
+from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,17 @@ class MigrationState:
 class Store(Protocol):
     """A database. Thread-safe."""
 
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        """Which database it is, for people to read."""
+        ...
+
     def begin(self, actor: Actor, *, write: bool = False) -> AbstractContextManager[Transaction]:
         """A transaction that commits at the end of the `with`, or leaves nothing when that raises.
 
-        Only `write=True` may write; such transactions follow one another, so keep them short and never nest two.
-        Raises StoreBusy when another writer holds on for longer than the time-out, 30 s by default.
+        Only `write=True` may write. An owner's such transactions follow one another, and the service's follow all, so
+        keep them short and never nest two. Raises StoreBusy when another writer holds on for longer than the time-out,
+        StoreUnavailable when the database cannot be reached or takes no writes.
         """
         ...
 
@@ -60,8 +66,8 @@ class Store(Protocol):
         """Every migration that the program knows, oldest first."""
         ...
 
-    def change_counter(self, actor: Actor) -> int:
-        """A number that grows with whatever changes what the actor's searches may find, in any process."""
+    def ping(self) -> None:
+        """Returns when the database answers. Raises StoreUnavailable or StoreBusy."""
         ...
 
     def search_vectors(
@@ -73,10 +79,12 @@ class Store(Protocol):
         kind: Literal["text", "image"],
         k: int,
         only: DocumentFilter,
-    ) -> Sequence[RowHit]:
+        exact: bool = False,
+    ) -> VectorMatches:
         """The `k` nearest chunks or images by cosine, best first, of two equal ones the one that was stored first.
 
-        Exact: fewer than `k` only when fewer match. Raises ValueError for a wrong width or a filter that is wrong.
+        Fewer than `k` only when fewer match. With `exact` an index that might miss some is not used. Raises ValueError
+        for a wrong width or a filter that is wrong.
         """
         ...
 

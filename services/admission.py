@@ -6,8 +6,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import Any
 
-from database import jobs
-from database.records import JobRecord
+from database import documents, jobs
+from database.records import SERVICE_ACTOR, JobRecord
 from database.store import Transaction
 from services.options import Options
 from services.runtime import Runtime
@@ -72,3 +72,15 @@ def stop_jobs(runtime: Runtime, job_ids: Sequence[str]) -> None:
         runtime.passwords.forget(job_id)
     if job_ids:
         runtime.notifier.changed()
+
+
+def remove_unreferenced(runtime: Runtime, sha256s: Sequence[str]) -> None:
+    """Removes those of the files that no document refers to any more; call it once the deletion is committed.
+
+    A process that dies before it leaves the files to the worker's sweep.
+    """
+    if not sha256s:
+        return
+    with runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
+        for sha256 in documents.unreferenced(tx, sha256s):
+            runtime.blobs.delete(sha256)

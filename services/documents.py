@@ -21,7 +21,14 @@ from database.records import (
     ListPage,
     PageRecord,
 )
-from services.admission import announce, keeping_password, queue_positions, require_languages, stop_jobs
+from services.admission import (
+    announce,
+    keeping_password,
+    queue_positions,
+    remove_unreferenced,
+    require_languages,
+    stop_jobs,
+)
 from services.content import Format, Upload
 from services.errors import (
     DocatlasError,
@@ -230,12 +237,10 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
     with runtime.store.begin(actor, write=True) as tx:
         stopped = children.unfinished_inside(tx, document_id)
         family = children.family(tx, document_id)
-        unreferenced = documents.delete(tx, document_id)
-        if unreferenced is None:
+        released = documents.delete(tx, document_id)
+        if released is None:
             raise no_document(document_id)
-        # Inside the transaction: an upload of the same bytes then finds the file either there or not.
-        for sha256 in unreferenced:
-            runtime.blobs.delete(sha256)
+    remove_unreferenced(runtime, released)
     for member_id in family:
         forget_page_images(runtime, member_id)
     stop_jobs(runtime, stopped)

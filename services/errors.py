@@ -11,7 +11,8 @@ DocatlasError
 ├── Forbidden
 ├── NotFound                   absent, or somebody else's
 ├── Conflict                   the object's state does not allow it
-├── QuotaExceeded
+├── QuotaExceeded              more than one user may keep
+│   └── RateLimited            too often; passes by itself
 ├── CapabilityMissing          the operator must install or configure something
 ├── TransientError             may pass by itself; the only one that is retried
 └── InternalError              a defect of ours; its detail never carries an exception's text
@@ -126,6 +127,15 @@ class Retry:
     """When to come back, in seconds."""
 
     after_s: float = 5.0
+
+
+class RateLimited(QuotaExceeded):
+    default_code = "rate_limited"
+    retryable = True
+
+    def __init__(self, detail: str, *, code: str | None = None, retry: Retry = Retry()) -> None:
+        super().__init__(detail, code=code)
+        self.retry = retry
 
 
 class TransientError(DocatlasError):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import images
 from database.errors import StoreError
-from database.records import SERVICE_ACTOR, Actor
+from database.records import Actor
 from services.content import VECTOR_WIDTH, Format
 from services.embedding.weights import ModelState, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
@@ -92,7 +92,7 @@ def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
 
 
 def _database(runtime: Runtime) -> tuple[State, str]:
-    runtime.store.change_counter(SERVICE_ACTOR)
+    runtime.store.ping()
     return "healthy", ""
 
 
@@ -156,7 +156,7 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         "search": {
             "modes": ["hybrid", "semantic", "keyword"],
             "modalities": ["text", "image"] if runtime.image_embedder is not None else ["text"],
-            "recall": "exact",
+            "recall": "exact" if runtime.store.kind == "sqlite" else "approximate",
         },
         "limits": {
             "max_upload_bytes": settings.max_upload_bytes,
@@ -168,7 +168,7 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
             "chunk_size": {"min": MIN_CHUNK_SIZE, "max": MAX_CHUNK_SIZE, "default": settings.chunk_size},
             "page_image_width": {"min": MIN_WIDTH, "max": MAX_WIDTH, "default": DEFAULT_WIDTH},
         },
-        "store": {"kind": "sqlite", "migrations": len(runtime.store.migration_status())},
+        "store": {"kind": runtime.store.kind, "migrations": len(runtime.store.migration_status())},
         "queue": {"kind": "embedded", "worker_threads": settings.worker_threads},
     }
 

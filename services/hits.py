@@ -29,6 +29,8 @@ class SearchRequest:
     document_ids: Sequence[str] | None = None
     conditions: Sequence[Condition] = ()
     with_vectors: bool = False
+    exact: bool = False
+    """Compare with every vector, also where an index could choose the candidates."""
 
     @property
     def only(self) -> DocumentFilter:
@@ -79,3 +81,5 @@ class SearchResult:
     mode: Mode
     took_ms: float
     warnings: Sequence[Shortfall] = ()
+    is_exact: bool = True
+    """False where an index chose the candidates of a vector search."""

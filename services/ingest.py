@@ -27,6 +27,7 @@ from database.records import (
     PageRecord,
     Vector,
     status_with,
+    worker_for,
 )
 from services.attachments import ChildWriter
 from services.content import (
@@ -88,7 +89,7 @@ def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestRe
     Raises the document's own problem (services.errors.InputError), CapabilityMissing, TransientError or NotFound.
     """
     job = run.job
-    actor = Actor(job.user_id)
+    actor = worker_for(job.user_id)
     with runtime.store.begin(actor) as tx:
         document = documents.get(tx, document_id)
     if document is None:

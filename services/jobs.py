@@ -14,9 +14,9 @@ from database import children, documents, generations, waiting
 from database import jobs as job_rows
 from database.errors import StoreError
 from database.ids import format_time, now
-from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage
+from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage, worker_for
 from database.store import Transaction
-from services.admission import announce, keeping_password, stop_jobs
+from services.admission import announce, keeping_password, remove_unreferenced, stop_jobs
 from services.attachments import options_inside
 from services.errors import Conflict, DocatlasError, InternalError, NotFound, Retry, TooLarge, TransientError
 from services.images import fill_image_vectors
@@ -49,7 +49,7 @@ class JobRun:
         self.job = job
         self.scratch = job_scratch(runtime, worker_id)
         self._runtime, self._worker_id, self._should_stop = runtime, worker_id, should_stop
-        self._actor = Actor(job.user_id)
+        self._actor = worker_for(job.user_id)
         self._began = self._last_beat = time.monotonic()
         self._stage: str | None = None
         self._pages: tuple[int | None, int | None] = (None, None)
@@ -182,7 +182,7 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
 
     Where the document holds others, the same transaction queues their jobs, and the last of them ends this one.
     """
-    job, actor = run.job, Actor(run.job.user_id)
+    job, actor = run.job, worker_for(run.job.user_id)
     password = runtime.passwords.of(job.job_id)
     if report is None or job.document_id is None:
         with runtime.store.begin(actor, write=True) as tx:
@@ -201,8 +201,6 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
         inside = children.queue(tx, job.document_id, job.generation, report.children, options_inside(job.options))
         for child in inside.jobs:
             keep(child)
-        for sha256 in inside.unreferenced:  # in here, as in services.documents.delete_document
-            runtime.blobs.delete(sha256)
         if report.children:
             _wait_for_children(tx, job, worker_id, report)
         else:
@@ -217,6 +215,7 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
             )
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status=summary.status, warnings=summary.warnings)
         left = generations.drop_other_generations(tx, job.document_id, job.generation)
+    remove_unreferenced(runtime, inside.released)
     stop_jobs(runtime, [job.job_id, *inside.superseded])
     announce(runtime, inside.jobs)
     while left:  # last, for where the store is busy meanwhile the sweep does it
@@ -245,7 +244,7 @@ def _discard(tx: Transaction, job: JobRecord) -> None:
 
 
 def _record_stop(run: JobRun, runtime: Runtime, worker_id: str, reason: str) -> None:
-    job, actor = run.job, Actor(run.job.user_id)
+    job, actor = run.job, worker_for(run.job.user_id)
     if reason == "lost":
         runtime.passwords.forget(job.job_id)
         return
@@ -265,7 +264,7 @@ def _record_transient(run: JobRun, runtime: Runtime, worker_id: str, spec: JobSp
         return
     delay_s = max(error.retry.after_s, spec.backoff_s * 2 ** (job.attempts - 1))
     run_after = format_time(datetime.now(UTC) + timedelta(seconds=delay_s))
-    with runtime.store.begin(Actor(job.user_id), write=True) as tx:
+    with runtime.store.begin(worker_for(job.user_id), write=True) as tx:
         job_rows.retry_later(
             tx,
             job.job_id,
@@ -278,7 +277,7 @@ def _record_transient(run: JobRun, runtime: Runtime, worker_id: str, spec: JobSp
 def _record_failure(run: JobRun, runtime: Runtime, worker_id: str, error: DocatlasError) -> None:
     job = run.job
     runtime.passwords.forget(job.job_id)
-    with runtime.store.begin(Actor(job.user_id), write=True) as tx:
+    with runtime.store.begin(worker_for(job.user_id), write=True) as tx:
         _discard(tx, job)
         job_rows.finish(tx, job.job_id, worker_id=worker_id, status="failed", error=error.problem.as_json())
 

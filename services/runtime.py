@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from database import jobs as job_rows
 from database.blobs import BlobStore, LocalBlobStore
 from database.records import Actor, DocumentRecord
-from database.store import Store, open_store
+from database.store import Store
 from services.content import Format, Picture, Upload
 from services.embedding import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
@@ -29,6 +29,7 @@ from services.options import Options
 from services.passwords import PasswordVault
 from services.queueing import EmbeddedQueue, JobNotifier, JobView
 from services.settings import Settings
+from services.stores import open_configured_store
 
 if TYPE_CHECKING:
     from services.worker import Worker
@@ -198,8 +199,7 @@ class Runtime:
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """A runtime on `settings`' data folder, migrated; models are loaded when they are first needed."""
-    store = open_store(settings.data_dir)
-    store.upgrade()
+    """A runtime on `settings`' database and data folder, migrated; models are loaded when they are first needed."""
+    store = open_configured_store(settings)
     blobs = LocalBlobStore(settings.data_dir / "blobs")
     return Runtime(settings, store, blobs, open_text_embedder(settings))

@@ -47,6 +47,7 @@ class _Lists:
     """Of the pictures in `passages`."""
     query: Vector | None = None
     warnings: list[Shortfall] = field(default_factory=list)
+    is_exact: bool = True
 
 
 def search(runtime: Runtime, actor: Actor, request: SearchRequest, *, picture: Path | None = None) -> SearchResult:
@@ -96,14 +97,14 @@ def _find(
         lists = _lists_by_words(runtime, actor, request, (request.query or "").strip())
     hits = _resolve(runtime, actor, request, lists)
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResult(hits, request.mode, took_ms, tuple(lists.warnings)), lists.query
+    return SearchResult(hits, request.mode, took_ms, tuple(lists.warnings), lists.is_exact), lists.query
 
 
 def _lists_by_words(runtime: Runtime, actor: Actor, request: SearchRequest, query: str) -> _Lists:
     lists = _Lists()
     wanted: frozenset[Modality] = request.modalities or frozenset({"text", "image"})
     if "text" in wanted:
-        lists.text, lists.query = _text_list(runtime, actor, request, query)
+        lists.text, lists.query = _text_list(runtime, actor, request, query, lists)
     if "image" in wanted:
         embedder = None
         if request.mode != "keyword":
@@ -112,7 +113,7 @@ def _lists_by_words(runtime: Runtime, actor: Actor, request: SearchRequest, quer
             raise _keyword_mode_has_no_pictures()
         if embedder is not None:
             vector = embedder.embed_words([query])[0]
-            lists.images = list(_similar(runtime, actor, request, vector, embedder.space))
+            lists.images = _similar(runtime, actor, request, vector, embedder.space, lists)
     return lists
 
 
@@ -145,7 +146,7 @@ def image_model_missing() -> CapabilityMissing:
 
 
 def _text_list(
-    runtime: Runtime, actor: Actor, request: SearchRequest, query: str
+    runtime: Runtime, actor: Actor, request: SearchRequest, query: str, lists: _Lists
 ) -> tuple[list[FusedScore], Vector | None]:
     wanted = max(MIN_CANDIDATES, 2 * request.k)
     store, only = runtime.store, request.only
@@ -154,8 +155,9 @@ def _text_list(
         return [FusedScore(hit.id, hit.score, None, hit.score) for hit in found], None
     vector: Vector = runtime.text_embedder.embed([query], urgent=True)[0]
     space = runtime.text_embedder.space
-    semantic = store.search_vectors(actor, vector, space=space, kind="text", k=wanted, only=only)
-    near = {hit.id: _cosine(hit.score) for hit in semantic}
+    semantic = store.search_vectors(actor, vector, space=space, kind="text", k=wanted, only=only, exact=request.exact)
+    lists.is_exact &= semantic.is_exact
+    near = {hit.id: _cosine(hit.score) for hit in semantic.hits}
     if request.mode == "semantic":
         cut = request.min_score if request.min_score > 0 else -1.0
         return [FusedScore(id, score, score, None) for id, score in near.items() if score >= cut], vector
@@ -198,7 +200,8 @@ def _lists_by_picture(runtime: Runtime, actor: Actor, request: SearchRequest, pi
         space = embedder.space
     else:
         lists.query, space = _stored_vector(runtime, actor, request.image_id or "")
-    similar = [hit for hit in _similar(runtime, actor, request, lists.query, space) if hit.id != request.image_id]
+    found = _similar(runtime, actor, request, lists.query, space, lists)
+    similar = [hit for hit in found if hit.id != request.image_id]
     if "text" in wanted:
         with runtime.store.begin(actor) as tx:
             shown = images.get_images(tx, [hit.id for hit in similar[: request.k]])
@@ -228,10 +231,15 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
     return embedder.embed_pictures([blob_path(runtime, image.sha256)])[0], embedder.space
 
 
-def _similar(runtime: Runtime, actor: Actor, request: SearchRequest, vector: Vector, space: str) -> Sequence[RowHit]:
+def _similar(
+    runtime: Runtime, actor: Actor, request: SearchRequest, vector: Vector, space: str, lists: _Lists
+) -> list[RowHit]:
     k = max(MIN_CANDIDATES, 2 * request.k)
-    found = runtime.store.search_vectors(actor, vector, space=space, kind="image", k=k, only=request.only)
-    return [replace(hit, score=_cosine(hit.score)) for hit in found]
+    found = runtime.store.search_vectors(
+        actor, vector, space=space, kind="image", k=k, only=request.only, exact=request.exact
+    )
+    lists.is_exact &= found.is_exact
+    return [replace(hit, score=_cosine(hit.score)) for hit in found.hits]
 
 
 def _order(lists: _Lists) -> list[tuple[tuple[Modality, str], float]]:

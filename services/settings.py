@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.content import Limits
 from services.options import Options
+
+MIN_SECRET_CHARS = 32
+"""Of a secret that signs tokens. Source: RFC 7518, section 3.2: a key for HS256 has at least 256 bits."""
 
 
 class Settings(BaseSettings):
@@ -38,6 +41,63 @@ class Settings(BaseSettings):
         Path(platformdirs.user_cache_dir("docatlas")),
         description="Folder of the model weights, shared by all data folders.",
     )
+    database_url: SecretStr | None = Field(
+        None, description="`postgresql://...` of the role that the server logs in as; empty: SQLite in `data_dir`."
+    )
+    database_admin_url: SecretStr | None = Field(
+        None, description="`postgresql://...` of a role that may create tables, for migrations; never used to serve."
+    )
+    postgres: Literal["external", "embedded"] = Field(
+        "external", description="`embedded` starts a Postgres of its own in `data_dir` where no `database_url` is set."
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections to Postgres of one process.")
+    database_connect_timeout_s: float = Field(5.0, gt=0, description="Seconds until a connection is given up.")
+    database_statement_timeout_s: float = Field(30.0, gt=0, description="Seconds that one statement may take.")
+    database_lock_timeout_s: float = Field(10.0, gt=0, description="Seconds that one statement may wait for a lock.")
+    database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "prefer", description="TLS to Postgres, in libpq's words; use `verify-full` beyond loopback."
+    )
+    database_sslrootcert: Path | None = Field(
+        None, description="PEM file of the authorities that may sign Postgres' certificate."
+    )
+    database_exact_rows: int = Field(
+        20_000, ge=0, description="Vectors up to which a search on Postgres is exact; above, an index is used."
+    )
+    fallback: bool = Field(
+        True, description="Work on in SQLite on this node while Postgres does not answer, and replay afterwards."
+    )
+    fallback_failures: int = Field(3, ge=1, description="Failures in a row after which Postgres counts as down.")
+    fallback_probe_s: float = Field(2.0, gt=0, description="Seconds between two looks whether Postgres answers.")
+    accounts: Literal["none", "local", "supabase"] = Field(
+        "none", description="Who may use the server: everybody on loopback, local accounts, or Supabase's users."
+    )
+    token_secret: SecretStr | None = Field(
+        None, description="At least 32 characters that sign local accounts' tokens; the same on every node."
+    )
+    access_token_s: int = Field(900, ge=30, description="Seconds that an access token is valid.")
+    refresh_token_s: int = Field(30 * 86400, ge=60, description="Seconds that a refresh token is valid.")
+    registration: Literal["open", "closed"] = Field(
+        "closed", description="Whether `/v1/auth/register` makes accounts; `docatlas users add` always does."
+    )
+    quota_documents: int = Field(0, ge=0, description="Documents that one user may keep; 0: no limit.")
+    quota_bytes: int = Field(0, ge=0, description="Bytes of uploads that one user may keep; 0: no limit.")
+    quota_requests_per_minute: int = Field(
+        600, ge=0, description="Requests of one user a minute; 0: no limit. Not applied without accounts."
+    )
+    supabase_url: str = Field("", description="`https://<project>.supabase.co`, for accounts and files on Supabase.")
+    supabase_anon_key: SecretStr | None = Field(None, description="The project's publishable (anon) key.")
+    supabase_service_key: SecretStr | None = Field(None, description="The project's secret (service_role) key.")
+    supabase_jwt_secret: SecretStr | None = Field(
+        None, description="The project's legacy JWT secret (HS256); empty: its JWKS is used."
+    )
+    blob_storage: Literal["local", "supabase"] = Field(
+        "local", description="Where files are kept: in `data_dir`, or in a private bucket of Supabase Storage."
+    )
+    storage_bucket: str = Field("docatlas", min_length=1, description="Name of the bucket.")
+    storage_cache_bytes: int = Field(
+        2 * 1024**3, ge=0, description="Bytes of files from the bucket that are kept on this node."
+    )
+    signed_url_s: int = Field(300, ge=10, description="Seconds that a signed URL of a stored file is valid.")
     max_upload_bytes: int = Field(200 * 1024**2, gt=0, description="Largest file accepted, in bytes.")
     max_files_per_request: int = Field(1000, ge=100, description="Most files in one upload request.")
     worker_threads: int = Field(
@@ -96,14 +156,15 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="Never fetch model weights; use the cache only.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
 
-    @field_validator("data_dir", "cache_dir", "clip_dir", "tesseract_path", "libreoffice_path")
+    @field_validator("data_dir", "cache_dir", "clip_dir", "tesseract_path", "libreoffice_path", "database_sslrootcert")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if not is_loopback(self.host) and not self.allow_remote:
+        self._check_accounts()
+        if not is_loopback(self.host) and not self.allow_remote and self.accounts == "none":
             raise ValueError(
                 f"host {self.host!r} is not loopback and nobody has to log in: "
                 "set DOCATLAS_ALLOW_REMOTE=true if the network is trusted, or listen on 127.0.0.1"
@@ -111,6 +172,22 @@ class Settings(BaseSettings):
         if self.chunk_overlap >= self.chunk_size:
             raise ValueError("chunk_overlap must be smaller than chunk_size")
         return self
+
+    def _check_accounts(self) -> None:
+        if self.accounts == "local" and len(_revealed(self.token_secret)) < MIN_SECRET_CHARS:
+            raise ValueError(
+                f"accounts are local, and token_secret has fewer than {MIN_SECRET_CHARS} characters: set "
+                "DOCATLAS_TOKEN_SECRET, for instance to the output of `openssl rand -hex 32`"
+            )
+        if self.accounts == "supabase" and not (self.supabase_url and _revealed(self.supabase_anon_key)):
+            raise ValueError(
+                "accounts are Supabase's, and DOCATLAS_SUPABASE_URL or DOCATLAS_SUPABASE_ANON_KEY is missing: "
+                "both are on the project's page, Settings, API"
+            )
+        if self.blob_storage == "supabase" and not (self.supabase_url and _revealed(self.supabase_service_key)):
+            raise ValueError(
+                "files go to Supabase Storage, and DOCATLAS_SUPABASE_URL or DOCATLAS_SUPABASE_SERVICE_KEY is missing"
+            )
 
     @property
     def limits(self) -> Limits:
@@ -128,6 +205,10 @@ class Settings(BaseSettings):
     @property
     def default_options(self) -> Options:
         return Options(chunk_size=self.chunk_size, chunk_overlap=self.chunk_overlap, ocr_languages=self.ocr_languages)
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
 
 
 def is_loopback(host: str) -> bool:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import filelock
 from database import children, documents, generations, images, waiting
 from database import jobs as job_rows
 from database.blobs import BlobStore
-from database.ids import new_id, now
+from database.ids import format_time, new_id, now
 from database.records import SERVICE_ACTOR
 from services.extract.folders import remove, sweep_folders
 from services.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
@@ -36,6 +37,26 @@ CHORES_EVERY_S = 30.0
 """How often the lease's holder looks whether a picture model has turned up."""
 FAULT_PAUSE_S = 2.0
 """A pause after a fault of the store (a full disk, say), so that a worker does not spin."""
+
+
+SILENT_S = 120.0
+"""A worker of another node that has not written a heartbeat for so long is taken for dead. A page's OCR, the longest
+that a job is silent, ends after this; clocks of nodes are expected to be seconds apart at most."""
+
+
+def node_id(data_dir: Path) -> str:
+    """The id of the node whose data folder this is, made where it has none yet; it outlives every process."""
+    path = data_dir / "node-id"
+    try:
+        with path.open("x", encoding="ascii") as file:
+            file.write(new_id())
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii").strip() or "node"
+
+
+def _seconds_ago(seconds: float) -> str:
+    return format_time(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 class WorkerLease:
@@ -85,7 +106,7 @@ class Worker:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._worker_id = new_id()
+        self._worker_id = f"{node_id(runtime.settings.data_dir)}.{new_id()}"
         self._lease = WorkerLease(runtime.settings.data_dir)
         self._stopping = threading.Event()
         self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
@@ -126,6 +147,7 @@ class Worker:
                 self._try(self._remove_orphans)
             self._try(self._ask_for_backfill)
             self._try(self._end_waiting)
+            self._try(self._requeue_silent)
             if self._stopping.wait(CHORES_EVERY_S):
                 return
 
@@ -148,7 +170,7 @@ class Worker:
     def _take_over(self) -> None:
         """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-            requeued = job_rows.requeue_orphans(tx, self._worker_id)
+            requeued = job_rows.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
             waiting.settle_all(tx)
         if requeued:
             _log.info("took over %d jobs of a worker that has ended", requeued)
@@ -157,6 +179,14 @@ class Worker:
             if folder.name != f"{SCRATCH_PREFIX}{self._worker_id}":
                 remove(folder)
         sweep_folders(self._runtime.blobs.scratch())
+
+    def _requeue_silent(self) -> None:
+        """Takes over the jobs of other nodes whose workers have died."""
+        with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
+            requeued = job_rows.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
+        if requeued:
+            _log.info("took over %d jobs of another node that is silent", requeued)
+            self._runtime.queue.notify("")
 
     def _put_back(self, job_id: str) -> None:
         """Queues a job again whose end could not be written."""

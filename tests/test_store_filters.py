@@ -30,7 +30,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def nearest(store: Store, query: Any, *, k: int = 10, only: DocumentFilter = EVERYTHING) -> list[str]:
-    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only)
+    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only).hits
     return [hit.id for hit in hits]
 
 
@@ -44,7 +44,7 @@ def matching(store: Store, field: str, operator: str, value: Any) -> set[str]:
     with store.begin(LOCAL_ACTOR) as tx:
         listed = {document.filename for document in documents.list_page(tx, only=only, limit=99, cursor=None).data}
         names = {document.document_id: document.filename for document in _all(tx)}
-    by_vector = store.search_vectors(LOCAL_ACTOR, unit(0), space=SPACE, kind="text", k=99, only=only)
+    by_vector = store.search_vectors(LOCAL_ACTOR, unit(0), space=SPACE, kind="text", k=99, only=only).hits
     by_word = store.search_keywords(LOCAL_ACTOR, "passage", k=99, only=only)
     assert {names[hit.document_id] for hit in by_vector} == listed
     assert {names[hit.document_id] for hit in by_word} == listed

@@ -65,7 +65,7 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
 
 def test_a_reading_transaction_cannot_write(store: Store) -> None:
     document = submit(store).document
-    with pytest.raises(Exception, match="readonly"), store.begin(LOCAL_ACTOR) as tx:
+    with pytest.raises(Exception, match="read.?only"), store.begin(LOCAL_ACTOR) as tx:
         documents.update(tx, document.document_id, title="new")
 
 
@@ -92,7 +92,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
     by_id = DocumentFilter(document_ids=[document_id])
     for query in (EVERYTHING, by_id, DocumentFilter(conditions=[Condition("metadata.secret", "$eq", True)])):
         for space, kind in ((SPACE, "text"), ("clip", "image")):
-            hits = store.search_vectors(OTHER_ACTOR, unit(1), space=space, kind=kind, k=5, only=query)  # type: ignore[arg-type]
+            hits = store.search_vectors(OTHER_ACTOR, unit(1), space=space, kind=kind, k=5, only=query).hits  # type: ignore[arg-type]
             assert hits == []
         assert store.search_keywords(OTHER_ACTOR, "mine passage", k=5, only=query) == []
     with store.begin(OTHER_ACTOR, write=True) as tx:
@@ -128,7 +128,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             jobs.list_page(tx, limit=9, cursor=None).data,
             jobs.request_cancel(tx, job.job_id),
             jobs.retry(tx, job.job_id),
-            jobs.requeue_orphans(tx, "thief"),
+            jobs.requeue_orphans(tx, "thief", silent_since="2000-01-01T00:00:00.000000Z"),
             jobs.finish(tx, job.job_id, worker_id="w", status="failed"),
             jobs.supersede(tx, document_id),
             searches.list_page(tx, 9, None).data,

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from database import contents, documents, generations
+from database.keywords import MAX_TERMS
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Condition, DocumentFilter
-from database.sqlite.keywords import MAX_TERMS, match_expression
+from database.sqlite.keywords import match_expression
 from database.store import Store
 from tests.store_cases import (
     EVERYTHING,
@@ -61,7 +62,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def nearest(store: Store, query: Any, *, k: int = 10, only: DocumentFilter = EVERYTHING) -> list[str]:
-    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only)
+    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only).hits
     return [hit.id for hit in hits]
 
 
@@ -73,7 +74,7 @@ def test_the_nearest_come_first_with_their_cosine(store: Store) -> None:
     vectors = [unit(n) for n in range(20)]
     _, ids = add_document(store, "a.txt", vectors)
     query = vectors[3] + 0.2 * vectors[7]
-    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=5, only=EVERYTHING)
+    hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=5, only=EVERYTHING).hits
     scores = np.stack(vectors) @ (query / np.linalg.norm(query))
     expected = np.argsort(-scores)[:5]
     assert [hit.id for hit in hits] == [ids[n] for n in expected]
@@ -120,7 +121,7 @@ def test_another_process_is_seen_by_the_next_search(store: Store, tmp_path: Path
         return other.stdout.readline().strip()
 
     document_id = tell("add 2")
-    found = store.search_vectors(LOCAL_ACTOR, unit(2), space=SPACE, kind="text", k=1, only=EVERYTHING)
+    found = store.search_vectors(LOCAL_ACTOR, unit(2), space=SPACE, kind="text", k=1, only=EVERYTHING).hits
     assert [hit.document_id for hit in found] == [document_id]
     assert len(store.search_keywords(LOCAL_ACTOR, "passage", k=5, only=EVERYTHING)) == 2
     assert tell(f"delete {document_id}") == "gone"
@@ -199,7 +200,7 @@ def test_vector_search_agrees_with_numpy(data: st.DataObject) -> None:
                 (DocumentFilter(document_ids=chosen), [d for d in held if d in chosen]),
             ):
                 scores = {i: float(v @ query) for d in wanted for i, v in held[d].items()}
-                hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only)
+                hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only).hits
                 best = sorted(scores.values(), reverse=True)[:k]
                 assert [hit.score for hit in hits] == pytest.approx(best, abs=1e-5)
                 assert len({hit.id for hit in hits}) == len(hits)

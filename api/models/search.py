@@ -68,6 +68,7 @@ class SearchQuery(Asked):
         description="`{field: value}` or `{field: {$eq|$in|$gte|$lte: value}}`; fields: metadata.<key>, format, ...",
     )
     include: list[Literal["text", "vectors"]] = Field(["text"], max_length=2)
+    exact: bool = Field(False, description="Compare with every vector, also where an index could choose the candidates")
 
 
 class HitDocument(Answer):

@@ -39,6 +39,7 @@ def search_documents(query: SearchQuery, runtime: RuntimeDep, actor: ActorDep) -
         document_ids=query.document_ids,
         conditions=parse_filters(query.filters),
         with_vectors="vectors" in query.include,
+        exact=query.exact,
     )
     return search_answer(search.search(runtime, actor, request), with_text="text" in query.include)
 

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import func, literal, select, update
 
 from database import jobs, migrations, schema
-from database.changes import read_counter
 from database.ids import now
 from database.job_status import show_status
-from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector
+from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.sqlite import keywords
 from database.sqlite.engine import SqliteConnections
 from database.sqlite.vectors import VectorIndexes
@@ -22,6 +21,8 @@ from database.store import MigrationState, Transaction
 
 class SqliteStore:
     """See database.store.Store. Any number of processes may have the same file open."""
+
+    kind: Literal["sqlite"] = "sqlite"
 
     def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
         self._connections = SqliteConnections(path, busy_timeout_s=busy_timeout_s)
@@ -40,9 +41,9 @@ class SqliteStore:
         with self._connections.read() as connection:
             return migrations.status(connection, migrations.read_migrations())
 
-    def change_counter(self, actor: Actor) -> int:
-        with self.begin(actor) as tx:
-            return sum(read_counter(tx, actor.user_id))
+    def ping(self) -> None:
+        with self.begin(SERVICE_ACTOR) as tx:
+            tx.connection.execute(select(1))
 
     def search_vectors(
         self,
@@ -53,8 +54,10 @@ class SqliteStore:
         kind: Literal["text", "image"],
         k: int,
         only: DocumentFilter,
-    ) -> Sequence[RowHit]:
-        return self._indexes.search(actor, query, space=space, kind=kind, k=k, only=only)
+        exact: bool = False,
+    ) -> VectorMatches:
+        found = self._indexes.search(actor, query, space=space, kind=kind, k=k, only=only)
+        return VectorMatches(found, is_exact=True)
 
     def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
         with self.begin(actor) as tx:
@@ -64,12 +67,15 @@ class SqliteStore:
         table = schema.jobs
         # Idle workers ask often: they look before they take the write lock.
         with self.begin(SERVICE_ACTOR) as tx:
-            if tx.connection.scalar(select(table.c.job_id).where(_claimable(now())).limit(1)) is None:
+            if tx.connection.scalar(select(table.c.job_id).where(jobs.claimable(now())).limit(1)) is None:
                 return None
         with self.begin(SERVICE_ACTOR, write=True) as tx:
             moment = now()
             job_id = tx.connection.scalar(
-                select(table.c.job_id).where(_claimable(moment)).order_by(table.c.created_at, table.c.job_id).limit(1)
+                select(table.c.job_id)
+                .where(jobs.claimable(moment))
+                .order_by(table.c.created_at, table.c.job_id)
+                .limit(1)
             )
             if job_id is None:
                 return None
@@ -80,7 +86,7 @@ class SqliteStore:
                     status="in_progress",
                     worker_id=worker_id,
                     attempts=table.c.attempts + 1,
-                    started_at=func.coalesce(table.c.started_at, moment),
+                    started_at=func.coalesce(table.c.started_at, literal(moment, table.c.started_at.type)),
                     heartbeat_at=moment,
                     run_after=None,
                 )
@@ -93,14 +99,3 @@ class SqliteStore:
     def close(self) -> None:
         self._indexes.clear()
         self._connections.close()
-
-
-def _claimable(moment: str) -> ColumnElement[bool]:
-    table, other = schema.jobs, schema.jobs.alias("other")
-    same = or_(
-        other.c.document_id == table.c.document_id,
-        and_(other.c.document_id.is_(None), table.c.document_id.is_(None), other.c.type == table.c.type),
-    )
-    running = exists().where(same, other.c.status.in_(jobs.RUNNING_STATUSES))
-    due = or_(table.c.run_after.is_(None), table.c.run_after <= moment)
-    return (table.c.status == "queued") & due & ~running

@@ -20,7 +20,7 @@ from database.changes import read_counter
 from database.columns import VECTOR_WIDTH
 from database.filters import filter_key, matches
 from database.records import Actor, DocumentFilter, RowHit, Vector
-from database.sql import among
+from database.sql import among_ids
 from database.sqlite.matrix import Matrix, MatrixChange, Rows
 from database.store import Transaction
 
@@ -191,8 +191,8 @@ class _Index:
             .order_by(table.c.row_id)
         )
         if document_ids is not None:
-            query = query.where(table.c.document_id.in_(among(document_ids)))
-        rows = tx.connection.execution_options(yield_per=_BLOCK).execute(query)
+            query = query.where(table.c.document_id.in_(among_ids(document_ids)))
+        rows = tx.connection.execute(query, execution_options={"yield_per": _BLOCK})
         for block in rows.partitions():
             row_ids, documents, blobs = zip(*block, strict=True)
             changing.append(row_ids, documents, blobs)

@@ -1,0 +1,150 @@
+"""Connections to Postgres: one pool, no prepared statements, and no transaction without an actor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+
+from database.columns import to_json
+from database.errors import StoreError
+from database.postgres.errors import translating
+from database.records import Actor, Role
+
+_ROLES: dict[Role, str] = {
+    "owner": "authenticated",
+    "worker": "service_role",
+    "service": "service_role",
+    "anonymous": "anon",
+}
+WRITERS_LOCK = 7_402_114
+"""Key of the advisory lock that owners' writers share and the service's take alone; any number that is ours."""
+OWNER_LOCKS = 7_402_115
+"""First key of the locks of single owners; the second is a hash of the owner."""
+
+_BECOME = (
+    "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true), "
+    "set_config('search_path', 'public, extensions', true), "
+    "set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true), "
+    "set_config('idle_in_transaction_session_timeout', :idle_timeout, true)"
+)
+# One statement with the settings: they hold from there on, and a round trip is saved.
+_AS_READER = text(_BECOME)
+_AS_OWNER = text(
+    f"{_BECOME}, pg_advisory_xact_lock_shared({WRITERS_LOCK}), pg_advisory_xact_lock({OWNER_LOCKS}, hashtext(:owner))"
+)
+_AS_SERVICE = text(f"{_BECOME}, pg_advisory_xact_lock({WRITERS_LOCK})")
+IDLE_IN_TRANSACTION_S = 120.0
+"""The server ends a transaction that its program has forgotten; ours hold no model call and no reading of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOptions:
+    """How Postgres is reached. `url` holds a password: do not print it."""
+
+    url: str
+    """`postgresql://...` of the login role, which has no rights of its own."""
+    pool_size: int = 10
+    connect_timeout_s: float = 5.0
+    statement_timeout_s: float = 30.0
+    lock_timeout_s: float = 10.0
+    sslmode: str = "prefer"
+    sslrootcert: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"PostgresOptions({make_url(self.url).render_as_string(hide_password=True)})"
+
+
+class PostgresConnections:
+    """The pool of one process. Thread-safe; opens nothing before the first transaction."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self.options = options
+        self._engine = _engine(options)
+
+    @contextmanager
+    def begin(self, actor: Actor, *, write: bool) -> Iterator[Connection]:
+        """A transaction in which every statement runs as the actor's role with the actor's claims.
+
+        A reading one sees one state of the database and cannot write. Writers of one owner follow one another, and the
+        service's writers follow all others: what a transaction reads before it writes is still so when it writes.
+        Raises StoreBusy and StoreUnavailable.
+        """
+        with translating(writes=write), self._engine.connect() as pooled:
+            connection = pooled.execution_options(
+                isolation_level="READ COMMITTED" if write else "REPEATABLE READ", postgresql_readonly=not write
+            )
+            with connection.begin():
+                self._become(connection, actor, write=write)
+                yield connection
+
+    def check_login_role(self) -> None:
+        """Returns when the login role can do nothing by itself.
+
+        Raises StoreError when it is a superuser, passes row level security or inherits the roles it may become.
+        """
+        with translating(writes=False), self._engine.connect() as connection:
+            row = connection.execute(
+                text("SELECT rolname, rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname = session_user")
+            ).one()
+        if row.rolsuper or row.rolbypassrls or row.rolinherit:
+            raise StoreError(
+                f"the database role {row.rolname!r} has rights of its own: a statement without an owner could read "
+                "everybody's rows. Log in as docatlas_server (DOCATLAS_DATABASE_URL) and give the other one as "
+                "DOCATLAS_DATABASE_ADMIN_URL to `docatlas db upgrade`"
+            )
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _become(self, connection: Connection, actor: Actor, *, write: bool) -> None:
+        role = _ROLES[actor.role]
+        claims: dict[str, Any] = {"role": role}
+        if actor.role in ("owner", "worker"):
+            claims["sub"] = actor.user_id
+        given = {
+            "role": role,
+            "claims": json.dumps(claims),
+            "statement_timeout": _milliseconds(self.options.statement_timeout_s),
+            "lock_timeout": _milliseconds(self.options.lock_timeout_s),
+            "idle_timeout": _milliseconds(IDLE_IN_TRANSACTION_S),
+        }
+        if not write:
+            connection.execute(_AS_READER, given)
+        elif actor.is_service:
+            connection.execute(_AS_SERVICE, given)
+        else:
+            connection.execute(_AS_OWNER, {**given, "owner": actor.user_id})
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(1000 * seconds))}ms"
+
+
+def _engine(options: PostgresOptions) -> Engine:
+    arguments: dict[str, Any] = {
+        # A pooler in transaction mode hands every transaction another session, which lacks what was prepared before.
+        # Source: psycopg documentation, "Prepared statements", "Using prepared statements with PgBouncer".
+        "prepare_threshold": None,
+        "connect_timeout": max(2, round(options.connect_timeout_s)),
+        "sslmode": options.sslmode,
+        "application_name": "docatlas",
+    }
+    if options.sslrootcert is not None:
+        arguments["sslrootcert"] = str(options.sslrootcert)
+    return create_engine(
+        make_url(options.url).set(drivername="postgresql+psycopg"),
+        connect_args=arguments,
+        pool_size=options.pool_size,
+        max_overflow=0,
+        pool_timeout=options.lock_timeout_s,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        json_serializer=to_json,
+        hide_parameters=True,
+    )

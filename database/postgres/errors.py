@@ -1,0 +1,70 @@
+"""Translates what Postgres and its driver raise, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from database.errors import StoreBusy, StoreUnavailable
+
+BUSY_STATES = frozenset({"55P03", "57014", "40P01", "40001"})
+"""lock_not_available, query_canceled (by a time-out), deadlock_detected, serialization_failure.
+
+Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes", as are the ones below.
+"""
+UNAVAILABLE_STATES = frozenset(
+    {
+        "53000",  # insufficient_resources
+        "53100",  # disk_full
+        "53200",  # out_of_memory
+        "53300",  # too_many_connections
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "57P04",  # database_dropped
+        "57P05",  # idle_session_timeout
+        "25P03",  # idle_in_transaction_session_timeout
+        "58000",  # system_error
+        "58030",  # io_error
+    }
+)
+UNAVAILABLE_CLASSES = ("08", "28")
+"""Connection exceptions, and a login that is refused."""
+READ_ONLY = "25006"
+"""A writing transaction meets it on a server that became a replica, or whose operator has stopped writing."""
+
+
+@contextmanager
+def translating(*, writes: bool) -> Iterator[None]:
+    """Raises StoreBusy or StoreUnavailable for what they stand for; everything else passes."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreBusy("every connection to the database is in use; try again") from error
+    except DBAPIError as error:
+        translated = translated_error(error.orig, writes=writes)
+        if translated is None:
+            raise
+        raise translated from error
+    except psycopg.Error as error:
+        translated = translated_error(error, writes=writes)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def translated_error(error: BaseException | None, *, writes: bool) -> StoreBusy | StoreUnavailable | None:
+    """The store's word for an error of the driver's; None where it is neither load nor absence."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return StoreUnavailable("the database cannot be reached") if is_lost else None
+    if state in BUSY_STATES:
+        return StoreBusy("the database was busy for longer than its time-out; try again")
+    if state in UNAVAILABLE_STATES or state.startswith(UNAVAILABLE_CLASSES) or (writes and state == READ_ONLY):
+        return StoreUnavailable(f"the database does not work at the moment (SQLSTATE {state})")
+    return None

@@ -1,0 +1,141 @@
+"""Vector search by pgvector: exact where few rows are left, by the HNSW index where many are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, cast, func, select, text
+
+from database import schema
+from database.columns import VECTOR_WIDTH, UnitVector
+from database.filters import matches
+from database.records import DocumentFilter, RowHit, Vector, VectorMatches
+from database.store import Transaction
+
+Kind = Literal["text", "image"]
+
+OVERSAMPLING = 2
+"""Candidates of the index for each row that is wanted, ranked again by their float32 vectors."""
+MIN_EF_SEARCH = 200
+MAX_EF_SEARCH = 1000
+"""The most that pgvector takes. Source: pgvector README, "HNSW", "Query Options"."""
+MAX_SCAN_TUPLES = 50_000
+"""Rows that an iterative scan looks at before it gives up; then the answer is worked out exactly."""
+
+_documents = schema.documents
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    table: Table
+    id: str
+    counted: str
+    """The column of documents_metadata that tells how many a document has."""
+
+
+_KINDS: dict[Kind, _Kind] = {
+    "text": _Kind(schema.chunks, "chunk_id", "total_chunks"),
+    "image": _Kind(schema.images, "image_id", "image_count"),
+}
+
+
+def search_vectors(
+    tx: Transaction,
+    query: Vector,
+    *,
+    space: str,
+    kind: Kind,
+    k: int,
+    only: DocumentFilter,
+    exact: bool,
+    exact_rows: int,
+) -> VectorMatches:
+    """See `Store.search_vectors`; up to `exact_rows` rows, and where `exact` is wanted, by comparing with each."""
+    direction = _normalised(query)
+    condition = matches(only)
+    if k < 1:
+        return VectorMatches([], is_exact=True)
+    looked = _KINDS[kind]
+    mine = and_(_documents.c.user_id == tx.actor.user_id, _documents.c.generation > 0, condition)
+    rows = tx.connection.scalar(select(func.coalesce(func.sum(_documents.c[looked.counted]), 0)).where(mine))
+    if not exact and int(rows or 0) > exact_rows:
+        found = _by_index(tx, looked, direction, space, k, mine)
+        if len(found) >= k:
+            return VectorMatches(found, is_exact=False)
+    return VectorMatches(_exactly(tx, looked, direction, space, k, mine), is_exact=True)
+
+
+def _exactly(
+    tx: Transaction, looked: _Kind, query: Vector, space: str, k: int, mine: ColumnElement[bool]
+) -> list[RowHit]:
+    distance = _distance(looked.table).label("distance")
+    statement = _candidates(looked, tx, space, mine, distance).order_by(distance, looked.table.c.row_id).limit(k)
+    return _hits(tx.connection.execute(statement, {"query": query}))
+
+
+def _by_index(
+    tx: Transaction, looked: _Kind, query: Vector, space: str, k: int, mine: ColumnElement[bool]
+) -> list[RowHit]:
+    wanted = min(k * OVERSAMPLING, MAX_EF_SEARCH)
+    tx.connection.execute(
+        text(
+            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true), "
+            "set_config('hnsw.max_scan_tuples', :tuples, true)"
+        ),
+        {"ef": str(max(MIN_EF_SEARCH, wanted)), "tuples": str(MAX_SCAN_TUPLES)},
+    )
+    half = HALFVEC(VECTOR_WIDTH)
+    near = cast(looked.table.c.embedding, half).op("<=>")(cast(bindparam("query", type_=UnitVector), half))
+    distance = _distance(looked.table).label("distance")
+    nearest = (
+        _candidates(looked, tx, space, mine, distance, looked.table.c.row_id)
+        .order_by(near)
+        .limit(max(k, wanted))
+        .cte("nearest")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    best = (
+        select(nearest.c.id, nearest.c.document_id, nearest.c.distance)
+        .order_by(nearest.c.distance, nearest.c.row_id)
+        .limit(k)
+    )
+    return _hits(tx.connection.execute(best, {"query": query}))
+
+
+def _candidates(
+    looked: _Kind, tx: Transaction, space: str, mine: ColumnElement[bool], *columns: ColumnElement[Any]
+) -> Select[Any]:
+    table = looked.table
+    return (
+        select(table.c[looked.id].label("id"), table.c.document_id, *columns)
+        .join(
+            _documents,
+            and_(
+                _documents.c.document_id == table.c.document_id,
+                _documents.c.generation == table.c.generation,
+            ),
+        )
+        .where(table.c.user_id == tx.actor.user_id, table.c.space == space, mine)
+    )
+
+
+def _distance(table: Table) -> ColumnElement[float]:
+    distance: ColumnElement[float] = table.c.embedding.op("<=>", return_type=schema.Float())(
+        bindparam("query", type_=UnitVector)
+    )
+    return distance
+
+
+def _hits(rows: Any) -> list[RowHit]:
+    return [RowHit(row.id, row.document_id, 1.0 - float(row.distance)) for row in rows]
+
+
+def _normalised(query: Vector) -> Vector:
+    flat = np.ascontiguousarray(query, np.float32)
+    length = float(np.linalg.norm(flat)) if flat.shape == (VECTOR_WIDTH,) else 0.0
+    if not 0.0 < length < np.inf:
+        raise ValueError(f"a query is {VECTOR_WIDTH} finite numbers, not all zero; this one has shape {flat.shape}")
+    return flat / np.float32(length)

@@ -1,0 +1,175 @@
+"""Accounts whose passwords are kept here, as hashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from database import accounts
+from database.account_records import AccountRecord
+from database.ids import new_id
+from database.records import SERVICE_ACTOR, worker_for
+from database.store import Store
+from services.accounts.attempts import LoginAttempts
+from services.accounts.emails import normal_email
+from services.accounts.passwords import PasswordHasher, check_password
+from services.accounts.principals import Principal
+from services.accounts.sessions import Session, Sessions
+from services.accounts.tokens import AccessTokens
+from services.errors import Conflict, Forbidden, NotFound, Unauthenticated
+
+OFFLINE_SESSION_S = 12 * 3600
+"""How long an account that may log in while Supabase is away stays logged in: a working day, and no longer, because
+nobody at Supabase can end that session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login, a refresh or a new password gives."""
+
+    user_id: str
+    email: str
+    access_token: str = field(repr=False)
+    expires_in_s: int
+    refresh_token: str = field(repr=False)
+
+
+class LocalAccounts:
+    """Registers, logs in and changes passwords. Every call that hashes takes a tenth of a second of a core; thread-safe.
+
+    Raises StoreError where the database cannot be asked.
+    """
+
+    def __init__(
+        self, store: Store, hasher: PasswordHasher, tokens: AccessTokens, sessions: Sessions, attempts: LoginAttempts
+    ) -> None:
+        self._store, self._hasher, self._tokens = store, hasher, tokens
+        self._sessions, self._attempts = sessions, attempts
+
+    def register(self, email: str, password: str, *, display_name: str, address: str) -> Grant:
+        """A new account, logged in. `address` is the client's. Raises Conflict (`email_taken`), InvalidOption and
+        RateLimited."""
+        normal = normal_email(email)
+        check_password(password, email=normal)
+        # Counted and not taken back: making accounts, and asking which there are, is slow on purpose.
+        self._attempts.begin(normal, address)
+        user_id = add_account(self._store, self._hasher, email, password, display_name=display_name)
+        return self._grant(self._sessions.begin(user_id), normal)
+
+    def login(self, email: str, password: str, *, address: str, offline_only: bool = False) -> Grant:
+        """A new session. With `offline_only` only accounts that are marked for it have one.
+
+        The same work is done whether there is such an account or not. Raises Unauthenticated (`invalid_credentials`),
+        Forbidden (`account_disabled`) and RateLimited.
+        """
+        normal = normal_email(email)
+        self._attempts.begin(normal, address)
+        with self._store.begin(SERVICE_ACTOR) as tx:
+            account = accounts.by_email(tx, normal)
+            block = None if account is None else accounts.block_of(tx, account.user_id)
+        if account is not None and offline_only and not account.is_offline:
+            account = None
+        if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
+            raise wrong_credentials()
+        self._attempts.succeeded(normal, address)
+        if block is not None:
+            raise disabled()
+        self._rehash(account, password)
+        session = self._sessions.begin(account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None)
+        return self._grant(session, account.email)
+
+    def refresh(self, refresh_token: str, *, keeps_end: bool = False) -> Grant:
+        """The session continued: see services.accounts.sessions. Raises Unauthenticated."""
+        session = self._sessions.rotate(refresh_token, keeps_end=keeps_end)
+        return self._grant(session, self._account_of(session.user_id).email)
+
+    def logout(self, principal: Principal) -> None:
+        """Ends the session of the access token; the token itself is valid until it expires."""
+        if principal.session_id is not None:
+            self._sessions.end(principal.user_id, principal.session_id)
+
+    def change_password(self, principal: Principal, current: str, new: str, *, address: str) -> Grant:
+        """Sets the password, ends every session, and begins a new one.
+
+        Raises Unauthenticated (`invalid_credentials`), InvalidOption (`weak_password`) and RateLimited.
+        """
+        account = self._account_of(principal.user_id)
+        check_password(new, email=account.email, at="/new_password")
+        self._attempts.begin(account.email, address)
+        if not self._hasher.verify(account.password_hash, current):
+            raise wrong_credentials()
+        self._attempts.succeeded(account.email, address)
+        set_password(self._store, self._hasher, account.user_id, new)
+        return self._grant(self._sessions.begin(account.user_id, only=True), account.email)
+
+    def email_of(self, user_id: str) -> str | None:
+        """The account's e-mail address; None where the user has no account here."""
+        with self._store.begin(SERVICE_ACTOR) as tx:
+            account = accounts.get(tx, user_id)
+        return None if account is None else account.email
+
+    def _account_of(self, user_id: str) -> AccountRecord:
+        with self._store.begin(SERVICE_ACTOR) as tx:
+            account = accounts.get(tx, user_id)
+        if account is None:
+            raise Unauthenticated("The account is no longer there.", code="account_deleted")
+        return account
+
+    def _rehash(self, account: AccountRecord, password: str) -> None:
+        if self._hasher.is_outdated(account.password_hash):
+            fresh = self._hasher.hash(password)
+            with self._store.begin(worker_for(account.user_id), write=True) as tx:
+                accounts.set_password(tx, account.user_id, fresh, is_new=False)
+
+    def _grant(self, session: Session, email: str) -> Grant:
+        access_token = self._tokens.issue(session.user_id, session.session_id)
+        return Grant(session.user_id, email, access_token, self._tokens.lifetime_s, session.refresh_token)
+
+
+def add_account(
+    store: Store,
+    hasher: PasswordHasher,
+    email: str,
+    password: str,
+    *,
+    display_name: str = "",
+    is_offline: bool = False,
+    user_id: str | None = None,
+) -> str:
+    """The owner's id of a new account. Raises Conflict (`email_taken`, `account_exists`) and InvalidOption."""
+    normal = normal_email(email)
+    check_password(password, email=normal)
+    owner_id = user_id or new_id()
+    password_hash = hasher.hash(password)
+    with store.begin(worker_for(owner_id), write=True) as tx:
+        if accounts.block_of(tx, owner_id) == "deleted":
+            raise Conflict("The user of this id was deleted. Leave the id out.", code="account_deleted")
+        added = accounts.add(
+            tx, owner_id, normal, password_hash, display_name=display_name[:200], is_offline=is_offline
+        )
+        if not added:
+            raise Conflict(
+                "There is an account with this e-mail address, or of this user. Log in, or use another address.",
+                code="email_taken",
+            )
+    return owner_id
+
+
+def set_password(store: Store, hasher: PasswordHasher, user_id: str, password: str) -> None:
+    """Replaces the password; sessions stay. Raises NotFound (`account_not_found`) and InvalidOption."""
+    with store.begin(SERVICE_ACTOR) as tx:
+        account = accounts.get(tx, user_id)
+    if account is None:
+        raise NotFound("There is no local account of this user.", code="account_not_found")
+    check_password(password, email=account.email)
+    password_hash = hasher.hash(password)
+    with store.begin(worker_for(user_id), write=True) as tx:
+        accounts.set_password(tx, user_id, password_hash, is_new=True)
+
+
+def wrong_credentials() -> Unauthenticated:
+    """The same words for an unknown account and a wrong password."""
+    return Unauthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")
+
+
+def disabled() -> Forbidden:
+    return Forbidden("The account is disabled. Ask the operator.", code="account_disabled")

@@ -1,0 +1,61 @@
+"""Who asks, and what they may do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from database.records import LOCAL_ACTOR, Actor
+from services.errors import Forbidden
+
+Scope = Literal["read", "write", "admin"]
+"""`read` looks at documents and searches; `write` changes documents and jobs; `admin` changes keys and the account.
+
+None of them includes another.
+"""
+SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+ALL_SCOPES: frozenset[Scope] = frozenset(SCOPES)
+
+Kind = Literal["nobody", "local", "supabase", "api_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who has shown who they are; with the kind `nobody`, the one user of a server without accounts."""
+
+    user_id: str
+    kind: Kind
+    scopes: frozenset[Scope] = ALL_SCOPES
+    session_id: str | None = None
+    """The session that an access token belongs to."""
+    key_id: str | None = None
+    expires_at: float | None = None
+    """Unix time at which what was shown is no longer valid; None: never."""
+
+    @property
+    def actor(self) -> Actor:
+        """On whose behalf the store is asked."""
+        return Actor(self.user_id)
+
+    def require(self, scope: Scope) -> None:
+        """Returns when the scope is held. Raises Forbidden (`scope_missing`)."""
+        if scope not in self.scopes:
+            raise Forbidden(
+                f"This needs the scope `{scope}`, and the API key has {_listed(self.scopes)}. Use another key.",
+                code="scope_missing",
+                facts={"scope": scope},
+            )
+
+
+NOBODY = Principal(LOCAL_ACTOR.user_id, "nobody")
+"""Without accounts everybody is the one local user."""
+
+
+def ordered(scopes: Collection[str]) -> list[Scope]:
+    """The scopes in their usual order, each once."""
+    return [scope for scope in SCOPES if scope in scopes]
+
+
+def _listed(scopes: Collection[Scope]) -> str:
+    return ", ".join(f"`{scope}`" for scope in ordered(scopes)) or "none"

@@ -1,0 +1,78 @@
+"""Checks the access tokens that Supabase issued."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jwt
+from pydantic import SecretStr
+
+from services.accounts.jwks import KeySet
+from services.accounts.principals import Principal
+from services.accounts.tokens import expired_token, invalid_token
+
+AUDIENCE = ROLE = "authenticated"
+_LEEWAY_S = 10
+"""By which Supabase's clock and ours may differ."""
+_USER_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class SupabaseTokens:
+    """Verifies by the project's public keys, or by its legacy secret where one is given. Thread-safe.
+
+    Which key is used follows from the algorithm, and each key verifies one algorithm only: a public key never serves as
+    the secret of HS256. Source: RFC 8725, sections 2.1 and 3.1.
+    """
+
+    def __init__(self, issuer: str, keys: KeySet, legacy_secret: SecretStr | None) -> None:
+        self._issuer, self._keys, self._legacy_secret = issuer, keys, legacy_secret
+
+    def verify(self, token: str) -> Principal:
+        """Whose token it is. Raises Unauthenticated, and TransientError where the keys cannot be had."""
+        claims = self._claims(token)
+        user_id, session_id = claims["sub"], claims.get("session_id")
+        if claims.get("role") != ROLE or not isinstance(user_id, str) or _USER_ID.fullmatch(user_id) is None:
+            raise invalid_token()
+        return Principal(
+            user_id,
+            "supabase",
+            session_id=session_id if isinstance(session_id, str) else None,
+            expires_at=float(claims["exp"]),
+        )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        key, algorithm = self._key_for(token)
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=AUDIENCE,
+                issuer=self._issuer,
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise expired_token() from error
+        except jwt.PyJWTError as error:
+            raise invalid_token() from error
+        return claims
+
+    def _key_for(self, token: str) -> tuple[Any, str]:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            raise invalid_token() from error
+        algorithm, key_id = header.get("alg"), header.get("kid")
+        if algorithm == "HS256":
+            secret = None if self._legacy_secret is None else self._legacy_secret.get_secret_value()
+            if not secret:
+                raise invalid_token()
+            return secret, "HS256"
+        if algorithm not in ("ES256", "RS256") or not isinstance(key_id, str):
+            raise invalid_token()
+        found = self._keys.find(key_id)
+        if found is None or found.algorithm != algorithm:
+            raise invalid_token()
+        return found.key, found.algorithm
