@@ -28,7 +28,7 @@ def add(
     moment = now()
     users.ensure(tx, user_id, display_name=display_name)
     dialect = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
-    added = tx.connection.execute(
+    added = tx.connection.scalar(
         dialect(accounts)
         .values(
             user_id=user_id,
@@ -39,8 +39,9 @@ def add(
             password_changed_at=moment,
         )
         .on_conflict_do_nothing()
+        .returning(accounts.c.user_id)
     )
-    return added.rowcount == 1
+    return added is not None
 
 
 def by_email(tx: Transaction, email: str) -> AccountRecord | None:

@@ -11,6 +11,7 @@ from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
 from services.accounts.attempts import LoginAttempts
 from services.accounts.emails import normal_email
+from services.accounts.outage import Absence, require_database
 from services.accounts.passwords import PasswordHasher, check_password
 from services.accounts.principals import Principal
 from services.accounts.sessions import Session, Sessions
@@ -34,7 +35,7 @@ class Grant:
 
 
 class LocalAccounts:
-    """Registers, logs in and changes passwords. Every call that hashes takes a tenth of a second of a core; thread-safe.
+    """Registers, logs in and changes passwords. A call that hashes takes a tenth of a second of a core. Thread-safe.
 
     Raises StoreError where the database cannot be asked.
     """
@@ -63,12 +64,14 @@ class LocalAccounts:
         """
         normal = normal_email(email)
         self._attempts.begin(normal, address)
+        absence = Absence(self._store)
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.by_email(tx, normal)
             block = None if account is None else accounts.block_of(tx, account.user_id)
         if account is not None and offline_only and not account.is_offline:
             account = None
         if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
+            absence.check()
             raise wrong_credentials()
         self._attempts.succeeded(normal, address)
         if block is not None:
@@ -92,6 +95,7 @@ class LocalAccounts:
 
         Raises Unauthenticated (`invalid_credentials`), InvalidOption (`weak_password`) and RateLimited.
         """
+        require_database(self._store)
         account = self._account_of(principal.user_id)
         check_password(new, email=account.email, at="/new_password")
         self._attempts.begin(account.email, address)
@@ -108,14 +112,16 @@ class LocalAccounts:
         return None if account is None else account.email
 
     def _account_of(self, user_id: str) -> AccountRecord:
+        absence = Absence(self._store)
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.get(tx, user_id)
         if account is None:
+            absence.check()
             raise Unauthenticated("The account is no longer there.", code="account_deleted")
         return account
 
     def _rehash(self, account: AccountRecord, password: str) -> None:
-        if self._hasher.is_outdated(account.password_hash):
+        if self._hasher.is_outdated(account.password_hash) and not self._store.is_partial:
             fresh = self._hasher.hash(password)
             with self._store.begin(worker_for(account.user_id), write=True) as tx:
                 accounts.set_password(tx, account.user_id, fresh, is_new=False)
@@ -136,11 +142,12 @@ def add_account(
     user_id: str | None = None,
 ) -> str:
     """The owner's id of a new account. Raises Conflict (`email_taken`, `account_exists`) and InvalidOption."""
+    require_database(store)
     normal = normal_email(email)
     check_password(password, email=normal)
     owner_id = user_id or new_id()
     password_hash = hasher.hash(password)
-    with store.begin(worker_for(owner_id), write=True) as tx:
+    with store.main.begin(worker_for(owner_id), write=True) as tx:
         if accounts.block_of(tx, owner_id) == "deleted":
             raise Conflict("The user of this id was deleted. Leave the id out.", code="account_deleted")
         added = accounts.add(
@@ -156,13 +163,14 @@ def add_account(
 
 def set_password(store: Store, hasher: PasswordHasher, user_id: str, password: str) -> None:
     """Replaces the password; sessions stay. Raises NotFound (`account_not_found`) and InvalidOption."""
+    require_database(store)
     with store.begin(SERVICE_ACTOR) as tx:
         account = accounts.get(tx, user_id)
     if account is None:
         raise NotFound("There is no local account of this user.", code="account_not_found")
     check_password(password, email=account.email)
     password_hash = hasher.hash(password)
-    with store.begin(worker_for(user_id), write=True) as tx:
+    with store.main.begin(worker_for(user_id), write=True) as tx:
         accounts.set_password(tx, user_id, password_hash, is_new=True)
 
 

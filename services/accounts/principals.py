@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from database.records import LOCAL_ACTOR, Actor
@@ -30,6 +30,8 @@ class Principal:
     session_id: str | None = None
     """The session that an access token belongs to."""
     key_id: str | None = None
+    email: str | None = field(default=None, repr=False)
+    """What a token of Supabase's says."""
     expires_at: float | None = None
     """Unix time at which what was shown is no longer valid; None: never."""
 

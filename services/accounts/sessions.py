@@ -4,8 +4,8 @@ A token is 256 random bits, shown once and stored as its SHA-256. Using it makes
 the whole session, because one of the two users is a thief. Source: RFC 9700, section 4.14.2.
 
 One exception, for a client whose answer was lost and for two tabs that refresh at the same instant: within
-`GRACE_S` of the first use, and while the successor is unused, the same successor is given again. It is kept encrypted with
-the token that it replaced (a one-time pad made of that token), so a reader of the database cannot use it.
+`GRACE_S` of the first use, and while the successor is unused, the same successor is given again. It is kept encrypted
+with the token that it replaced (a one-time pad made of that token), so a reader of the database cannot use it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from database import account_sessions, accounts
 from database.ids import format_time, new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
+from services.accounts.outage import Absence
 from services.errors import Unauthenticated
 
 PREFIX = "drt_"
@@ -66,10 +67,11 @@ class Sessions:
 
         Raises Unauthenticated: `invalid_refresh_token`, or `refresh_token_reused`, after which the session has ended.
         """
-        token_hash = hash_of(token)
+        token_hash, absence = hash_of(token), Absence(self._store)
         with self._store.begin(SERVICE_ACTOR) as tx:
             known = account_sessions.get(tx, token_hash)
         if known is None:
+            absence.check()
             raise _ended()
         with self._store.begin(worker_for(known.user_id), write=True) as tx:
             found = account_sessions.get(tx, token_hash)

@@ -41,8 +41,8 @@ UNREACHABLE = "auth_unavailable"
 class SupabaseLogin:
     """Asks Supabase's auth endpoints with the publishable key. Thread-safe.
 
-    The library's client remembers who logged in last and then speaks in that name, so each call has one of its own; they
-    share the connections of `http`.
+    The library's client remembers who logged in last and then speaks in that name, so each call has one of its own;
+    they share the connections of `http`.
     """
 
     def __init__(self, url: str, publishable_key: SecretStr, http: httpx.Client) -> None:
@@ -180,8 +180,6 @@ def _error_for(error: AuthError) -> Exception:
 
 def registration_closed() -> Forbidden:
     return Forbidden("Registration is closed. Ask the operator for an account.", code="registration_closed")
-
-
 
 
 def _session_ended() -> Unauthenticated:

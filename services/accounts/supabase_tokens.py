@@ -31,13 +31,14 @@ class SupabaseTokens:
     def verify(self, token: str) -> Principal:
         """Whose token it is. Raises Unauthenticated, and TransientError where the keys cannot be had."""
         claims = self._claims(token)
-        user_id, session_id = claims["sub"], claims.get("session_id")
+        user_id, session_id, email = claims["sub"], claims.get("session_id"), claims.get("email")
         if claims.get("role") != ROLE or not isinstance(user_id, str) or _USER_ID.fullmatch(user_id) is None:
             raise invalid_token()
         return Principal(
             user_id,
             "supabase",
             session_id=session_id if isinstance(session_id, str) else None,
+            email=email if isinstance(email, str) else None,
             expires_at=float(claims["exp"]),
         )
 

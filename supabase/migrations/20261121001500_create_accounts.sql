@@ -104,6 +104,10 @@ begin
         delete from public.users where user_id = old.id;
         return null;
     end if;
+    if tg_op = 'INSERT' then
+        -- An account that was restored under its old id may come in again.
+        delete from public.blocked_users where user_id = new.id and reason = 'deleted';
+    end if;
     insert into public.users (user_id, display_name)
     values (
         new.id,

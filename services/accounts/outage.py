@@ -1,0 +1,33 @@
+"""What may not be said or changed while another store stands in for the database that has the accounts."""
+
+from __future__ import annotations
+
+from database.store import Store
+from services.errors import TransientError
+
+
+class Absence:
+    """Tells an account that is not there from one that cannot be seen now.
+
+    Made before the look-up: a database that came back in between has not been asked either.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._was_partial = store, store.is_partial
+
+    def check(self) -> None:
+        """Returns where what was not found is not there. Raises TransientError (`database_unavailable`)."""
+        if self._was_partial or self._store.is_partial:
+            raise database_away()
+
+
+def require_database(store: Store) -> None:
+    """Returns where accounts and keys can be changed for good. Raises TransientError (`database_unavailable`)."""
+    if store.is_partial:
+        raise database_away()
+
+
+def database_away() -> TransientError:
+    return TransientError(
+        "The database with the accounts does not answer. Try again in a moment.", code="database_unavailable"
+    )
