@@ -8,12 +8,13 @@ from typing import Literal
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api.errors import http_problem, method_of
-from services.documents import StoredFile
 from services.filenames import download_name
+from services.runtime import Runtime
+from services.stored_files import FileName, StoredFile, signed_address, stored_file
 
 SHOWN_TYPES = frozenset({"application/pdf", "image/png", "image/jpeg", "image/webp", "text/plain"})
 """Types that a browser may show: they run nothing in our origin. Everything else is downloaded."""
@@ -85,6 +86,16 @@ class StoredFileResponse(FileResponse):
             if kind != "single":
                 scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"range"]}
         await super().__call__(scope, receive, send)
+
+
+def file_response(runtime: Runtime, file: FileName, *, redirect: bool, if_none_match: str | None) -> Response:
+    """The file itself, or, where the client wants to be sent to it and it has one, 307 to its signed address."""
+    address = signed_address(runtime, file) if redirect else None
+    if address is None:
+        return StoredFileResponse(stored_file(runtime, file), if_none_match=if_none_match)
+    # The address is a key to the file: no cache may keep it, and no other page be told of it.
+    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return RedirectResponse(address, status_code=307, headers=headers)
 
 
 def range_kind(header: str, size: int) -> Literal["single", "outside", "ignored"]:

@@ -202,7 +202,8 @@ def open_blobs(
 
     The bucket is made where it is missing. While Storage cannot be reached, the store opens all the same and works on.
     `cache_bytes` bounds the copies of files that the bucket has; one that was handed out in the last `handed_s` seconds
-    stays. Raises BlobsRefused when the bucket is public, or Storage does not accept the key.
+    stays. Files that a local store has left in `root` are taken over. Raises BlobsRefused when the bucket is public, or
+    Storage does not accept the key.
     """
     if kind == "local":
         return LocalBlobStore(root)
@@ -211,10 +212,14 @@ def open_blobs(
 
     remote = StorageBucket(supabase_url, service_key, bucket)
     try:
-        return StorageBlobStore(root, remote, cache_bytes=cache_bytes, handed_s=handed_s)
+        store = StorageBlobStore(root, remote, cache_bytes=cache_bytes, handed_s=handed_s)
+        local = LocalBlobStore(root)
+        for entry in list(local.entries()):  # of the time before the setting was changed
+            store.adopt(local.path(entry.sha256), entry.sha256)
     except BaseException:
         remote.close()
         raise
+    return store
 
 
 def is_sha256(text: str) -> bool:

@@ -19,6 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,6 +43,8 @@ LATE_S = 120.0
 ASKED_FIRST_BYTES = 1024**2
 """Of larger files the bucket is asked whether it has them: the question costs less than sending them again."""
 DELETIONS_AT_ONCE = 100
+SHARING_THREADS = 4
+"""Files of one call that are sent at the same time: of small ones most of the time is the way there and back."""
 
 
 class StorageBlobStore:
@@ -88,15 +91,14 @@ class StorageBlobStore:
         take_over(path, target, staging=self._scratch)
 
     def share(self, sha256s: Iterable[str]) -> None:
-        for sha256 in dict.fromkeys(sha256s):
+        given = list(dict.fromkeys(sha256s))
+        for sha256 in given:
             check_sha256(sha256)
-            try:
-                self._share(sha256)
-            except BlobsRefused as error:
-                _log.error("a file cannot be stored in the bucket and waits on this node: %s", error)
-            except BlobsUnavailable as error:
-                _log.warning("a file waits on this node: %s", error)
-                return
+        if len(given) == 1:
+            self._share_or_leave(given[0])
+        elif given:
+            with ThreadPoolExecutor(min(SHARING_THREADS, len(given)), thread_name_prefix="share") as pool:
+                list(pool.map(self._share_or_leave, given))
 
     def path(self, sha256: str) -> Path:
         check_sha256(sha256)
@@ -198,7 +200,7 @@ class StorageBlobStore:
             except BlobsUnavailable as error:
                 _log.warning("%s; deleted files wait to be removed from the bucket", error)
                 return ()
-        return found
+        return tuple(found)
 
     def settle(self, sha256s: Sequence[str], *, wanted: Collection[str]) -> None:
         remembered = [sha256 for sha256 in sha256s if (self._deletions / sha256).exists()]
@@ -228,6 +230,14 @@ class StorageBlobStore:
         from another node, and `settle` will find that out."""
         if (self._deletions / sha256).exists():
             raise BlobsUnavailable("the file was deleted here and stored again elsewhere a moment ago")
+
+    def _share_or_leave(self, sha256: str) -> None:
+        try:
+            self._share(sha256)
+        except BlobsRefused as error:
+            _log.error("a file cannot be stored in the bucket and waits on this node: %s", error)
+        except BlobsUnavailable as error:
+            _log.warning("a file waits on this node: %s", error)
 
     def _share(self, sha256: str) -> None:
         """Puts the file into the bucket unless it is there, and moves it from `pending/` to the cache."""

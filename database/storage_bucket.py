@@ -39,8 +39,11 @@ ATTEMPTS = 3
 BACKOFF_S = 0.25
 PATIENCE_S = 20.0
 """No further attempt begins after this: who hangs for longer is down."""
-REST_S = 5.0
-"""After a call has failed, the next ones fail at once for so long: no request waits for what is known to be down."""
+REST_S, LONGEST_REST_S = 5.0, 60.0
+"""After a call has failed, the next ones fail at once for so long: no request waits for what is known to be down.
+
+It doubles with each failure in a row, up to the second.
+"""
 CONNECT_TIMEOUT_S, IO_TIMEOUT_S = 5.0, 20.0
 """The second is about one read or write of some kilobytes, not about a whole file."""
 STEP_BYTES = 256 * 1024
@@ -87,6 +90,8 @@ class StorageBucket:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._is_private = False
+        self._was_seen = False
+        self._failures = 0
         self._rests_until = 0.0
         self._problem = ""
 
@@ -206,6 +211,8 @@ class StorageBucket:
         except StorageApiError as error:
             if _status(error) != 404:
                 raise
+            if self._was_seen:
+                raise BlobsRefused(f"the bucket {self._name!r} of Supabase Storage is gone") from error
             try:
                 storage.create_bucket(self._name, options={"public": False})
             except StorageApiError as race:
@@ -217,7 +224,7 @@ class StorageBucket:
                 f"the bucket {self._name!r} of Supabase Storage is public: everybody could read its files. "
                 "Make it private, or name another with DOCATLAS_STORAGE_BUCKET"
             )
-        self._is_private = True
+        self._is_private = self._was_seen = True
 
     def _try(self, call: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
         """What `call` returns, tried again while it fails at what may pass."""
@@ -230,20 +237,22 @@ class StorageBucket:
                     self._require_private()
                     result = call()
             except BlobsRefused as error:
-                self._problem = str(error)
+                self._problem, self._is_private = str(error), False
                 raise
             except BlobsUnavailable as error:
-                self._is_private = False  # looked at again, and made again where somebody has removed it
+                self._is_private = False  # looked at again
                 if attempt < attempts and time.monotonic() - began < PATIENCE_S:
                     time.sleep(self._backoff_s * 4 ** (attempt - 1))
                     continue
                 self._problem = str(error)
-                self._rests_until = time.monotonic() + self._rest_s
+                rest_s = min(LONGEST_REST_S, self._rest_s * 2**self._failures)
+                self._failures = min(self._failures + 1, 10)
+                self._rests_until = time.monotonic() + rest_s
                 raise
             except (FileNotFoundError, BlobDamaged):
-                self._problem = ""
+                self._problem, self._failures = "", 0
                 raise
-            self._problem = ""
+            self._problem, self._failures = "", 0
             return result
         raise AssertionError("the last attempt returns or raises")
 

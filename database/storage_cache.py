@@ -62,18 +62,20 @@ class FileCache:
             self._added = None if self._added is None else self._added + size
             is_due = self._added is None or self._added * SWEEP_SHARE >= self._max_bytes
         if is_due:
-            self._evict()
+            self._evict(target)
         return target
 
     def drop(self, sha256: str) -> None:
         """Removes the file; nothing where it is not."""
         self._at(sha256).unlink(missing_ok=True)
 
-    def _evict(self) -> None:
+    def _evict(self, kept: Path) -> None:
         self._added = 0
         found = sorted(self._files())
         total = sum(size for _, size, _ in found)
         for _, size, path in found:
+            if path == kept:
+                continue
             if total <= self._max_bytes or not self._remove_unused(path):
                 return
             total -= size

@@ -37,7 +37,9 @@ class Faults:
     status: int = 0
     """Answered instead; 502 is a gateway's page, anything else Storage's JSON."""
     hang: bool = False
-    """No answer until the fault is taken away."""
+    """No answer, and an end of the connection once the fault is taken away."""
+    late: bool = False
+    """No answer until the fault is taken away; then what was asked is done."""
     cut: bool = False
     """The connection ends in the middle of the body that is sent."""
     damage: bool = False
@@ -91,6 +93,7 @@ class Storage:
 class _Handler(BaseHTTPRequestHandler):
     storage: Storage
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed."""
@@ -100,9 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.storage.calls.append(call)
         fault = self.storage.fault(call)
         body = self._body()
+        while (fault.hang or fault.late) and self.storage.faults is fault:
+            time.sleep(0.02)
         if fault.hang:
-            while self.storage.faults is fault:
-                time.sleep(0.02)
             self.close_connection = True
             return
         if fault.status == 502:
@@ -113,9 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(fault.status, "Fault", "made for a test")
             kind, content = self._answer(body)
         except Refusal as refusal:
-            kind, content = "application/json", json.dumps(
-                {"statusCode": str(refusal.status), "error": refusal.error, "message": refusal.message}
-            ).encode()
+            kind, content = (
+                "application/json",
+                json.dumps(
+                    {"statusCode": str(refusal.status), "error": refusal.error, "message": refusal.message}
+                ).encode(),
+            )
             self._send(500 if refusal.status == 500 else 400, content, kind, fault)
             return
         self._send(200, content, kind, fault)

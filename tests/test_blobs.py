@@ -6,19 +6,42 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from database.blobs import BlobStore, LocalBlobStore
+from database.blobs import BlobStore, LocalBlobStore, open_blobs
+from tests.storage_server import SERVICE_KEY, storage_server
 
-BLOB_STORES: dict[str, Callable[[Path], BlobStore]] = {"local": LocalBlobStore}
+BLOB_STORES = ("local", "storage", "storage that keeps one copy")
 
 
-@pytest.fixture(params=sorted(BLOB_STORES))
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return BLOB_STORES[request.param](tmp_path / "blobs")
+@pytest.fixture(params=BLOB_STORES)
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
+    if request.param == "local":
+        yield LocalBlobStore(tmp_path / "blobs")
+        return
+    with storage_server(tmp_path / "bucket") as storage:
+        storage.page_size = 2
+        kept = {"cache_bytes": 10**9} if request.param == "storage" else {"cache_bytes": 0, "handed_s": 0.0}
+        opened = open_blobs(
+            "supabase",
+            tmp_path / "blobs",
+            supabase_url=storage.url,
+            service_key=SERVICE_KEY,
+            bucket="files",
+            **kept,
+        )
+        yield opened
+        opened.close()
+
+
+def keep(blobs: BlobStore, path: Path, sha256: str) -> None:
+    """Stores a file as an upload does."""
+    blobs.adopt(path, sha256)
+    blobs.share([sha256])
 
 
 def bring(folder: Path, content: bytes, name: str = "incoming") -> tuple[Path, str]:
@@ -30,8 +53,12 @@ def bring(folder: Path, content: bytes, name: str = "incoming") -> tuple[Path, s
 def test_an_adopted_file_is_found_by_its_content(blobs: BlobStore) -> None:
     path, sha256 = bring(blobs.scratch(), b"content")
     assert not blobs.exists(sha256)
+    assert not blobs.is_here(sha256)
     blobs.adopt(path, sha256)
     assert not path.exists()
+    assert blobs.is_here(sha256)
+    assert blobs.exists(sha256)
+    blobs.share([sha256])
     assert blobs.exists(sha256)
     assert blobs.path(sha256).read_bytes() == b"content"
     assert list(blobs.keys()) == [sha256]
@@ -40,7 +67,7 @@ def test_an_adopted_file_is_found_by_its_content(blobs: BlobStore) -> None:
 def test_adopting_the_same_content_again_only_takes_the_file_away(blobs: BlobStore) -> None:
     for _ in range(2):
         path, sha256 = bring(blobs.scratch(), b"content")
-        blobs.adopt(path, sha256)
+        keep(blobs, path, sha256)
         assert not path.exists()
     assert list(blobs.keys()) == [sha256]
 
@@ -49,7 +76,7 @@ def test_a_file_of_another_file_system_is_adopted(blobs: BlobStore) -> None:
     shared = Path("/dev/shm")
     folder = shared if shared.is_dir() and os.access(shared, os.W_OK) else blobs.scratch()
     path, sha256 = bring(folder, b"from afar", f"docatlas-test-{os.getpid()}")
-    blobs.adopt(path, sha256)
+    keep(blobs, path, sha256)
     assert not path.exists()
     assert blobs.path(sha256).read_bytes() == b"from afar"
     assert list(blobs.scratch().iterdir()) == []
@@ -61,10 +88,49 @@ def test_a_missing_file_is_told_and_deleting_it_is_nothing(blobs: BlobStore) -> 
         blobs.path(sha256)
     blobs.delete(sha256)
     path, sha256 = bring(blobs.scratch(), b"content")
-    blobs.adopt(path, sha256)
+    keep(blobs, path, sha256)
     blobs.delete(sha256)
+    assert not blobs.is_here(sha256)
     assert not blobs.exists(sha256)
     assert list(blobs.keys()) == []
+    assert list(blobs.entries()) == []
+    blobs.settle(blobs.deletions(), wanted=())
+    with pytest.raises(FileNotFoundError):
+        blobs.path(sha256)
+
+
+def test_a_file_that_comes_back_after_its_deletion_stays(blobs: BlobStore) -> None:
+    for _ in range(2):
+        path, sha256 = bring(blobs.scratch(), b"content")
+        keep(blobs, path, sha256)
+        blobs.delete(sha256)
+    path, sha256 = bring(blobs.scratch(), b"content")
+    blobs.adopt(path, sha256)
+    blobs.settle(blobs.deletions(), wanted=[sha256])
+    blobs.share([sha256])
+    assert blobs.path(sha256).read_bytes() == b"content"
+    assert list(blobs.keys()) == [sha256]
+    assert list(blobs.deletions()) == []
+
+
+def test_a_listing_tells_the_age_of_each_file(blobs: BlobStore) -> None:
+    began = time.time() - 5
+    given = {}
+    for number in range(5):
+        path, sha256 = bring(blobs.scratch(), f"content {number}".encode())
+        keep(blobs, path, sha256)
+        given[sha256] = number
+    entries = list(blobs.entries())
+    assert sorted(entry.sha256 for entry in entries) == sorted(given) == sorted(blobs.keys())
+    assert all(began < entry.modified_at < time.time() + 5 for entry in entries)
+
+
+def test_the_state_is_healthy_while_nothing_waits(blobs: BlobStore) -> None:
+    path, sha256 = bring(blobs.scratch(), b"content")
+    keep(blobs, path, sha256)
+    blobs.push_pending()
+    state = blobs.state()
+    assert (state.status, state.pending, state.deletions, state.detail) == ("healthy", 0, 0, "")
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 64 + "\n", "a" * 62 + "/a"])
@@ -73,6 +139,12 @@ def test_a_key_that_is_no_sha256_is_refused(blobs: BlobStore, key: str) -> None:
         blobs.path(key)
     with pytest.raises(ValueError, match="SHA-256"):
         blobs.delete(key)
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.exists(key)
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.url(key, filename="a.pdf", expires_s=60)
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.adopt(bring(blobs.scratch(), b"content")[0], key)
 
 
 def test_files_on_their_way_in_are_not_among_the_keys(blobs: BlobStore) -> None:
@@ -82,7 +154,7 @@ def test_files_on_their_way_in_are_not_among_the_keys(blobs: BlobStore) -> None:
 
 def test_threads_that_adopt_the_same_content_leave_one_file(blobs: BlobStore) -> None:
     paths = [bring(blobs.scratch(), b"same", f"incoming-{n}") for n in range(8)]
-    threads = [threading.Thread(target=blobs.adopt, args=given) for given in paths]
+    threads = [threading.Thread(target=keep, args=(blobs, *given)) for given in paths]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,11 +164,18 @@ def test_threads_that_adopt_the_same_content_leave_one_file(blobs: BlobStore) ->
     assert list(blobs.scratch().iterdir()) == []
 
 
+def test_a_folder_has_no_addresses(tmp_path: Path) -> None:
+    blobs = LocalBlobStore(tmp_path / "blobs")
+    path, sha256 = bring(blobs.scratch(), b"content")
+    keep(blobs, path, sha256)
+    assert blobs.url(sha256, filename="a.pdf", expires_s=60) is None
+
+
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     blobs = LocalBlobStore(tmp_path / "blobs")
     path, sha256 = bring(blobs.scratch(), b"content")
     path.chmod(0o644)
-    blobs.adopt(path, sha256)
+    keep(blobs, path, sha256)
     stored = blobs.path(sha256)
     assert stored == tmp_path / "blobs" / sha256[:2] / sha256[2:4] / sha256
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
