@@ -1,0 +1,1 @@
+"""Copies every row of one database into another, of either kind, and compares the two."""
