@@ -114,17 +114,27 @@ def check_applied(connection: Connection, migrations: Sequence[Migration]) -> di
     rows = connection.exec_driver_sql("SELECT version, name, checksum, applied_at FROM schema_migrations")
     for version, name, checksum, applied_at in rows:
         if version not in known:
-            raise MigrationError(
-                f"the database has migration {version}_{name}, which this program does not know: "
-                "it was made by a newer version of Docatlas; run that one, or restore an older copy of the data"
-            )
+            raise unknown_version(version, name)
         if known[version].checksum != checksum:
-            raise MigrationError(
-                f"migration {version}_{name} was changed after it was applied to this database: "
-                "restore the file, and put the change into a new migration"
-            )
+            raise was_changed(version, name)
         applied[version] = applied_at
     return applied
+
+
+def unknown_version(version: str, name: str) -> MigrationError:
+    """The error for a database that is newer than the program."""
+    return MigrationError(
+        f"the database has migration {version}_{name}, which this program does not know: "
+        "it was made by a newer version of Docatlas; run that one, or restore an older copy of the data"
+    )
+
+
+def was_changed(version: str, name: str) -> MigrationError:
+    """The error for a file that is not what was applied."""
+    return MigrationError(
+        f"migration {version}_{name} was changed after it was applied to this database: "
+        "restore the file, and put the change into a new migration"
+    )
 
 
 def status(connection: Connection, migrations: Sequence[Migration]) -> list[MigrationState]:

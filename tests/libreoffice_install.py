@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
 
 from services.formats.libreoffice import find_libreoffice
+from tests.debian_packages import run_checked, wanted_packages
 
 PACKAGES = ("libreoffice-impress", "libreoffice-writer")
 _ABSOLUTE = re.compile(r"file:///(usr|etc|var)/")
@@ -42,9 +42,11 @@ def unpacked(cache: Path, options: Sequence[str] = ()) -> Path:
         root.mkdir(parents=True)
         packages = folder / "packages"
         packages.mkdir()
-        _run(["apt-get", *options, "-qq", "download", *_wanted(folder, [*options])], packages)
+        given = [*options]
+        wanted = wanted_packages(PACKAGES, folder, given)
+        run_checked(["apt-get", *given, "-qq", "download", *wanted], packages)
         for package in sorted(packages.glob("*.deb")):
-            _run(["dpkg-deb", "-x", str(package), str(root)], folder)
+            run_checked(["dpkg-deb", "-x", str(package), str(root)], folder)
         shutil.rmtree(packages)
         _keep_links_inside(root)
         _place_settings(root)
@@ -56,26 +58,6 @@ def unpacked(cache: Path, options: Sequence[str] = ()) -> Path:
         ":"
     )
     return program / "soffice"
-
-
-def _wanted(folder: Path, options: list[str]) -> list[str]:
-    """What apt would install; the lists of packages are fetched into `folder` where the system has none."""
-    simulate = ["apt-get", *options, "-s", "-qq", "install", "--no-install-recommends", *PACKAGES]
-    done = subprocess.run(simulate, cwd=folder, capture_output=True, text=True)
-    if done.returncode != 0:
-        for name in ("lists/partial", "archives/partial"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        options += ["-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache::archives={folder / 'archives'}"]
-        _run(["apt-get", *options, "-qq", "update"], folder)
-        simulate[1:1] = options
-        done = subprocess.run(simulate, cwd=folder, capture_output=True, text=True, check=True)
-    return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("Inst ")]
-
-
-def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command[:4])} failed: {done.stderr[-1000:]}")
 
 
 def _keep_links_inside(root: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from database.postgres.embedded import ADMIN_ROLE, FAST, SERVER_ROLE, EmbeddedPostgres, iterate_stale
-from database.postgres.migrations import upgrade
+from database.postgres.cluster import ADMIN_ROLE
+from database.postgres.embedded import FAST, EmbeddedPostgres, iterate_stale
+from database.postgres.migrations import SERVER_ROLE, upgrade
 
 PREFIX = "docatlas-tests-"
 _TEMPLATE = "migrated"

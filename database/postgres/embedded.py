@@ -6,12 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
-import shutil
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,34 +16,14 @@ from pathlib import Path
 import psutil
 
 from database.postgres import guard
-from database.postgres.install import Install, PostgresUnavailable, as_user, find_install
+from database.postgres.cluster import ADMIN_ROLE, data_folder, environment, make_cluster, read_passwords
+from database.postgres.install import Install, PostgresUnavailable, find_install
+from database.postgres.migrations import SERVER_ROLE
 
-ADMIN_ROLE = "postgres"
-SERVER_ROLE = "docatlas_server"
 DATABASE = "postgres"
 """As on Supabase, whose tools connect to it."""
 _HOST = "127.0.0.1"
-_LOCALES = ("C.UTF-8", "en_US.UTF-8", "C")
-"""Of the operating system, the first that it has; sorting and case are Postgres' own C.UTF-8 in any case."""
 _LARGE_SHARED_MEMORY = 1024**3
-_KEPT = {
-    "shared_buffers": "256MB",
-    # An HNSW graph that outgrows it is built many times slower (pgvector's README, "Index Build Time"); 100,000
-    # half-precision vectors of 768 take about 250 MB. Only an index that is being built uses it.
-    "maintenance_work_mem": "512MB",
-    "autovacuum_work_mem": "64MB",
-    "max_connections": "100",
-    "max_wal_size": "2GB",
-    "random_page_cost": "1.1",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_statement": "none",
-    "log_min_error_statement": "panic",
-}
-"""Written into postgresql.conf when the folder is made, where an operator may change them.
-
-The last two keep statements, and so users' texts, out of the log.
-"""
 FAST: Mapping[str, str] = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -94,7 +70,7 @@ class EmbeddedPostgres:
     @property
     def data(self) -> Path:
         """Postgres' own folder."""
-        return self.folder / "data"
+        return data_folder(self.folder)
 
     @property
     def log(self) -> Path:
@@ -124,7 +100,7 @@ class EmbeddedPostgres:
 
     def url(self, role: str, database: str = DATABASE) -> str:
         """Of one of the two roles and any database. Raises KeyError for another role."""
-        return f"postgresql://{role}:{self._passwords()[role]}@{_HOST}:{self._port}/{database}"
+        return f"postgresql://{role}:{read_passwords(self.folder)[role]}@{_HOST}:{self._port}/{database}"
 
     def start(self) -> None:
         """Starts the server, or joins the one that runs on the folder already; nothing where that was done.
@@ -141,7 +117,7 @@ class EmbeddedPostgres:
             owner = self.data.stat().st_uid if self.data.exists() else None
             install = find_install(owner)
             if owner is None:
-                self._initialise(install)
+                make_cluster(self.folder, install, sync=self._sync)
             self._check_version(install)
             self._run(install, deadline)
         except BaseException:
@@ -267,7 +243,7 @@ class EmbeddedPostgres:
         return {
             "command": command,
             "cwd": str(self.data.absolute()),
-            "environment": _environment(),
+            "environment": environment(),
             "user": None if install.user is None else (install.user.uid, install.user.gid),
             "log": str(self.log.absolute()),
         }
@@ -312,66 +288,6 @@ class EmbeddedPostgres:
         if stale.exists() and not any(_works_in(process, self.data) for process in psutil.process_iter()):
             stale.unlink()
 
-    def _initialise(self, install: Install) -> None:
-        """Makes the data folder, whole or not at all."""
-        passwords = {role: secrets.token_urlsafe(32) for role in (ADMIN_ROLE, SERVER_ROLE)}
-        for left in self.folder.glob("new-*"):
-            shutil.rmtree(left)
-        scratch = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
-        if install.user is not None:
-            os.chown(scratch, install.user.uid, install.user.gid)
-        _write_secret(scratch / "password", passwords[ADMIN_ROLE])
-        if install.user is not None:
-            os.chown(scratch / "password", install.user.uid, install.user.gid)
-        failures = [self._try_initialise(install, scratch, locale) for locale in _LOCALES]
-        if not (scratch / "data" / "PG_VERSION").exists():
-            raise PostgresUnavailable(f"The data folder {self.data} cannot be made: {failures[-1]}")
-        _write_secret(self.folder / "passwords.json", json.dumps(passwords))
-        (scratch / "data").rename(self.data)
-        shutil.rmtree(scratch)
-
-    def _try_initialise(self, install: Install, scratch: Path, locale: str) -> str:
-        """Runs initdb unless that has been done; returns the last thing that it said."""
-        if (scratch / "data" / "PG_VERSION").exists():
-            return ""
-        handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            # As in _server_spec: an open folder can be worked in without a right to those above it.
-            linked = install.user is not None and sys.platform == "linux"
-            place = f"/proc/self/fd/{handle}" if linked else str(scratch.absolute())
-            command = [
-                str(install.bin / "initdb"),
-                f"--pgdata={place}/data",
-                f"--username={ADMIN_ROLE}",
-                f"--pwfile={place}/password",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                f"--locale={locale}",
-                "--no-instructions",
-                *(f"--set={name}={value}" for name, value in _KEPT.items()),
-            ]
-            if not self._sync:
-                command.append("--no-sync")
-            done = subprocess.run(
-                command,
-                cwd=scratch,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(handle,),
-                text=True,
-                errors="replace",
-                **as_user(install.user),  # type: ignore[call-overload]
-            )
-        finally:
-            os.close(handle)
-        if done.returncode:
-            shutil.rmtree(scratch / "data", ignore_errors=True)
-        return str((done.stdout.strip().splitlines() or [f"initdb ended with {done.returncode}"])[-1])
-
     def _check_version(self, install: Install) -> None:
         found = (self.data / "PG_VERSION").read_text("ascii").strip()
         if found != str(install.major):
@@ -385,10 +301,6 @@ class EmbeddedPostgres:
             return int((self.folder / "port").read_text("ascii"))
         except (FileNotFoundError, ValueError):
             return 0
-
-    def _passwords(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.folder / "passwords.json").read_text("ascii"))
-        return found
 
 
 def _wait_for_lock(lock: int, kind: int, deadline: float, folder: Path) -> None:
@@ -446,17 +358,6 @@ def _shared_memory_type() -> str:
     except OSError:
         return "mmap"
     return "posix" if room.f_bavail * room.f_frsize >= _LARGE_SHARED_MEMORY else "mmap"
-
-
-def _environment() -> dict[str, str]:
-    """Without the caller's variables for Postgres and his locale, which would change what is made."""
-    return {"PATH": os.defpath, "TZ": "UTC"}
-
-
-def _write_secret(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "w", encoding="ascii") as file:
-        file.write(text)
 
 
 def _last_failure(log: Path, offset: int) -> str:

@@ -71,7 +71,7 @@ def find_install(owner_uid: int | None = None) -> Install:
     if os.geteuid() != 0:
         return Install(package / "pginstall" / "bin", version, None)
     user = _unprivileged(owner_uid)
-    return Install(_reachable(package, version, user) / "pginstall" / "bin", version, user)
+    return Install(reachable(package, version, user) / "pginstall" / "bin", version, user)
 
 
 def as_user(user: User | None) -> dict[str, object]:
@@ -101,11 +101,14 @@ def _unprivileged(owner_uid: int | None) -> User:
 
 
 @functools.cache
-def _reachable(package: Path, version: str, user: User) -> Path:
-    """`package`, or a copy of it where `user` can run it."""
+def reachable(package: Path, version: str, user: User, copies: Path = _COPIES) -> Path:
+    """`package`, or where `user` cannot run what is in it, a copy of it in `copies`; only root can ask that.
+
+    Raises PostgresUnavailable where there can be no copy.
+    """
     if _can_run(package, user):
         return package
-    folder = _COPIES / f"postgres-{version}"
+    folder = copies / f"postgres-{version}"
     copy = folder / package.name
     try:
         if not copy.exists():

@@ -1,6 +1,10 @@
 -- Who may do what. Row level security is on and forced for every table: an owner (role `authenticated`, named by the
 -- subject of the JWT claims) sees and changes own rows only, a worker (`service_role`) all of them, nobody else any.
 -- Pages, pictures and chunks are written by workers only; they go with their document.
+--
+-- An owner writes through the server only (`session_user` is who logged in): a client that comes over Supabase's REST
+-- with the same role could else give a document the SHA-256 of somebody's file, which the server would then hand out, or
+-- queue jobs and skip quotas.
 
 -- The role that the server logs in as has no rights of its own: it becomes one of the three for each transaction.
 do $$
@@ -47,11 +51,12 @@ create policy documents_metadata_service on public.documents_metadata for all to
 create policy documents_metadata_select on public.documents_metadata for select to authenticated
     using (user_id = (select auth.uid()));
 create policy documents_metadata_insert on public.documents_metadata for insert to authenticated
-    with check (user_id = (select auth.uid()));
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy documents_metadata_update on public.documents_metadata for update to authenticated
-    using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')))
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy documents_metadata_delete on public.documents_metadata for delete to authenticated
-    using (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 
 alter table public.document_pages enable row level security;
 alter table public.document_pages force row level security;
@@ -90,11 +95,12 @@ create policy jobs_service on public.jobs for all to service_role using (true) w
 create policy jobs_select on public.jobs for select to authenticated
     using (user_id = (select auth.uid()));
 create policy jobs_insert on public.jobs for insert to authenticated
-    with check (user_id = (select auth.uid()));
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy jobs_update on public.jobs for update to authenticated
-    using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')))
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy jobs_delete on public.jobs for delete to authenticated
-    using (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 
 alter table public.similarity_searches enable row level security;
 alter table public.similarity_searches force row level security;
@@ -106,23 +112,31 @@ create policy similarity_searches_service on public.similarity_searches for all 
 create policy similarity_searches_select on public.similarity_searches for select to authenticated
     using (user_id = (select auth.uid()));
 create policy similarity_searches_insert on public.similarity_searches for insert to authenticated
-    with check (user_id = (select auth.uid()));
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy similarity_searches_update on public.similarity_searches for update to authenticated
-    using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')))
+    with check (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 create policy similarity_searches_delete on public.similarity_searches for delete to authenticated
-    using (user_id = (select auth.uid()));
+    using (user_id = (select auth.uid()) and (select pg_has_role(session_user, 'docatlas_server', 'member')));
 
 grant usage on all sequences in schema public to service_role;
 
--- How many queued jobs, of any owner, come before one: row level security hides the others' rows from who asks, and the
--- number tells nothing of them but how long the queue is.
-create function public.queued_before(before timestamptz, before_id uuid) returns bigint
+-- How many queued jobs, of any owner, come before one of the caller's: row level security hides the others' rows, and the
+-- number tells nothing of them but how long the queue is. By the job's id, for with a time of the caller's choice the
+-- times and ids of all others could be found by halving.
+create function public.queued_before(job uuid) returns bigint
     language sql stable security definer set search_path = ''
 as $$
-    select count(*) from public.jobs
-    where status = 'queued' and (created_at, job_id) < (before, before_id)
+    select (
+        select count(*) from public.jobs other
+        where other.status = 'queued' and (other.created_at, other.job_id) < (mine.created_at, mine.job_id)
+    )
+    from public.jobs mine
+    where mine.job_id = job and mine.status = 'queued'
+        and (mine.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
 $$;
-comment on function public.queued_before is 'How many queued jobs of all owners come before the one given.';
+comment on function public.queued_before is
+    'How many queued jobs of all owners come before this one of the caller''s; null where it is not queued.';
 revoke all on function public.queued_before from public, anon;
 grant execute on function public.queued_before to authenticated, service_role;
 -- Owned by a role that passes row level security, which is forced on the tables' owner too.
