@@ -59,7 +59,9 @@ def count_inside(tx: Transaction, document_id: str) -> tuple[int, int]:
     """How many documents lie in this one, at all levels, and how many bytes they have together."""
     row = tx.connection.execute(
         select(func.count(), func.coalesce(func.sum(_documents.c.file_size), 0)).where(
-            _documents.c.document_id.in_(documents.members(document_id)), _documents.c.document_id != document_id
+            _documents.c.document_id.in_(documents.members(document_id)),
+            _documents.c.document_id != document_id,
+            tx.owns(_documents),
         )
     ).one()
     return int(row[0]), int(row[1])
@@ -145,7 +147,7 @@ def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[
             queued += [again] if again is not None else []
     queued += jobs.add_first(tx, fresh, options)
     mine = and_(_documents.c.parent_id == parent_id, _documents.c.parent_generation < generation)
-    tx.connection.execute(update(_documents).where(mine).values(parent_generation=generation))
+    tx.connection.execute(update(_documents).where(mine, tx.owns(_documents)).values(parent_generation=generation))
     return Queued(queued, superseded, sorted(released))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 
 from database import schema
+from database.bulk import replace_rows, write_vectors
 from database.columns import checked_vector
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import now
@@ -37,7 +38,7 @@ _CHUNK_COLUMNS = [
 ]
 
 
-_A_FEW = {"yield_per": 20}
+_A_FEW = 20
 """Pages fetched at a time: one with its layout takes some hundred kilobytes."""
 
 
@@ -75,14 +76,12 @@ _PLAIN_PAGE_FIELDS = (
 
 def pages_written(tx: Transaction, document_id: str, generation: int) -> Iterator[PageRecord]:
     """The pages of a generation that are stored, visible or not, in order, with their layout, a few at a time."""
-    rows = tx.connection.execute(
-        select(*_PAGE_COLUMNS, _pages.c.layout)
-        .where(_pages.c.document_id == document_id, _pages.c.generation == generation, tx.owns(_pages))
-        .order_by(_pages.c.page_number),
-        execution_options=_A_FEW,
+    return _a_few_at_a_time(
+        tx,
+        select(*_PAGE_COLUMNS, _pages.c.layout).where(
+            _pages.c.document_id == document_id, _pages.c.generation == generation, tx.owns(_pages)
+        ),
     )
-    for row in rows:
-        yield PageRecord(**row._mapping)
 
 
 def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Sequence[ChunkRecord]) -> None:
@@ -118,7 +117,7 @@ def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Seq
                 "embedding": None if chunk.embedding is None else checked_vector(chunk.embedding),
             }
         )
-    upsert(tx.connection, _chunks, rows, key=["document_id", "generation", "chunk_index"])
+    replace_rows(tx.connection, _chunks, rows, within=["document_id", "generation"], number="chunk_index")
 
 
 def chunk_hashes(tx: Transaction, document_id: str, generation: int) -> Mapping[int, str]:
@@ -154,17 +153,8 @@ def write_chunk_vectors(
     """
     if not space:
         raise ValueError("a vector needs the name of its space")
-    for index, vector in vectors.items():
-        tx.connection.execute(
-            update(_chunks)
-            .where(
-                _chunks.c.document_id == document_id,
-                _chunks.c.generation == generation,
-                _chunks.c.chunk_index == index,
-                tx.owns(_chunks),
-            )
-            .values(space=space, embedding=checked_vector(vector))
-        )
+    mine = and_(_chunks.c.document_id == document_id, _chunks.c.generation == generation, tx.owns(_chunks))
+    write_vectors(tx.connection, _chunks, _chunks.c.chunk_index, vectors, space=space, where=mine)
 
 
 def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -> Mapping[str, Vector]:
@@ -180,15 +170,24 @@ def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -
 def read_pages(tx: Transaction, document_id: str, *, with_layout: bool = False) -> Iterator[PageRecord]:
     """The pages that readers see, in order, fetched a few at a time; read them before the transaction ends."""
     columns = [*_PAGE_COLUMNS, _pages.c.layout] if with_layout else _PAGE_COLUMNS
-    rows = tx.connection.execute(
-        select(*columns)
-        .join(_documents, _visible(_pages))
-        .where(_pages.c.document_id == document_id, tx.owns(_pages))
-        .order_by(_pages.c.page_number),
-        execution_options=_A_FEW,
+    return _a_few_at_a_time(
+        tx,
+        select(*columns).join(_documents, _visible(_pages)).where(_pages.c.document_id == document_id, tx.owns(_pages)),
     )
-    for row in rows:
-        yield PageRecord(**row._mapping)
+
+
+def _a_few_at_a_time(tx: Transaction, pages: Select[Any]) -> Iterator[PageRecord]:
+    """The pages by their number. Without a cursor on the server, which a reader who stops early would leave open."""
+    last = 0
+    while True:
+        rows = tx.connection.execute(
+            pages.where(_pages.c.page_number > last).order_by(_pages.c.page_number).limit(_A_FEW)
+        ).all()
+        for row in rows:
+            yield PageRecord(**row._mapping)
+        if len(rows) < _A_FEW:
+            return
+        last = rows[-1].number
 
 
 def read_page(tx: Transaction, document_id: str, number: int) -> PageRecord | None:

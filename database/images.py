@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, update
 
 from database import schema
+from database.bulk import write_vectors
 from database.changes import mark_changed
-from database.columns import checked_vector
 from database.ids import now
 from database.records import ImageRecord, Vector
 from database.sql import among, among_ids, upsert
@@ -116,17 +116,11 @@ def set_image_vectors(tx: Transaction, space: str, vectors: Mapping[str, Vector]
     """
     if not space:
         raise ValueError("a vector needs the name of its space")
-    touched: dict[str, str] = {}
-    for image_id, vector in vectors.items():
-        row = tx.connection.execute(
-            select(_images.c.document_id, _images.c.user_id).where(_images.c.image_id == image_id, tx.owns(_images))
-        ).one_or_none()
-        checked = checked_vector(vector)
-        if row is not None:
-            touched[row.document_id] = row.user_id
-            tx.connection.execute(
-                update(_images).where(_images.c.image_id == image_id).values(space=space, embedding=checked)
-            )
+    mine = and_(_images.c.image_id.in_(among_ids(vectors)), tx.owns(_images))
+    rows = tx.connection.execute(select(_images.c.image_id, _images.c.document_id, _images.c.user_id).where(mine)).all()
+    found = {row.image_id: vectors[row.image_id] for row in rows}
+    write_vectors(tx.connection, _images, _images.c.image_id, found, space=space, where=tx.owns(_images))
+    touched = {row.document_id: row.user_id for row in rows}
     for document_id, user_id in touched.items():
         mark_changed(tx, document_id, user_id)
         _clear_pending(tx, document_id, space)

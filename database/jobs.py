@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Row, and_, case, exists, func, insert, or_, select, update
 
 from database import schema, waiting
 from database.cursors import decode_cursor, encode_cursor
@@ -57,15 +57,21 @@ def add(tx: Transaction, *, type: str, document_id: str | None = None, options: 
 def add_for_document(
     tx: Transaction, document_id: str, user_id: str, options: Json, *, type: str = INGEST
 ) -> JobRecord:
-    """A queued job of a document that is known to be there, with a generation that was never used for it."""
+    """A queued job of a document that is known to be there, with a generation that was never used for it.
+
+    Raises LookupError when it is not, or is another owner's.
+    """
+    tx.writes_for(user_id)
     tx.connection.execute(
         update(_documents)
-        .where(_documents.c.document_id == document_id)
+        .where(_documents.c.document_id == document_id, tx.owns(_documents))
         .values(last_generation=_documents.c.last_generation + 1)
     )
-    generation = tx.connection.execute(
-        select(_documents.c.last_generation).where(_documents.c.document_id == document_id)
-    ).scalar_one()
+    generation = tx.connection.scalar(
+        select(_documents.c.last_generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
+    )
+    if generation is None:
+        raise LookupError(f"there is no document {document_id}")
     return _insert(tx, type, user_id, document_id, generation, options)
 
 
@@ -74,9 +80,11 @@ def add_first(tx: Transaction, documents: Sequence[tuple[str, str]], options: Js
     if not documents:
         return []
     ids = [document_id for document_id, _ in documents]
+    for owner in {owner for _, owner in documents}:
+        tx.writes_for(owner)
     tx.connection.execute(
         update(_documents)
-        .where(_documents.c.document_id.in_(among_ids(ids)))
+        .where(_documents.c.document_id.in_(among_ids(ids)), tx.owns(_documents))
         .values(last_generation=1, options=options, status="queued")
     )
     added = [_queued(INGEST, user_id, document_id, 1, options) for document_id, user_id in documents]
@@ -168,9 +176,9 @@ def queue_position(tx: Transaction, job: JobRecord) -> int | None:
         return None
     if tx.connection.dialect.name == "postgresql":
         # Row level security hides the other owners' jobs; this function, of the migrations, counts them.
-        return tx.connection.execute(
-            select(func.queued_before(_jobs.c.created_at, _jobs.c.job_id)).where(_jobs.c.job_id == job.job_id)
-        ).scalar_one_or_none()
+        return tx.connection.scalar(
+            select(func.public.queued_before(_jobs.c.job_id)).where(_jobs.c.job_id == job.job_id)
+        )
     return tx.connection.execute(
         select(func.count())
         .select_from(_jobs)
@@ -281,7 +289,7 @@ def stop(tx: Transaction, job: JobRecord) -> Literal["ended", "runs", "waits", "
         return "nothing"
     is_queued = job.status == "queued"
     values = {"status": "cancelled", "finished_at": now(), "run_after": None} if is_queued else {"status": "cancelling"}
-    tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
+    tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id, tx.owns(_jobs)).values(values))
     if is_queued:
         show_status(tx, job, "cancelled")
         return "ended"
@@ -291,7 +299,7 @@ def stop(tx: Transaction, job: JobRecord) -> Literal["ended", "runs", "waits", "
 def cancel_queued(tx: Transaction, job_ids: Sequence[str]) -> None:
     """Cancels these queued jobs all at once, and tells nobody who waits for them."""
     values = {"status": "cancelled", "finished_at": now(), "run_after": None}
-    tx.connection.execute(update(_jobs).where(_jobs.c.job_id.in_(among_ids(job_ids))).values(values))
+    tx.connection.execute(update(_jobs).where(_jobs.c.job_id.in_(among_ids(job_ids)), tx.owns(_jobs)).values(values))
     latest = exists().where(
         _jobs.c.job_id.in_(among_ids(job_ids)),
         _jobs.c.document_id == _documents.c.document_id,
@@ -299,7 +307,7 @@ def cancel_queued(tx: Transaction, job_ids: Sequence[str]) -> None:
     )
     mine = _documents.c.document_id.in_(select(_jobs.c.document_id).where(_jobs.c.job_id.in_(among_ids(job_ids))))
     shown = {"status": document_status("cancelled"), "updated_at": now()}
-    tx.connection.execute(update(_documents).where(mine, latest).values(shown))
+    tx.connection.execute(update(_documents).where(mine, latest, tx.owns(_documents)).values(shown))
 
 
 def retry(tx: Transaction, job_id: str) -> JobRecord | None:
@@ -332,49 +340,6 @@ def retry(tx: Transaction, job_id: str) -> JobRecord | None:
     tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job_id).values(values))
     show_status(tx, job, "queued")
     return get(tx, job_id)
-
-
-def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
-    """Puts the running jobs of dead workers back into the queue (those told to stop: cancelled); how many.
-
-    A worker's id is `<node>.<run>`. The caller holds its node's lease, so that node's other workers are known to be
-    dead; those of other nodes are taken for dead when their last heartbeat came before `silent_since`. Jobs that nobody
-    holds wait for the documents inside theirs, and go on doing so.
-    """
-    node = worker_id.partition(".")[0]
-    is_ours = or_(_jobs.c.worker_id.startswith(f"{node}.", autoescape=True), ~_jobs.c.worker_id.contains("."))
-    is_silent = func.coalesce(_jobs.c.heartbeat_at, _jobs.c.created_at) < literal(
-        silent_since, _jobs.c.heartbeat_at.type
-    )
-    rows = tx.connection.execute(
-        select(_jobs).where(
-            tx.owns(_jobs),
-            _jobs.c.status.in_(RUNNING_STATUSES),
-            _jobs.c.worker_id != worker_id,
-            or_(is_ours, is_silent),
-        )
-    ).all()
-    for job in map(job_record, rows):
-        values: dict[str, Any] = {"status": "queued", "worker_id": None, "run_after": None}
-        if job.status == "cancelling":
-            values = {"status": "cancelled", "finished_at": now()}
-        tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
-        show_status(tx, job, values["status"])
-        if job.status == "cancelling" and job.document_id is not None:
-            waiting.settle(tx, waiting.parent_of(tx, job.document_id))
-    return len(rows)
-
-
-def claimable(moment: str) -> ColumnElement[bool]:
-    """True for the queued jobs that may run at `moment`: no other job of the same document, or kind, runs."""
-    other = schema.jobs.alias("other")
-    same = or_(
-        other.c.document_id == _jobs.c.document_id,
-        and_(other.c.document_id.is_(None), _jobs.c.document_id.is_(None), other.c.type == _jobs.c.type),
-    )
-    running = exists().where(same, other.c.status.in_(RUNNING_STATUSES))
-    due = or_(_jobs.c.run_after.is_(None), _jobs.c.run_after <= moment)
-    return (_jobs.c.status == "queued") & due & ~running
 
 
 def job_record(row: Row[Any]) -> JobRecord:

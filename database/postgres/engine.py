@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
-from database.columns import to_json
-from database.errors import StoreError
+from database.columns import known_id, to_json
+from database.errors import UnsafeLogin
 from database.postgres.errors import translating
+from database.postgres.hanging import GuardedConnection, HangGuard, connect
 from database.records import Actor, Role
 
 _ROLES: dict[Role, str] = {
@@ -29,6 +30,8 @@ OWNER_LOCKS = 7_402_115
 
 _BECOME = (
     "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true), "
+    # The old way to say who asks, which auth.uid() looks at first: nothing of another's is left in a pooled session.
+    "set_config('request.jwt.claim.sub', '', true), set_config('request.jwt.claim.role', '', true), "
     "set_config('search_path', 'public, extensions', true), "
     "set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true), "
     "set_config('idle_in_transaction_session_timeout', :idle_timeout, true)"
@@ -39,8 +42,19 @@ _AS_OWNER = text(
     f"{_BECOME}, pg_advisory_xact_lock_shared({WRITERS_LOCK}), pg_advisory_xact_lock({OWNER_LOCKS}, hashtext(:owner))"
 )
 _AS_SERVICE = text(f"{_BECOME}, pg_advisory_xact_lock({WRITERS_LOCK})")
+_LOGIN_ROLE = text(
+    "SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolinherit, EXISTS (SELECT FROM pg_class c "
+    "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND "
+    "(has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') "
+    "OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE'))) "
+    "FROM pg_roles r WHERE r.rolname = session_user"
+)
+_FAULTS = ("is a superuser", "passes row level security", "inherits other roles", "has rights on tables")
 IDLE_IN_TRANSACTION_S = 120.0
 """The server ends a transaction that its program has forgotten; ours hold no model call and no reading of files."""
+
+ANSWER_GRACE_S = 5.0
+"""How much later than the server's own time-out for a statement an answer may come before the connection is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,8 @@ class PostgresConnections:
 
     def __init__(self, options: PostgresOptions) -> None:
         self.options = options
-        self._engine = _engine(options)
+        self.guard = HangGuard(options.statement_timeout_s + ANSWER_GRACE_S)
+        self._engine = _engine(options, self.guard)
 
     @contextmanager
     def begin(self, actor: Actor, *, write: bool) -> Iterator[Connection]:
@@ -86,15 +101,15 @@ class PostgresConnections:
     def check_login_role(self) -> None:
         """Returns when the login role can do nothing by itself.
 
-        Raises StoreError when it is a superuser, passes row level security or inherits the roles it may become.
+        Raises UnsafeLogin when it is a superuser, passes row level security, inherits the roles it may become, or has
+        a right on some table; StoreBusy and StoreUnavailable.
         """
         with translating(writes=False), self._engine.connect() as connection:
-            row = connection.execute(
-                text("SELECT rolname, rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname = session_user")
-            ).one()
-        if row.rolsuper or row.rolbypassrls or row.rolinherit:
-            raise StoreError(
-                f"the database role {row.rolname!r} has rights of its own: a statement without an owner could read "
+            row = connection.execute(_LOGIN_ROLE).one()
+        faults = [words for words, is_so in zip(_FAULTS, row[1:], strict=True) if is_so]
+        if faults:
+            raise UnsafeLogin(
+                f"the database role {row[0]!r} {' and '.join(faults)}, so a statement without an owner could read "
                 "everybody's rows. Log in as docatlas_server (DOCATLAS_DATABASE_URL) and give the other one as "
                 "DOCATLAS_DATABASE_ADMIN_URL to `docatlas db upgrade`"
             )
@@ -106,7 +121,8 @@ class PostgresConnections:
         role = _ROLES[actor.role]
         claims: dict[str, Any] = {"role": role}
         if actor.role in ("owner", "worker"):
-            claims["sub"] = actor.user_id
+            # What is no id stands for nobody, and is no error of auth.uid().
+            claims["sub"] = known_id(actor.user_id)
         given = {
             "role": role,
             "claims": json.dumps(claims),
@@ -126,7 +142,8 @@ def _milliseconds(seconds: float) -> str:
     return f"{max(1, round(1000 * seconds))}ms"
 
 
-def _engine(options: PostgresOptions) -> Engine:
+def connection_arguments(options: PostgresOptions) -> dict[str, Any]:
+    """How psycopg makes a connection, beside the URL."""
     arguments: dict[str, Any] = {
         # A pooler in transaction mode hands every transaction another session, which lacks what was prepared before.
         # Source: psycopg documentation, "Prepared statements", "Using prepared statements with PgBouncer".
@@ -137,9 +154,15 @@ def _engine(options: PostgresOptions) -> Engine:
     }
     if options.sslrootcert is not None:
         arguments["sslrootcert"] = str(options.sslrootcert)
-    return create_engine(
+    # What the URL says goes first: `sslmode=verify-full` there must not become the setting's default.
+    said = make_url(options.url).query
+    return {name: value for name, value in arguments.items() if name not in said}
+
+
+def _engine(options: PostgresOptions, guard: HangGuard) -> Engine:
+    engine = create_engine(
         make_url(options.url).set(drivername="postgresql+psycopg"),
-        connect_args=arguments,
+        connect_args=connection_arguments(options),
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.lock_timeout_s,
@@ -148,3 +171,9 @@ def _engine(options: PostgresOptions) -> Engine:
         json_serializer=to_json,
         hide_parameters=True,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> GuardedConnection:
+        return connect(guard, *arguments, **options)
+
+    return engine

@@ -62,9 +62,31 @@ def translated_error(error: BaseException | None, *, writes: bool) -> StoreBusy 
     state = getattr(error, "sqlstate", None)
     if state is None:
         is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return StoreUnavailable("the database cannot be reached") if is_lost else None
+        return StoreUnavailable(_why_lost(str(error))) if is_lost else None
     if state in BUSY_STATES:
         return StoreBusy("the database was busy for longer than its time-out; try again")
     if state in UNAVAILABLE_STATES or state.startswith(UNAVAILABLE_CLASSES) or (writes and state == READ_ONLY):
         return StoreUnavailable(f"the database does not work at the moment (SQLSTATE {state})")
     return None
+
+
+_REASONS = (
+    (
+        "certificate",
+        "the database's certificate is not accepted: look at DOCATLAS_DATABASE_SSLROOTCERT, and at the host's name in "
+        "DOCATLAS_DATABASE_URL",
+    ),
+    (
+        "authentication failed",
+        "the database refuses the login: look at the password in DOCATLAS_DATABASE_URL; `docatlas db upgrade` gives "
+        "docatlas_server that one",
+    ),
+    ("is not permitted to log in", "the database refuses the login: `docatlas db upgrade` lets docatlas_server log in"),
+    ("does not support SSL", "the database offers no TLS, and DOCATLAS_DATABASE_SSLMODE wants it"),
+    ("no pg_hba.conf entry", "the database lets nobody in from here like this: look at DOCATLAS_DATABASE_SSLMODE"),
+)
+
+
+def _why_lost(said: str) -> str:
+    """What an operator is told of a connection that failed, by a word in libpq's message, which has no code then."""
+    return next((reason for word, reason in _REASONS if word in said), "the database cannot be reached")

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 from sqlalchemy import func, literal, select, update
 
-from database import jobs, schema
+from database import claims, jobs, schema
+from database.errors import MigrationError
 from database.ids import now
 from database.job_status import show_status
 from database.postgres import keywords, migrations, vectors
-from database.postgres.engine import PostgresConnections, PostgresOptions
+from database.postgres.engine import PostgresConnections, PostgresOptions, connection_arguments
+from database.postgres.probe import PostgresProbe
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches, worker_for
-from database.store import MigrationState, Transaction
+from database.store import MigrationState, Store, Transaction
 
 
-class PostgresStore:
+class PostgresStore(Store):
     """See database.store.Store. Any number of processes, on any number of nodes, may use the same database."""
 
     kind: Literal["postgresql"] = "postgresql"
 
-    def __init__(self, options: PostgresOptions, *, admin_url: str | None = None, exact_rows: int = 20_000) -> None:
-        """`admin_url` is what migrations log in with; nothing else uses it."""
+    def __init__(
+        self,
+        options: PostgresOptions,
+        *,
+        admin_url: str | None = None,
+        exact_rows: int = 8_000,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        """`admin_url` is what migrations log in with; nothing else uses it. `on_close` is called after closing."""
         self._connections = PostgresConnections(options)
         self._admin_url = admin_url
         self._exact_rows = exact_rows
+        self._on_close = on_close
+        self._states: Sequence[MigrationState] | None = None
+        self._probe = PostgresProbe(options.url, connection_arguments(options))
 
     @contextmanager
     def begin(self, actor: Actor, *, write: bool = False) -> Iterator[Transaction]:
@@ -34,11 +46,41 @@ class PostgresStore:
             yield Transaction(actor, connection)
 
     def upgrade(self) -> Sequence[str]:
-        return migrations.upgrade(self._admin_url, server_url=self._connections.options.url)
+        if self._admin_url is None:
+            raise MigrationError(
+                "migrations need a role that may create tables: set DOCATLAS_DATABASE_ADMIN_URL or use the Supabase CLI"
+            )
+        self._states = None
+        options = self._connections.options
+        return migrations.upgrade(self._admin_url, server_url=options.url, connecting=_connecting(options))
+
+    def check_login(self) -> None:
+        """Returns when the server's role can do nothing by itself. Raises UnsafeLogin."""
+        self._connections.check_login_role()
 
     def migration_status(self) -> Sequence[MigrationState]:
-        with self.begin(SERVICE_ACTOR) as tx:
-            return migrations.status(tx.connection)
+        # Asked whenever somebody wants to know whether the server is ready, and final once all of them are applied.
+        states = self._states
+        if states is None:
+            options = self._connections.options
+            states = migrations.status(options.url, connecting=_connecting(options))
+            if all(state.applied_at is not None for state in states):
+                self._states = states
+        return states
+
+    def probe(self, *, writes: bool) -> None:
+        """Returns when the server works; within seconds, on a connection of its own, also while `suspend` holds.
+
+        Raises StoreUnavailable, and StoreBusy while another node's probe writes.
+        """
+        self._probe.check(writes=writes)
+
+    def suspend(self) -> None:
+        """Ends every wait for the server with StoreUnavailable, and lets none begin before `resume`."""
+        self._connections.guard.cut()
+
+    def resume(self) -> None:
+        self._connections.guard.mend()
 
     def ping(self) -> None:
         with self.begin(SERVICE_ACTOR) as tx:
@@ -70,7 +112,7 @@ class PostgresStore:
             with self.begin(SERVICE_ACTOR) as tx:
                 found = tx.connection.execute(
                     select(table.c.job_id, table.c.user_id)
-                    .where(jobs.claimable(now()))
+                    .where(claims.claimable(now()))
                     .order_by(table.c.created_at, table.c.job_id)
                     .limit(1)
                 ).one_or_none()
@@ -82,7 +124,7 @@ class PostgresStore:
                 moment = now()
                 claimed = tx.connection.execute(
                     update(table)
-                    .where(table.c.job_id == found.job_id, jobs.claimable(moment))
+                    .where(table.c.job_id == found.job_id, claims.claimable(moment))
                     .values(
                         status="in_progress",
                         worker_id=worker_id,
@@ -98,4 +140,13 @@ class PostgresStore:
                     return job
 
     def close(self) -> None:
+        self._probe.close()
         self._connections.close()
+        if self._on_close is not None:
+            self._on_close()
+
+
+def _connecting(options: PostgresOptions) -> migrations.Connecting:
+    return migrations.Connecting(
+        sslmode=options.sslmode, sslrootcert=options.sslrootcert, timeout_s=options.connect_timeout_s
+    )

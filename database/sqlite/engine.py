@@ -76,6 +76,8 @@ def _engine(path: Path, timeout_s: float, *, writes: bool, pool_size: int, max_o
         pool_timeout=timeout_s,
         pool_reset_on_return="rollback",
         json_serializer=to_json,
+        # What a statement was given, such as a query or a hash, does not go into the log with its error.
+        hide_parameters=True,
     )
 
     # The driver would begin transactions by its own lights; it runs in autocommit and we say BEGIN.

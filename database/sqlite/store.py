@@ -9,17 +9,17 @@ from typing import Literal
 
 from sqlalchemy import func, literal, select, update
 
-from database import jobs, migrations, schema
+from database import claims, jobs, migrations, schema
 from database.ids import now
 from database.job_status import show_status
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.sqlite import keywords
 from database.sqlite.engine import SqliteConnections
 from database.sqlite.vectors import VectorIndexes
-from database.store import MigrationState, Transaction
+from database.store import MigrationState, Store, Transaction
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """See database.store.Store. Any number of processes may have the same file open."""
 
     kind: Literal["sqlite"] = "sqlite"
@@ -67,13 +67,13 @@ class SqliteStore:
         table = schema.jobs
         # Idle workers ask often: they look before they take the write lock.
         with self.begin(SERVICE_ACTOR) as tx:
-            if tx.connection.scalar(select(table.c.job_id).where(jobs.claimable(now())).limit(1)) is None:
+            if tx.connection.scalar(select(table.c.job_id).where(claims.claimable(now())).limit(1)) is None:
                 return None
         with self.begin(SERVICE_ACTOR, write=True) as tx:
             moment = now()
             job_id = tx.connection.scalar(
                 select(table.c.job_id)
-                .where(jobs.claimable(moment))
+                .where(claims.claimable(moment))
                 .order_by(table.c.created_at, table.c.job_id)
                 .limit(1)
             )

@@ -1,0 +1,57 @@
+"""Which job runs next, and what becomes of the jobs of workers that died (claiming one is `Store.claim_job`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
+
+from database import jobs, schema, waiting
+from database.ids import now
+from database.job_status import show_status
+from database.store import Transaction
+
+_jobs = schema.jobs
+
+
+def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
+    """Puts the running jobs of dead workers back into the queue (those told to stop: cancelled); how many.
+
+    A worker's id is `<node>.<run>`. The caller holds its node's lease, so that node's other workers are known to be
+    dead; those of other nodes are taken for dead when their last heartbeat came before `silent_since`. Jobs that nobody
+    holds wait for the documents inside theirs, and go on doing so.
+    """
+    node = worker_id.partition(".")[0]
+    is_ours = or_(_jobs.c.worker_id.startswith(f"{node}.", autoescape=True), ~_jobs.c.worker_id.contains("."))
+    is_silent = func.coalesce(_jobs.c.heartbeat_at, _jobs.c.created_at) < literal(
+        silent_since, _jobs.c.heartbeat_at.type
+    )
+    rows = tx.connection.execute(
+        select(_jobs).where(
+            tx.owns(_jobs),
+            _jobs.c.status.in_(jobs.RUNNING_STATUSES),
+            _jobs.c.worker_id != worker_id,
+            or_(is_ours, is_silent),
+        )
+    ).all()
+    for job in map(jobs.job_record, rows):
+        values: dict[str, Any] = {"status": "queued", "worker_id": None, "run_after": None}
+        if job.status == "cancelling":
+            values = {"status": "cancelled", "finished_at": now()}
+        tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
+        show_status(tx, job, values["status"])
+        if job.status == "cancelling" and job.document_id is not None:
+            waiting.settle(tx, waiting.parent_of(tx, job.document_id))
+    return len(rows)
+
+
+def claimable(moment: str) -> ColumnElement[bool]:
+    """True for the queued jobs that may run at `moment`: no other job of the same document, or kind, runs."""
+    other = schema.jobs.alias("other")
+    same = or_(
+        other.c.document_id == _jobs.c.document_id,
+        and_(other.c.document_id.is_(None), _jobs.c.document_id.is_(None), other.c.type == _jobs.c.type),
+    )
+    running = exists().where(same, other.c.status.in_(jobs.RUNNING_STATUSES))
+    due = or_(_jobs.c.run_after.is_(None), _jobs.c.run_after <= moment)
+    return (_jobs.c.status == "queued") & due & ~running
