@@ -12,10 +12,13 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api.authentication import Authentication
 from api.errors import add_error_handlers
+from api.fallback import StoreNotice
+from api.metrics import Metrics, RequestCounting
 from api.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
 from api.openapi import make_openapi
-from api.routes import contents, documents, jobs, search, service
+from api.routes import api_keys, auth, contents, documents, jobs, metrics, search, service
 from api.security import access_of
 from api.uploads import remove_abandoned
 from services.health import product_version
@@ -24,6 +27,9 @@ from services.runtime import Runtime
 THREADS = 64
 """Requests that run at the same time. Most wait for the database or for the model's turn, not for a core; each costs a
 stack of a few hundred kilobytes at most. Long polls and uploads hold none."""
+
+GATEKEEPERS = 8
+"""Threads that look up who asks. One look takes under a millisecond, and a user's requests share it for seconds."""
 
 ABANDONED_AFTER_S = 6 * 3600.0
 """No upload takes this long: an older partial file belongs to a process that was killed."""
@@ -41,15 +47,28 @@ def create_app(runtime: Runtime) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.runtime = runtime
-    routers = (documents.router, contents.router, jobs.router, search.router, service.router)
+    app.state.metrics = Metrics(runtime)
+    routers = (
+        documents.router,
+        contents.router,
+        jobs.router,
+        search.router,
+        auth.router,
+        api_keys.router,
+        service.router,
+        metrics.router,
+    )
     for router in routers:
         app.include_router(router)
     add_error_handlers(app, [route for router in routers for route in router.routes])
     # The last one added is the outermost: identity first, so that even a refusal carries the id and the headers.
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS)
+    app.add_middleware(StoreNotice, runtime=runtime)
+    app.add_middleware(Authentication, gate=None if runtime.accounts.mode == "none" else runtime.accounts.gate)
     app.add_middleware(Failures)
     app.add_middleware(AccessControl, access=access_of(runtime.settings))
+    app.add_middleware(RequestCounting, metrics=app.state.metrics)
     app.add_middleware(RequestIdentity)
     _describe(app)
     return app
@@ -59,6 +78,8 @@ def create_app(runtime: Runtime) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     app.state.children = CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
+    app.state.hashers = CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
+    app.state.gatekeepers = CapacityLimiter(GATEKEEPERS)
     scratch = app.state.runtime.blobs.scratch()
     await to_thread.run_sync(remove_abandoned, scratch, ABANDONED_AFTER_S, time.time())
     yield

@@ -8,7 +8,9 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Query, Request
 
-from database.records import LOCAL_ACTOR, Actor
+from database.records import Actor
+from services.accounts.principals import Principal
+from services.errors import Unauthenticated
 from services.runtime import Runtime
 
 MAX_LIMIT = 200
@@ -20,9 +22,24 @@ async def _runtime(request: Request) -> Runtime:
     return found
 
 
-async def _actor() -> Actor:
-    """Without accounts everybody is the one local user."""
-    return LOCAL_ACTOR
+async def _principal(request: Request) -> Principal:
+    """Who asks, as `api.authentication` found out; a request that it did not see is refused."""
+    found = getattr(request.state, "principal", None)
+    if not isinstance(found, Principal):
+        raise Unauthenticated("Log in first.")
+    return found
+
+
+async def _actor(principal: Annotated[Principal, Depends(_principal)]) -> Actor:
+    """On whose behalf the store is asked."""
+    return principal.actor
+
+
+async def _hashers(request: Request) -> CapacityLimiter:
+    """Places for requests that hash a password: each takes a core and 64 MB for a tenth of a second."""
+    found = request.app.state.hashers
+    assert isinstance(found, CapacityLimiter)
+    return found
 
 
 async def _children(request: Request) -> CapacityLimiter:
@@ -50,6 +67,8 @@ async def _paging(
 
 
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]
+HashersDep = Annotated[CapacityLimiter, Depends(_hashers)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 ChildrenDep = Annotated[CapacityLimiter, Depends(_children)]
 PagingDep = Annotated[Paging, Depends(_paging)]

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
+from api.fallback import admitting_ignorance, moved_answer
 from database.errors import StoreError
 from services import errors
+from services.accounts.principals import Principal
 from services.errors import DocatlasError, FieldError, InternalError, Problem, TransientError
 from services.options import pointer_step
+from services.storage_errors import translate_store_error
 
 _log = logging.getLogger(__name__)
 
@@ -205,13 +210,26 @@ async def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DocatlasError)
     if isinstance(error, InternalError):
         _log.error("request %s failed: %s", request_id_of(request.scope), error.code, exc_info=error)
-    return error_response(error, request.scope)
+    runtime = getattr(request.app.state, "runtime", None)
+    moved = await moved_answer(request, error, runtime)
+    return moved or error_response(admitting_ignorance(error, runtime), request.scope)
 
 
 async def _on_store_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StoreError)
     _log.warning("request %s: the store refused: %s", request_id_of(request.scope), error)
-    busy = TransientError("The database is busy with another writer. Try again in a moment.", code="store_busy")
-    return error_response(busy, request.scope)
+    return error_response(translate_store_error(error), request.scope)
+
+
+async def _on_refused_row(request: Request, error: Exception) -> JSONResponse:
+    """A row without its owner, who was deleted since the gate let them in; anything else is a defect."""
+    principal = getattr(request.state, "principal", None)
+    if isinstance(principal, Principal) and principal.kind != "nobody":
+        gate = request.app.state.runtime.accounts.gate
+        refusal = await to_thread.run_sync(gate.refusal_of, principal.user_id)
+        if refusal is not None:
+            return error_response(refusal, request.scope)
+    raise error
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -282,5 +300,6 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
     app.state.routes = tuple(routes)
     app.add_exception_handler(DocatlasError, _on_domain_error)
     app.add_exception_handler(StoreError, _on_store_error)
+    app.add_exception_handler(IntegrityError, _on_refused_row)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)

@@ -7,7 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.authentication import required_scope
 from api.errors import ERROR_TABLE, PROBLEM_TYPE, type_uri
+from api.fallback import MOVED
 from api.models.base import ProblemModel
 
 _PDF_EXAMPLE = "(bytes of contract.pdf)"
@@ -50,6 +52,21 @@ BINARY: dict[str, Any] = {
     "content": {"application/octet-stream": {"schema": _BYTES, "example": _PDF_EXAMPLE}},
 }
 
+REDIRECTED: dict[str, Any] = {
+    "description": "With `redirect=true`, where the file lies in Supabase Storage: its signed address",
+    "headers": {
+        "Location": {
+            "schema": {"type": "string", "format": "uri"},
+            "example": "https://project.supabase.co/storage/v1/object/sign/docatlas/ab/cd/abcd?token=eyJhbGciOi",
+        }
+    },
+}
+
+METRICS: dict[str, Any] = {
+    "description": "Prometheus' text format",
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": 'docatlas_breaker_state{state="closed"} 1.0'}},
+}
+
 PAGE_IMAGE: dict[str, Any] = {
     "description": "The page as a picture",
     "content": {
@@ -75,8 +92,19 @@ CONTENT_FORMS: dict[str, Any] = {
     },
 }
 
+SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of POST /v1/auth/login, or an API key.",
+    },
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+
 _STATUS_EXAMPLES: dict[int, tuple[str, str, str]] = {
     400: ("malformed-request", "malformed_request", "The body is not valid JSON."),
+    401: (ERROR_TABLE["Unauthenticated"].slug, "token_expired", "The token has expired. Use the refresh token."),
     403: (ERROR_TABLE["Forbidden"].slug, "origin_not_allowed", "This web origin may not use the server."),
     404: (ERROR_TABLE["NotFound"].slug, "document_not_found", "There is no document '019aa5d2'."),
     409: (
@@ -88,6 +116,7 @@ _STATUS_EXAMPLES: dict[int, tuple[str, str, str]] = {
     415: (ERROR_TABLE["UnsupportedFormat"].slug, "unsupported_format", "The content is of no format that is read."),
     416: ("range-not-satisfiable", "range_not_satisfiable", "The range lies outside the file's 1,024 bytes."),
     422: (ERROR_TABLE["InvalidOption"].slug, "invalid_request", "/k must be less than or equal to 200."),
+    429: (ERROR_TABLE["RateLimited"].slug, "rate_limited", "You have sent too many requests in a minute."),
     500: (ERROR_TABLE["InternalError"].slug, "internal_error", "An internal error occurred."),
     503: (ERROR_TABLE["TransientError"].slug, "store_busy", "The database is busy. Try again in a moment."),
 }
@@ -96,6 +125,7 @@ _PARAMETER_EXAMPLES: dict[str, Any] = {
     "document_id": "019aa5d2-6f1e-7c3a-9d55-0c1f0f6b7e21",
     "image_id": "019aa5d2-9a02-7d13-b0e7-7c8f9a1b2c3d",
     "job_id": "019aa5d2-6f24-7a10-8e4b-5b2a9c3d1f02",
+    "key_id": "019aa5d1-77aa-7c02-8e15-6f3b2a1c0d9e",
     "number": 1,
 }
 
@@ -104,6 +134,7 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of `app`."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for model in (ProblemModel,):
@@ -113,8 +144,9 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
     if "OptionsModel" not in schemas:
         raise RuntimeError("OptionsModel is referred to by the upload form and has to be among the schemas")
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             _complete(path, operation, schemas)
+            _secure(method, path, operation)
     return document
 
 
@@ -123,6 +155,10 @@ def _complete(path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> 
     responses.pop("422", None)
     for status in _errors_of(path, operation):
         responses[str(status)] = _problem_answer(status)
+    if path.startswith("/v1/documents/{document_id}"):
+        responses["308"] = MOVED
+    if path == "/metrics":
+        responses["200"] = METRICS
     for answer in responses.values():
         for media in answer.get("content", {}).values():
             _add_example(media, schemas)
@@ -135,6 +171,18 @@ def _complete(path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> 
             parameter.setdefault("example", known)
 
 
+def _secure(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Says who may call it, where the server has accounts."""
+    scope = required_scope(method.upper(), path)
+    if scope is None:
+        operation["security"] = []
+        return
+    operation["security"] = [{"bearer": []}, {"api_key": []}]
+    operation["x-required-scope"] = scope
+    for status in (401, 429):
+        operation["responses"][str(status)] = _problem_answer(status)
+
+
 def _errors_of(path: str, operation: dict[str, Any]) -> list[int]:
     if path in ("/livez", "/health", "/readyz"):
         return [403, 500, 503] if path != "/livez" else [403]
@@ -144,7 +192,13 @@ def _errors_of(path: str, operation: dict[str, Any]) -> list[int]:
     body = operation.get("requestBody", {}).get("content", {})
     if body:
         found += [400, 413, 415]
-    if path.endswith(("/content", "/cancel", "/retry")) and not path.startswith("/v1/images"):
+    if path.endswith(("/login", "/refresh")):
+        found.append(401)
+    if path.endswith(("/login", "/register")):
+        found.append(429)
+    if path.endswith(
+        ("/content", "/cancel", "/retry", "/register", "/login", "/refresh", "/logout", "-keys")
+    ) and not path.startswith("/v1/images"):
         found.append(409)
     if path.endswith("/file") or (path.startswith("/v1/images") and path.endswith("/content")):
         found.append(416)
@@ -163,7 +217,7 @@ def _problem_answer(status: int) -> dict[str, Any]:
         "instance": "/v1/documents",
         "code": code,
         "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",
-        "retryable": status == 503,
+        "retryable": status in (429, 503),
     }
     example["errors"] = []
     if status == 422:

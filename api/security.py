@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 from services.settings import Settings, is_loopback
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, Range, X-Request-Id"
-EXPOSED_HEADERS = "Content-Disposition, Content-Range, ETag, Location, Retry-After, X-Request-Id"
+ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, Range, X-API-Key, X-Request-Id"
+EXPOSED_HEADERS = (
+    "Content-Disposition, Content-Range, ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
+    "X-Docatlas-Store, X-Request-Id"
+)
 PREFLIGHT_AGE_S = 600
 """Source: Chromium caps a preflight's life at two hours, Firefox at a day; ten minutes notices a changed setting."""
 

@@ -54,10 +54,23 @@ def get(tx: Transaction, user_id: str) -> AccountRecord | None:
     return _account(tx.connection.execute(select(accounts).where(accounts.c.user_id == user_id)).one_or_none())
 
 
-def set_password(tx: Transaction, user_id: str, password_hash: str, *, is_new: bool) -> None:
-    """Replaces the hash; `is_new` unless it is of the same password."""
-    changes = {"password_hash": password_hash, **({"password_changed_at": now()} if is_new else {})}
-    tx.connection.execute(update(accounts).where(accounts.c.user_id == user_id).values(changes))
+def set_password(tx: Transaction, user_id: str, password_hash: str) -> None:
+    """Replaces the password."""
+    tx.connection.execute(
+        update(accounts)
+        .where(accounts.c.user_id == user_id)
+        .values(password_hash=password_hash, password_changed_at=now())
+    )
+
+
+def rehash(tx: Transaction, user_id: str, old_hash: str, new_hash: str) -> bool:
+    """Replaces a hash by another one of the same password; False where the password was changed meanwhile."""
+    changed = tx.connection.execute(
+        update(accounts)
+        .where(accounts.c.user_id == user_id, accounts.c.password_hash == old_hash)
+        .values(password_hash=new_hash)
+    )
+    return changed.rowcount == 1
 
 
 def is_known(tx: Transaction, user_id: str) -> bool:

@@ -27,6 +27,7 @@ def mark_changed(tx: Transaction, document_id: str, user_id: str) -> None:
     """
     if tx.connection.dialect.name == "postgresql":
         return
+    tx.writes_for(user_id)
     upsert(
         tx.connection,
         _counters,

@@ -249,6 +249,7 @@ def _children_of(document_id: str) -> Any:
 
 def insert_document(tx: Transaction, **given: Any) -> str:
     """The id of a new document with the columns `given`, of which nothing is read and that has no job."""
+    tx.writes_for(given["user_id"])
     moment, document_id = now(), new_id()
     tx.connection.execute(
         insert(_documents).values(

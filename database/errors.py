@@ -29,3 +29,7 @@ class BlobsRefused(BlobsUnavailable):
 
 class BlobDamaged(StoreError):
     """A stored file is not what it was when it was stored."""
+
+
+class UnsafeLogin(StoreError):
+    """The server logs in to the database as a role that could read everybody's rows."""

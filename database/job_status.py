@@ -22,7 +22,7 @@ def show_status(tx: Transaction, job: JobRecord, status: str) -> None:
     """
     if job.document_id is not None:
         values = {"status": document_status(status), "updated_at": now()}
-        tx.connection.execute(update(_documents).where(is_latest(job)).values(values))
+        tx.connection.execute(update(_documents).where(is_latest(job), tx.owns(_documents)).values(values))
 
 
 def document_status(status: str) -> Any:
@@ -45,3 +45,9 @@ def document_status(status: str) -> Any:
 def is_latest(job: JobRecord) -> ColumnElement[bool]:
     """True for the job's document, if the job is its latest."""
     return and_(_documents.c.document_id == job.document_id, _documents.c.last_generation == job.generation)
+
+
+def count_by_status(tx: Transaction) -> dict[str, int]:
+    """How many of the actor's jobs have each status; statuses that none has are left out."""
+    rows = tx.connection.execute(select(_jobs.c.status, func.count()).where(tx.owns(_jobs)).group_by(_jobs.c.status))
+    return dict(rows)

@@ -1,6 +1,7 @@
 """The tables, as the SQL migrations of both databases make them; tests compare them.
 
-A table with `info={"only": "sqlite"}` is what the index in memory needs, and does not exist on Postgres.
+A table with `info={"only": "sqlite"}` is what the index in memory needs, and does not exist on Postgres; one with
+`info={"only": "postgresql"}` the other way round.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from database.columns import CompressedJson, Id, Json, Moment, StorableText, Uni
 
 metadata = MetaData()
 ONLY_SQLITE = {"only": "sqlite"}
+ONLY_POSTGRES = {"only": "postgresql"}
 _RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -195,6 +197,18 @@ searches = Table(
     Column("metadata", Json, nullable=False),
     Column("query_embedding", UnitVector, nullable=True),
 )
+
+aliases = Table(
+    "document_aliases",
+    metadata,
+    _id("alias_id", key=True),
+    _id("user_id"),
+    _id("document_id"),
+    _moment("created_at"),
+    _of_document(),
+)
+
+write_probes = Table("write_probes", metadata, _text("filling"), info=ONLY_POSTGRES)
 
 change_counters = Table(
     "change_counters",

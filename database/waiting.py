@@ -60,7 +60,9 @@ def begin_to_wait(
 
 def parent_of(tx: Transaction, document_id: str) -> str | None:
     """The document that `document_id` lies in; None for one that was uploaded, or that is gone."""
-    return tx.connection.scalar(select(_documents.c.parent_id).where(_documents.c.document_id == document_id))
+    return tx.connection.scalar(
+        select(_documents.c.parent_id).where(_documents.c.document_id == document_id, tx.owns(_documents))
+    )
 
 
 def settle(tx: Transaction, document_id: str | None) -> None:
@@ -69,7 +71,9 @@ def settle(tx: Transaction, document_id: str | None) -> None:
     A parent whose job has ended before hears how its children are now. Goes on upwards with each job that it ends.
     """
     while document_id is not None:
-        parent = tx.connection.execute(select(_documents).where(_documents.c.document_id == document_id)).one_or_none()
+        parent = tx.connection.execute(
+            select(_documents).where(_documents.c.document_id == document_id, tx.owns(_documents))
+        ).one_or_none()
         if parent is None:
             return
         job = tx.connection.execute(select(_jobs).where(_jobs.c.document_id == document_id, waits)).one_or_none()

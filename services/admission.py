@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from database import documents, jobs
-from database.records import SERVICE_ACTOR, JobRecord
+from database.errors import StoreUnavailable
+from database.records import JobRecord
 from database.store import Transaction
 from services.options import Options
 from services.runtime import Runtime
+
+_log = logging.getLogger(__name__)
 
 
 def require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
@@ -81,6 +85,17 @@ def remove_unreferenced(runtime: Runtime, sha256s: Sequence[str]) -> None:
     """
     if not sha256s:
         return
-    with runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-        for sha256 in documents.unreferenced(tx, sha256s):
-            runtime.blobs.delete(sha256)
+    try:
+        with runtime.store.all_references() as transactions:
+            for sha256 in unreferenced(transactions, sha256s):
+                runtime.blobs.delete(sha256)
+    except StoreUnavailable as error:
+        _log.warning("files are left to the sweep, which removes what nobody refers to: %s", error)
+
+
+def unreferenced(transactions: Sequence[Transaction], sha256s: Collection[str]) -> list[str]:
+    """Those of `sha256s` that no document refers to in any database; none where not all can be asked."""
+    left = set(sha256s) if transactions else set()
+    for tx in transactions:
+        left &= set(documents.unreferenced(tx, left))
+    return sorted(left)

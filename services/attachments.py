@@ -109,6 +109,7 @@ class ChildWriter:
                 self._bytes_inside += attachment.size_bytes
             # Adopted in here: a document with the same bytes that is deleted meanwhile waits for this row.
             self._runtime.blobs.adopt(attachment.path, attachment.sha256)
+        self._runtime.blobs.share([attachment.sha256])
         self._ids[child_id] = None
 
     def _check_nest(self, size_bytes: int) -> None:

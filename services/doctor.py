@@ -44,7 +44,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which a person would fix things."""
     checks: list[Callable[[Settings], Check]] = [
-        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _worker, _ocr, _libreoffice,
+        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _fallback, _worker, _ocr, _libreoffice,
         _text_model, _picture_model, _isolation,
     ]  # fmt: skip
     return [check(settings) for check in checks]
@@ -113,25 +113,50 @@ def _sqlite(settings: Settings) -> Check:
 
 def _schema(settings: Settings) -> Check:
     from database.errors import StoreError
-    from database.store import open_store
+    from services.errors import DocatlasError
+    from services.schemas import describe_database, open_schema
 
-    if not any(settings.data_dir.glob("*.sqlite3")):
+    is_local = settings.database_url is None
+    made = "postgres/data" if settings.postgres == "embedded" else "*.sqlite3"
+    place = describe_database(settings)
+    if is_local and not any(settings.data_dir.glob(made)):
         return Check("database", "ok", "none yet; the first command makes it", facts={"exists": False})
     try:
-        store = open_store(settings.data_dir)
-        try:
-            states = store.migration_status()
-        finally:
-            store.close()
-    except StoreError as error:
-        return Check("database", "broken", str(error), "see the message", {"exists": True})
+        with open_schema(settings) as schema:
+            states = schema.status()
+    except (StoreError, DocatlasError) as error:
+        return Check("database", "broken", f"{place}: {error}", "see the message", {"exists": True, "place": place})
     missing = [state.version for state in states if state.applied_at is None]
-    facts = {"exists": True, "applied": len(states) - len(missing), "missing": missing}
+    facts = {"exists": True, "place": place, "applied": len(states) - len(missing), "missing": missing}
     if missing:
-        summary = f"{len(missing)} of {len(states)} migrations missing"
-        return Check("database", "warning", summary, "run `docatlas db upgrade`; every start does so too", facts)
+        summary = f"{place}: {len(missing)} of {len(states)} migrations missing"
+        advice = "run `docatlas db upgrade`" + ("; every start does so too" if is_local else "")
+        return Check("database", "warning", summary, advice, facts)
     latest = states[-1].version if states else "none"
-    return Check("database", "ok", f"{len(states)} migrations applied, the last is {latest}", facts=facts)
+    return Check("database", "ok", f"{place}: {len(states)} migrations applied, the last is {latest}", facts=facts)
+
+
+def _fallback(settings: Settings) -> Check:
+    """Whether this node holds what Postgres lacks."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from database.errors import StoreError
+    from database.fallback.copies import waiting_copies
+
+    if settings.database_url is None and settings.postgres != "embedded":
+        return Check("fallback", "ok", "not needed: the database is on this node", facts={"waiting": {}})
+    if not settings.fallback:
+        return Check("fallback", "ok", "switched off (DOCATLAS_FALLBACK=false)", facts={"waiting": {}})
+    try:
+        waiting = dict(waiting_copies(settings.data_dir))
+    except (StoreError, SQLAlchemyError):
+        advice = "look at the data folder's `fallback`: its database cannot be read"
+        return Check("fallback", "broken", "what waits on this node cannot be read", advice)
+    if any(waiting.values()):
+        told = ", ".join(f"{number} {kind}" for kind, number in waiting.items())
+        advice = "run `docatlas serve` with Postgres in reach: it moves them there (docs/fallback.md)"
+        return Check("fallback", "warning", f"{told} wait on this node", advice, {"waiting": waiting})
+    return Check("fallback", "ok", "nothing waits on this node", facts={"waiting": waiting})
 
 
 def _worker(settings: Settings) -> Check:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from database import children, contents, documents, images, jobs
+from database import aliases, children, contents, documents, images, jobs
 from database.cursors import decode_cursor, encode_cursor
 from database.records import (
     Actor,
@@ -21,6 +20,7 @@ from database.records import (
     ListPage,
     PageRecord,
 )
+from services.accounts.quotas import StorageQuota
 from services.admission import (
     announce,
     keeping_password,
@@ -77,16 +77,6 @@ class Accepted:
     error: DocatlasError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """An original or a picture on disk, to be sent."""
-
-    path: Path
-    filename: str
-    media_type: str
-    sha256: str
-
-
 def too_large(limit: int) -> TooLarge:
     """The error for a file that is longer than `limit` bytes."""
     return TooLarge(
@@ -112,6 +102,7 @@ def accept(
     A file that is refused does not cost the others, but a single one raises its error. Raises InvalidOption, and
     CapabilityMissing for an OCR language that is asked for and not installed.
     """
+    files = _within_quota(runtime, actor, files)
     parsed = parse_options(options, defaults=runtime.settings.default_options, at=options_at, is_request=True)
     parsed = replace(parsed, embed=embed)
     require_languages(runtime, options, parsed)
@@ -127,15 +118,20 @@ def accept(
     accepted: list[Accepted] = []
     stopped: list[str] = []
     with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
+        quota = StorageQuota(runtime.settings, tx)
         for file, found in zip(files, checked, strict=True):
             if isinstance(found, DocatlasError) or file.upload is None:
                 error = found if isinstance(found, DocatlasError) else file.error
                 accepted.append(Accepted(file.filename, "rejected", error=error))
                 continue
-            if not runtime.blobs.exists(file.upload.sha256):
+            if not runtime.blobs.is_here(file.upload.sha256):
                 # The document with the same bytes was deleted between `adopt` and here; see database.documents.delete.
                 gone = TransientError("The same file was being deleted at this moment. Upload it again.")
                 accepted.append(Accepted(file.filename, "rejected", error=gone))
+                continue
+            over_quota = quota.admit(file.upload.sha256, file.upload.size_bytes)
+            if over_quota is not None:
+                accepted.append(Accepted(file.filename, "rejected", error=over_quota))
                 continue
             submission = documents.submit_upload(
                 tx,
@@ -156,6 +152,9 @@ def accept(
         given = [entry.job.job for entry in accepted if entry.job]
         new = {entry.job.job.job_id for entry in accepted if entry.job and entry.outcome != "duplicate"}
         places = queue_positions(tx, (job for job in given if job.status == "queued"), new)
+    runtime.blobs.share(
+        file.upload.sha256 for file, entry in zip(files, accepted, strict=True) if file.upload and entry.document
+    )
     accepted = [
         entry if entry.job is None else replace(entry, job=JobView(entry.job.job, places.get(entry.job.job.job_id)))
         for entry in accepted
@@ -166,6 +165,22 @@ def accept(
     if len(accepted) == 1 and first.error is not None:
         raise first.error
     return accepted
+
+
+def _within_quota(runtime: Runtime, actor: Actor, files: Sequence[Received]) -> list[Received]:
+    """The files, of which those that do not fit are refused before their bytes are kept anywhere.
+
+    The transaction that writes the documents asks once more: another upload may take the room meanwhile.
+    """
+    with runtime.store.begin(actor) as tx:
+        quota = StorageQuota(runtime.settings, tx)
+        admitted: list[Received] = []
+        for file in files:
+            error = file.error
+            if file.upload is not None:
+                error = quota.admit(file.upload.sha256, file.upload.size_bytes)
+            admitted.append(file if error is None else Received(file.filename, None, error))
+    return admitted
 
 
 def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasError:
@@ -221,6 +236,12 @@ def get_document(runtime: Runtime, actor: Actor, document_id: str) -> DocumentRe
         return existing(documents.get(tx, document_id), document_id)
 
 
+def moved_to(runtime: Runtime, actor: Actor, document_id: str) -> str | None:
+    """The document that `document_id` has become: see database.aliases. None where it is no such id."""
+    with runtime.store.begin(actor) as tx:
+        return aliases.resolve(tx, document_id)
+
+
 def update_document(
     runtime: Runtime, actor: Actor, document_id: str, *, title: str | None, metadata: Json | None
 ) -> DocumentRecord:
@@ -266,13 +287,6 @@ def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping
     return view
 
 
-def original_file(runtime: Runtime, actor: Actor, document_id: str) -> StoredFile:
-    """The bytes as they were uploaded. Raises NotFound."""
-    document = get_document(runtime, actor, document_id)
-    path = blob_path(runtime, document.sha256)
-    return StoredFile(path, document.filename, document.media_type, document.sha256)
-
-
 def list_images(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[ImageRecord]:
@@ -291,18 +305,6 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
     if image is None:
         raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
     return image
-
-
-def image_file(runtime: Runtime, actor: Actor, image_id: str) -> StoredFile:
-    """The picture's file. Raises NotFound."""
-    image = get_image(runtime, actor, image_id)
-    extension = image.media_type.rpartition("/")[2]
-    return StoredFile(
-        blob_path(runtime, image.sha256),
-        f"page-{image.page}-{image.ordinal}.{extension}",
-        image.media_type,
-        image.sha256,
-    )
 
 
 def list_chunks(
@@ -352,16 +354,6 @@ def _position(cursor: str | None) -> int:
 def _first(items: Sequence[T], limit: int, position: Callable[[T], int]) -> ListPage[T]:
     data = items[:limit]
     return ListPage(data, encode_cursor([position(data[-1])]) if len(items) > limit else None)
-
-
-def blob_path(runtime: Runtime, sha256: str) -> Path:
-    """The stored file. Raises NotFound when it is missing from the data folder."""
-    try:
-        return runtime.blobs.path(sha256)
-    except FileNotFoundError as error:
-        raise NotFound(
-            "The stored file is missing from the data folder. Upload the document again.", code="file_missing"
-        ) from error
 
 
 def existing(document: DocumentRecord | None, document_id: str) -> DocumentRecord:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import images
 from database.errors import StoreError
 from database.records import Actor
+from database.store import StoreState
 from services.content import VECTOR_WIDTH, Format
 from services.embedding.weights import ModelState, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
@@ -47,6 +48,8 @@ class Check:
 class Health:
     status: State
     checks: tuple[Check, ...]
+    store: StoreState | None = None
+    """None where it could not be found out."""
 
 
 def require_ready(runtime: Runtime) -> None:
@@ -72,9 +75,13 @@ def check_health(runtime: Runtime) -> Health:
         _timed("worker", lambda: _worker(runtime)),
     )
     by_name = {check.name: check.status for check in checks}
+    try:
+        store = runtime.store.state()
+    except (StoreError, SQLAlchemyError):
+        store = None  # the check of the database tells
     if "down" in (by_name["database"], by_name["files"]):
-        return Health("down", checks)
-    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks)
+        return Health("down", checks, store)
+    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks, store)
 
 
 def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
@@ -93,13 +100,26 @@ def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
 
 def _database(runtime: Runtime) -> tuple[State, str]:
     runtime.store.ping()
-    return "healthy", ""
+    state = runtime.store.state()
+    waiting = state.waiting.get("documents", 0)
+    if state.breaker in (None, "closed"):
+        if not waiting:
+            return "healthy", ""
+        return "degraded", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."
+    does = "is out of reach" if state.breaker == "open" else "works again"
+    return "degraded", (
+        f"Postgres {does} (since {state.since}); SQLite on this node answers, and {waiting} documents wait for it. "
+        f"{state.detail}"
+    ).strip()
 
 
 def _files(runtime: Runtime) -> tuple[State, str]:
     with tempfile.TemporaryFile(dir=runtime.blobs.scratch(), prefix="health-") as probe:
         probe.write(b"ok")
-    return "healthy", ""
+    state = runtime.blobs.state()
+    if state.status == "healthy":
+        return "healthy", ""
+    return "degraded", f"{state.detail[:1].upper()}{state.detail[1:]}. {state.pending} files wait on this node."
 
 
 def _text_model(runtime: Runtime) -> tuple[State, str]:
@@ -170,6 +190,7 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         },
         "store": {"kind": runtime.store.kind, "migrations": len(runtime.store.migration_status())},
         "queue": {"kind": "embedded", "worker_threads": settings.worker_threads},
+        "accounts": {"mode": settings.accounts, "registration": settings.registration},
     }
 
 

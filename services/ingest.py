@@ -41,7 +41,7 @@ from services.content import (
     Progress,
     Upload,
 )
-from services.errors import CapabilityMissing, EncryptedDocument, InternalError, NotFound
+from services.errors import CapabilityMissing, EncryptedDocument, NotFound
 from services.extract.known_pages import page_line
 from services.extract.request import ExtractRequest, Piece, extract
 from services.extract.wire import pack_span
@@ -51,6 +51,7 @@ from services.options import Options, parse_options
 from services.pages import pack_layout
 from services.runs import Run
 from services.runtime import Runtime
+from services.stored_files import require_original
 
 EMBED_BATCH = 16
 """Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself.
@@ -96,8 +97,7 @@ def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestRe
         raise NotFound("The document was deleted while its job was waiting.")
     run.progress("detecting")
     options = parse_options(job.options)
-    if not runtime.blobs.exists(document.sha256):
-        raise InternalError("The original file is missing from the data folder. Upload the document again.")
+    require_original(runtime, document.sha256)
     with tempfile.TemporaryDirectory(prefix="resume-", dir=run.scratch, ignore_cleanup_errors=True) as folder:
         return _Ingest(runtime, run, actor, document, options).perform(Path(folder))
 
@@ -263,6 +263,7 @@ class _Ingest:
                     record_of_image = self._image_record(picture, ordinal)
                     images.write_image(tx, self._document.document_id, self._generation, record_of_image)
                 contents.write_page(tx, self._document.document_id, self._generation, record)
+            self._runtime.blobs.share(picture.sha256 for picture in state.page_pictures)
             state.images += len(state.page_pictures)
         state.warnings += state.page_issues
         state.page_issues, state.page_pictures = [], []

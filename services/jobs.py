@@ -12,19 +12,19 @@ from typing import Any
 
 from database import children, documents, generations, waiting
 from database import jobs as job_rows
-from database.errors import StoreError
+from database.errors import StoreError, StoreUnavailable
 from database.ids import format_time, now
 from database.records import TERMINAL_STATUSES, Actor, JobRecord, ListPage, worker_for
 from database.store import Transaction
 from services.admission import announce, keeping_password, remove_unreferenced, stop_jobs
 from services.attachments import options_inside
-from services.errors import Conflict, DocatlasError, InternalError, NotFound, Retry, TooLarge, TransientError
+from services.errors import Conflict, DocatlasError, InternalError, NotFound, TooLarge, TransientError
 from services.images import fill_image_vectors
 from services.ingest import EXTRACTION_PERCENT, IngestReport, ingest_document
 from services.memory import return_free_memory
 from services.queueing import JobView
 from services.runtime import Runtime
-from services.storage_errors import translate_os_error
+from services.storage_errors import translate_os_error, translate_store_error
 
 _log = logging.getLogger(__name__)
 
@@ -155,12 +155,17 @@ def run_claimed_job(
         _record_stop(run, runtime, worker_id, stop.reason)
     except TransientError as error:
         _record_transient(run, runtime, worker_id, spec, error)
+    except StoreUnavailable as error:
+        # Not the job's fault, and perhaps for long: it goes back into its queue as it is, where that can be written.
+        _log.warning("job %s is left until the database works again: %s", job.job_id, error)
+        _record_stop(run, runtime, worker_id, "shutdown")
     except StoreError as error:
         _log.warning("job %s: %s", job.job_id, error)
-        busy = TransientError(
-            "The database is busy or cannot be written; the job is tried again.", code="store_busy", retry=Retry(1.0)
-        )
-        _record_transient(run, runtime, worker_id, spec, busy)
+        told = translate_store_error(error)
+        if isinstance(told, TransientError):
+            _record_transient(run, runtime, worker_id, spec, told)
+        else:
+            _record_failure(run, runtime, worker_id, told)
     except DocatlasError as error:
         _record_failure(run, runtime, worker_id, error)
     except Exception:

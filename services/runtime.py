@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from database import jobs as job_rows
-from database.blobs import BlobStore, LocalBlobStore
+from database.blobs import BlobStore, open_blobs
 from database.records import Actor, DocumentRecord
 from database.store import Store
+from services.accounts.opening import open_accounts
 from services.content import Format, Picture, Upload
 from services.embedding import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
@@ -52,6 +53,7 @@ class Runtime:
         self.children = ChildPool(tokenizer=text_embedder.tokenizer_path)
         self.queue = EmbeddedQueue()
         self.notifier = JobNotifier(self._read_jobs)
+        self.accounts = open_accounts(settings, store.main)
         self._lock = threading.Lock()
         self._image_embedder: ImageEmbedder | None = None
         self._image_model_problem: CapabilityMissing | None = None
@@ -187,7 +189,9 @@ class Runtime:
             self._worker.stop()
         self.children.close()
         self.notifier.close()
+        self.accounts.close()
         self.store.close()
+        self.blobs.close()
 
     def _read_jobs(self, actor: Actor, job_ids: Sequence[str]) -> Mapping[str, JobView]:
         with self.store.begin(actor) as tx:
@@ -201,5 +205,15 @@ class Runtime:
 def open_runtime(settings: Settings) -> Runtime:
     """A runtime on `settings`' database and data folder, migrated; models are loaded when they are first needed."""
     store = open_configured_store(settings)
-    blobs = LocalBlobStore(settings.data_dir / "blobs")
+    key = settings.supabase_service_key
+    blobs = open_blobs(
+        settings.blob_storage,
+        settings.data_dir / "blobs",
+        supabase_url=settings.supabase_url,
+        service_key="" if key is None else key.get_secret_value(),
+        bucket=settings.storage_bucket,
+        cache_bytes=settings.storage_cache_bytes,
+        # A child may open its file again as long as it runs.
+        handed_s=max(3600.0, 2 * settings.parse_wall_s),
+    )
     return Runtime(settings, store, blobs, open_text_embedder(settings))

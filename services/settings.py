@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         None, description="PEM file of the authorities that may sign Postgres' certificate."
     )
     database_exact_rows: int = Field(
-        20_000, ge=0, description="Vectors up to which a search on Postgres is exact; above, an index is used."
+        8_000, ge=0, description="Vectors up to which a search on Postgres is exact; above, an index is used."
     )
     fallback: bool = Field(
         True, description="Work on in SQLite on this node while Postgres does not answer, and replay afterwards."

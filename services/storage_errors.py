@@ -1,4 +1,4 @@
-"""Translates what the file system refuses."""
+"""Translates what the file system, the database and the place of the files refuse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,30 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.errors import Retry, TransientError
+from database.errors import BlobDamaged, BlobsUnavailable, StoreError, StoreUnavailable
+from services.errors import DocatlasError, InternalError, Retry, TransientError
+
+
+def translate_store_error(error: StoreError) -> DocatlasError:
+    """What a client, or a job's record, is told of `error`; its own text is for the log."""
+    if isinstance(error, BlobsUnavailable):
+        return TransientError(
+            "The stored files cannot be reached at the moment. Try again; `/health` tells more.",
+            code="files_unavailable",
+            retry=Retry(10.0),
+        )
+    if isinstance(error, BlobDamaged):
+        return InternalError(
+            "The stored file is damaged. Delete the document and upload it again.", code="file_damaged"
+        )
+    if isinstance(error, StoreUnavailable):
+        return TransientError(
+            "The database cannot be reached at the moment. Try again; `/health` tells more.",
+            code="database_unavailable",
+        )
+    return TransientError(
+        "The database is busy or cannot be written. Try again in a moment.", code="store_busy", retry=Retry(1.0)
+    )
 
 
 @contextmanager

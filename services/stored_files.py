@@ -7,7 +7,7 @@ from pathlib import Path
 
 from database.records import Actor
 from services.documents import get_document, get_image
-from services.errors import NotFound
+from services.errors import InternalError, NotFound, Retry, TransientError
 from services.filenames import download_name
 from services.runtime import Runtime
 
@@ -55,6 +55,23 @@ def blob_path(runtime: Runtime, sha256: str) -> Path:
         return runtime.blobs.path(sha256)
     except FileNotFoundError as error:
         raise NotFound("The stored file is missing. Upload the document again.", code="file_missing") from error
+
+
+def require_original(runtime: Runtime, sha256: str) -> None:
+    """Brings an original to this node. Raises InternalError, or TransientError where another node may have it yet."""
+    try:
+        runtime.blobs.path(sha256)
+    except FileNotFoundError as error:
+        if runtime.settings.blob_storage == "local":
+            raise InternalError(
+                "The original file is missing from the data folder. Upload the document again."
+            ) from error
+        raise TransientError(
+            "The original file is not in the bucket. The node that took it may not have stored it there yet; "
+            "if that node is gone, upload the document again.",
+            code="file_missing",
+            retry=Retry(45.0),
+        ) from error
 
 
 def signed_address(runtime: Runtime, file: FileName) -> str | None:

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from database.errors import MigrationError, UnsafeLogin
 from database.store import Store, open_store
 from services.errors import CapabilityMissing
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from database.postgres.store import PostgresStore
+
+
+class MigrationsPending(MigrationError):
+    """Migrations are missing, and nobody here may run them."""
 
 
 def open_configured_store(settings: Settings) -> Store:
     """The store on the newest schema; what it opens is closed by `Store.close`.
 
-    Raises CapabilityMissing (`migrations_pending`) for a Postgres that has migrations to run and no admin's URL.
+    Raises CapabilityMissing: `migrations_pending` for a Postgres that has migrations to run and no admin's URL,
+    `database_role_unsafe` for a login role that has rights of its own.
     """
+    if settings.database_url is None and settings.postgres == "embedded":
+        return _open_embedded(settings)
     if settings.database_url is None:
         local = open_store(settings.data_dir)
         local.upgrade()
         return local
-    return _open_postgres(settings, settings.database_url)
+    admin_url = settings.database_admin_url
+    return _open_postgres(
+        settings, settings.database_url.get_secret_value(), None if admin_url is None else admin_url.get_secret_value()
+    )
 
 
-def _open_postgres(settings: Settings, url: SecretStr) -> Store:
+def _open_embedded(settings: Settings) -> Store:
+    """A store on the server in the data folder, which ends with the last process that uses it."""
+    from database.postgres.embedded import EmbeddedPostgres
+
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    server = EmbeddedPostgres(settings.data_dir / "postgres")
+    server.start()
+    try:
+        return _open_postgres(settings, server.server_url, server.admin_url, on_close=server.stop)
+    except BaseException:
+        server.stop()
+        raise
+
+
+def _open_postgres(
+    settings: Settings, url: str, admin_url: str | None, *, on_close: Callable[[], None] | None = None
+) -> Store:
     from database.postgres.engine import PostgresOptions
     from database.postgres.store import PostgresStore
 
-    admin_url = settings.database_admin_url
+    # What belongs to this node stays there: its id, the worker's lease, files.
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = PostgresOptions(
-        url.get_secret_value(),
+        url,
         pool_size=settings.database_pool_size,
         connect_timeout_s=settings.database_connect_timeout_s,
         statement_timeout_s=settings.database_statement_timeout_s,
@@ -37,16 +69,51 @@ def _open_postgres(settings: Settings, url: SecretStr) -> Store:
     )
     store = PostgresStore(
         options,
-        admin_url=None if admin_url is None else admin_url.get_secret_value(),
+        admin_url=admin_url,
         exact_rows=settings.database_exact_rows,
+        on_close=on_close,
     )
-    if admin_url is not None:
+    try:
+        if settings.fallback:
+            return _with_fallback(settings, store, upgrades=admin_url is not None)
+        _make_ready(store, upgrades=admin_url is not None)
+    except UnsafeLogin as error:
+        store.close()
+        text = str(error)
+        raise CapabilityMissing(f"{text[:1].upper()}{text[1:]}.", code="database_role_unsafe") from error
+    except MigrationsPending as error:
+        store.close()
+        raise CapabilityMissing(f"{error}.", code="migrations_pending") from error
+    return store
+
+
+def _with_fallback(settings: Settings, main: PostgresStore, *, upgrades: bool) -> Store:
+    """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
+    from database.fallback.copies import FOLDER
+    from database.fallback.store import FallbackStore
+
+    # Not the database of an installation without Postgres, whose documents belong to nobody else.
+    return FallbackStore(
+        main,
+        open_store(settings.data_dir / FOLDER),
+        prepare=lambda: _make_ready(main, upgrades=upgrades),
+        failures=settings.fallback_failures,
+        probe_s=settings.fallback_probe_s,
+    )
+
+
+def _make_ready(store: PostgresStore, *, upgrades: bool) -> None:
+    """Returns once the schema is the newest and the login is safe.
+
+    Raises UnsafeLogin, MigrationsPending and other StoreErrors.
+    """
+    if upgrades:
         store.upgrade()
+    store.check_login()
     pending = [state.name for state in store.migration_status() if state.applied_at is None]
     if pending:
-        raise CapabilityMissing(
+        store.close()
+        raise MigrationsPending(
             f"The database has {len(pending)} migrations to run. Run `docatlas db upgrade` with "
-            "DOCATLAS_DATABASE_ADMIN_URL set to a role that may create tables.",
-            code="migrations_pending",
+            "DOCATLAS_DATABASE_ADMIN_URL set to a role that may create tables"
         )
-    return store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import threading
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from database import children, documents, generations, images, waiting
+from database import children, claims, documents, generations, images, waiting
 from database import jobs as job_rows
-from database.blobs import BlobStore
+from database.errors import StoreUnavailable
 from database.ids import format_time, new_id, now
-from database.records import SERVICE_ACTOR
+from database.records import SERVICE_ACTOR, JobRecord
+from services.admission import unreferenced
 from services.extract.folders import remove, sweep_folders
 from services.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
 
@@ -47,12 +47,10 @@ that a job is silent, ends after this; clocks of nodes are expected to be second
 def node_id(data_dir: Path) -> str:
     """The id of the node whose data folder this is, made where it has none yet; it outlives every process."""
     path = data_dir / "node-id"
-    try:
-        with path.open("x", encoding="ascii") as file:
-            file.write(new_id())
-    except FileExistsError:
-        pass
-    return path.read_text(encoding="ascii").strip() or "node"
+    with filelock.FileLock(data_dir / "node-id.lock"):  # two processes that start at once are one node
+        if not path.is_file() or not path.read_text(encoding="ascii"):
+            path.write_text(new_id(), encoding="ascii")
+        return path.read_text(encoding="ascii")
 
 
 def _seconds_ago(seconds: float) -> str:
@@ -111,7 +109,7 @@ class Worker:
         self._stopping = threading.Event()
         self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
         self._threads: list[threading.Thread] = []
-        self._backfilled_spaces: set[str] = set()
+        self._backfilled_spaces: set[tuple[str, str]] = set()
 
     @property
     def holds_lease(self) -> bool:
@@ -136,6 +134,7 @@ class Worker:
                 return
         if not self._try_until_stopped(self._take_over):
             return
+        self._runtime.store.take_charge(lambda: self._lease.is_held)
         for number in range(self._runtime.settings.worker_threads):
             thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
             self._threads.append(thread)
@@ -148,6 +147,7 @@ class Worker:
             self._try(self._ask_for_backfill)
             self._try(self._end_waiting)
             self._try(self._requeue_silent)
+            self._try(self._move_files)
             if self._stopping.wait(CHORES_EVERY_S):
                 return
 
@@ -170,7 +170,7 @@ class Worker:
     def _take_over(self) -> None:
         """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-            requeued = job_rows.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
+            requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
             waiting.settle_all(tx)
         if requeued:
             _log.info("took over %d jobs of a worker that has ended", requeued)
@@ -183,22 +183,40 @@ class Worker:
     def _requeue_silent(self) -> None:
         """Takes over the jobs of other nodes whose workers have died."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-            requeued = job_rows.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
+            requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
         if requeued:
             _log.info("took over %d jobs of another node that is silent", requeued)
             self._runtime.queue.notify("")
 
-    def _put_back(self, job_id: str) -> None:
-        """Queues a job again whose end could not be written."""
-        with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-            job_rows.retry_later(tx, job_id, worker_id=self._worker_id, run_after=now(), error=None)
+    def _move_files(self) -> None:
+        """Brings files, and deletions of files, that wait on this node to where every node reads them."""
+        blobs = self._runtime.blobs
+        blobs.push_pending()
+        while due := blobs.deletions():
+            with self._runtime.store.all_references() as transactions:
+                if not transactions:
+                    return
+                blobs.settle(due, wanted=set(due).difference(unreferenced(transactions, due)))
+
+    def _put_back(self, job: JobRecord) -> bool:
+        """Queues a job again whose end could not be written; False while its database does not work."""
+        store = self._runtime.store
+        try:
+            with store.running(job), store.begin(SERVICE_ACTOR, write=True) as tx:
+                job_rows.retry_later(tx, job.job_id, worker_id=self._worker_id, run_after=now(), error=None)
+        except StoreUnavailable:
+            return False
+        return True
 
     def _ask_for_backfill(self) -> None:
         """Queues the backfill once for each picture model that turns up, where pictures wait for their vectors."""
         embedder = self._runtime.image_embedder
-        if embedder is None or embedder.space in self._backfilled_spaces:
+        if embedder is None:
             return
-        self._backfilled_spaces.add(embedder.space)
+        asked = (self._runtime.store.kind, embedder.space)
+        if asked in self._backfilled_spaces:
+            return
+        self._backfilled_spaces.add(asked)
         with self._runtime.store.begin(SERVICE_ACTOR) as tx:
             missing = images.count_images_without_vector(tx, embedder.space)
         if missing:
@@ -222,29 +240,32 @@ class Worker:
                     children.discard_abandoned(tx)
                     break
         oldest = time.time() - ORPHAN_AGE_S
+        remove_old_scratch(blobs.scratch(), oldest)
         with store.begin(SERVICE_ACTOR) as tx:
             referenced = documents.referenced_blobs(tx)
-        for sha256 in list(blobs.keys()):
-            if sha256 not in referenced and _modified_at(blobs, sha256) < oldest:
-                with store.begin(SERVICE_ACTOR, write=True) as tx:
-                    if sha256 not in documents.referenced_blobs(tx):
+        for entry in list(blobs.entries()):
+            if entry.sha256 not in referenced and entry.modified_at < oldest:
+                with store.all_references() as transactions:
+                    for sha256 in unreferenced(transactions, [entry.sha256]):
                         blobs.delete(sha256)
-        remove_old_scratch(blobs.scratch(), oldest)
 
     def _work(self) -> None:
         seen = 0
-        unrecorded: str | None = None
+        # Jobs that ended without a record of it. Those of a database that is out of reach wait for it here, while the
+        # thread runs what another database has.
+        unrecorded: list[JobRecord] = []
         while not self._stopping.is_set():
             try:
-                if unrecorded is not None:
-                    self._put_back(unrecorded)
-                    unrecorded = None
+                unrecorded = [job for job in unrecorded if not self._put_back(job)]
                 job = self._runtime.store.claim_job(self._worker_id)
                 if job is not None:
-                    unrecorded = job.job_id
-                    run_claimed_job(job, self._runtime, self._worker_id, self._stopping.is_set)
-                    unrecorded = None
+                    unrecorded.append(job)
+                    self._run(job)
+                    unrecorded.pop()
                     continue
+            except StoreUnavailable as error:
+                _log.warning("a job is left until the database works again: %s", error)
+                continue
             except Exception:
                 # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
                 # leave the job behind that it could not record.
@@ -253,13 +274,9 @@ class Worker:
                 continue
             seen = self._runtime.queue.wait(seen, self._runtime.settings.sweep_s)
 
-
-def _modified_at(blobs: BlobStore, sha256: str) -> float:
-    """Seconds since the epoch; infinite for a file that has gone meanwhile."""
-    try:
-        return blobs.path(sha256).stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
+    def _run(self, job: JobRecord) -> None:
+        with self._runtime.store.running(job) as must_stop:
+            run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
 
 
 def remove_old_scratch(scratch: Path, oldest: float) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from database.fallback.use import use_of_store
+
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16
 
@@ -162,8 +164,16 @@ class ListModel(Answer, Generic[T]):
     data: list[T]
     has_more: bool = False
     next_cursor: str | None = None
+    partial: bool = Field(
+        False, description="The database was out of reach: there may be more than what this node could tell"
+    )
 
 
 def page_of(items: list[T], next_cursor: str | None) -> dict[str, Any]:
     """The members of a ListModel."""
-    return {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}
+    return {
+        "data": items,
+        "has_more": next_cursor is not None,
+        "next_cursor": next_cursor,
+        "partial": use_of_store().fallback,
+    }

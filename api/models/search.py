@@ -159,6 +159,7 @@ class SearchAnswer(Answer):
     mode: Literal["hybrid", "semantic", "keyword"]
     recall: Literal["exact", "approximate"]
     warnings: list[ShortfallModel]
+    partial: bool = Field(False, description="The database was out of reach: only what this node holds was searched")
 
 
 class SearchNote(Answer):

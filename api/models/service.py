@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from api.models.base import Answer
 
@@ -24,6 +24,16 @@ class CheckModel(Answer):
     status: Literal["healthy", "degraded", "down"]
     latency_ms: float
     detail: str
+
+
+class FallbackModel(Answer):
+    """Whether this node works on without its database."""
+
+    state: Literal["closed", "open", "half_open"] = Field(
+        description="`open`: Postgres is out of reach. `half_open`: what this node took is being moved to it."
+    )
+    since: str | None = Field(None, description="When Postgres was last found not to work; null while it does")
+    waiting: dict[str, int] = Field(description="Documents, jobs and searches on this node that are to be moved")
 
 
 class HealthAnswer(Answer):
@@ -50,6 +60,7 @@ class HealthAnswer(Answer):
     status: Literal["healthy", "degraded", "down"]
     version: str
     checks: list[CheckModel]
+    fallback: FallbackModel | None = Field(None, description="Null where no database stands in for another")
 
 
 class CapabilitiesAnswer(Answer):
@@ -90,6 +101,7 @@ class CapabilitiesAnswer(Answer):
                 "limits": {"max_upload_bytes": 209_715_200, "max_files_per_request": 1000, "max_k": 200},
                 "store": {"kind": "sqlite", "migrations": 5},
                 "queue": {"kind": "embedded", "worker_threads": 2},
+                "accounts": {"mode": "local", "registration": "closed"},
             }
         }
     )
@@ -103,3 +115,4 @@ class CapabilitiesAnswer(Answer):
     limits: dict[str, Any]
     store: dict[str, Any]
     queue: dict[str, Any]
+    accounts: dict[str, Any]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
 from api.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
-from api.files import StoredFileResponse, matches_tag
+from api.files import file_response, matches_tag
 from api.models.base import ListModel, page_of
 from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
-from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE
+from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE, REDIRECTED
 from api.views import chunk_model, image_model, page_detail, page_model
-from services import documents, page_images, rendering
+from services import documents, page_images, rendering, stored_files
 
 router = APIRouter(tags=["contents"])
 
@@ -25,19 +25,37 @@ CONTENT_TYPES = {
 }
 
 IfNoneMatch = Annotated[str | None, Header(description="Tag of the copy at hand", examples=['"9f86d081"'])]
+Redirect = Annotated[
+    bool,
+    Query(
+        description="Answer 307 with a signed address where the file lies in Supabase Storage; elsewhere the bytes",
+        examples=[True],
+    ),
+]
+FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: BINARY,
+    206: BINARY,
+    304: {"description": "The copy at hand is current"},
+    307: REDIRECTED,
+}
 
 
 @router.get(
     "/v1/documents/{document_id}/file",
     response_class=Response,
-    responses={200: BINARY, 206: BINARY, 304: {"description": "The copy at hand is current"}},
+    responses=FILE_ANSWERS,
     summary="Download the original",
 )
 def get_file(
-    document_id: str, runtime: RuntimeDep, actor: ActorDep, if_none_match: IfNoneMatch = None
-) -> StoredFileResponse:
+    document_id: str,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    redirect: Redirect = False,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """The bytes as they were uploaded. `Range` is supported."""
-    return StoredFileResponse(documents.original_file(runtime, actor, document_id), if_none_match=if_none_match)
+    file = stored_files.original(runtime, actor, document_id)
+    return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)
 
 
 @router.get(
@@ -153,12 +171,17 @@ async def get_thumbnail(
 @router.get(
     "/v1/images/{image_id}/content",
     response_class=Response,
-    responses={200: BINARY, 206: BINARY, 304: {"description": "The copy at hand is current"}},
+    responses=FILE_ANSWERS,
     tags=["images"],
     summary="See a picture",
 )
 def get_image_content(
-    image_id: str, request: Request, runtime: RuntimeDep, actor: ActorDep, if_none_match: IfNoneMatch = None
-) -> StoredFileResponse:
+    image_id: str,
+    runtime: RuntimeDep,
+    actor: ActorDep,
+    redirect: Redirect = False,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """The picture's bytes. `Range` is supported."""
-    return StoredFileResponse(documents.image_file(runtime, actor, image_id), if_none_match=if_none_match)
+    file = stored_files.picture(runtime, actor, image_id)
+    return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)

@@ -11,6 +11,7 @@ from api.dependencies import ActorDep, RuntimeDep
 from api.docs_page import DOCS_PAGE, DOCS_POLICY
 from api.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
+from database.store import StoreState
 from services import health
 from services.errors import TransientError
 
@@ -42,6 +43,7 @@ def get_health(runtime: RuntimeDep) -> Response:
             {"name": check.name, "status": check.status, "latency_ms": check.latency_ms, "detail": check.detail}
             for check in found.checks
         ],
+        "fallback": fallback_facts(found.store),
     }
     headers = {"Cache-Control": "no-store"}
     if found.status != "down":
@@ -51,6 +53,13 @@ def get_health(runtime: RuntimeDep) -> Response:
     return JSONResponse(
         problem, status_code=problem["status"], headers={**headers, "Retry-After": "5"}, media_type=PROBLEM_TYPE
     )
+
+
+def fallback_facts(state: StoreState | None) -> dict[str, Any] | None:
+    """The members of a FallbackModel."""
+    if state is None or state.breaker is None:
+        return None
+    return {"state": state.breaker, "since": state.since, "waiting": dict(state.waiting)}
 
 
 @router.get("/v1/capabilities", response_model=CapabilitiesAnswer, summary="What can it do?")

@@ -103,6 +103,17 @@ class Gate:
             for digest in [d for d, known in self._known.items() if known.principal.user_id == user_id]:
                 del self._known[digest]
 
+    def refusal_of(self, user_id: str) -> Unauthenticated | None:
+        """Why the user may not come in any more, where that is so; nothing is believed of them from then on."""
+        with self._store.begin(SERVICE_ACTOR) as tx:
+            reason = accounts.block_of(tx, user_id)
+        try:
+            _refuse_blocked(reason)
+        except Unauthenticated as refusal:
+            self.forget(user_id)
+            return refusal
+        return None
+
     def _token_holder(self, token: str) -> Principal:
         """Which of the two has to verify follows from the issuer that the token names; each then checks that name."""
         if self._local_tokens is not None and (self._supabase_tokens is None or issuer_of(token) == ISSUER):
@@ -138,6 +149,8 @@ class Gate:
             is_known = accounts.is_known(tx, user_id)
         if not is_known:
             with self._store.begin(worker_for(user_id), write=True) as tx:
+                # Once more: the owner may have been deleted since.
+                _refuse_blocked(accounts.block_of(tx, user_id))
                 users.ensure(tx, user_id)
 
     def _note_use(self, record: ApiKeyRecord) -> None:

@@ -14,7 +14,7 @@ from services.accounts.emails import normal_email
 from services.accounts.outage import Absence, require_database
 from services.accounts.passwords import PasswordHasher, check_password
 from services.accounts.principals import Principal
-from services.accounts.sessions import Session, Sessions
+from services.accounts.sessions import Session, Sessions, session_ended
 from services.accounts.tokens import AccessTokens
 from services.errors import Conflict, Forbidden, NotFound, Unauthenticated
 
@@ -76,14 +76,21 @@ class LocalAccounts:
         self._attempts.succeeded(normal, address)
         if block is not None:
             raise disabled()
-        self._rehash(account, password)
-        session = self._sessions.begin(account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None)
+        current_hash = self._rehash(account, password)
+        session = self._sessions.begin(
+            account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None, checked_hash=current_hash
+        )
         return self._grant(session, account.email)
 
     def refresh(self, refresh_token: str, *, keeps_end: bool = False) -> Grant:
         """The session continued: see services.accounts.sessions. Raises Unauthenticated."""
         session = self._sessions.rotate(refresh_token, keeps_end=keeps_end)
-        return self._grant(session, self._account_of(session.user_id).email)
+        account = self._account_of(session.user_id)
+        if keeps_end and not account.is_offline:
+            # Begun while the accounts were local ones: now Supabase says who comes in.
+            self._sessions.end(session.user_id, session.session_id)
+            raise session_ended()
+        return self._grant(session, account.email)
 
     def logout(self, principal: Principal) -> None:
         """Ends the session of the access token; the token itself is valid until it expires."""
@@ -120,11 +127,17 @@ class LocalAccounts:
             raise Unauthenticated("The account is no longer there.", code="account_deleted")
         return account
 
-    def _rehash(self, account: AccountRecord, password: str) -> None:
-        if self._hasher.is_outdated(account.password_hash) and not self._store.is_partial:
-            fresh = self._hasher.hash(password)
-            with self._store.begin(worker_for(account.user_id), write=True) as tx:
-                accounts.set_password(tx, account.user_id, fresh, is_new=False)
+    def _rehash(self, account: AccountRecord, password: str) -> str:
+        if not self._hasher.is_outdated(account.password_hash) or self._store.is_partial:
+            return account.password_hash
+        fresh = self._hasher.hash(password)
+        with self._store.begin(worker_for(account.user_id), write=True) as tx:
+            # Two logins at once may both make a new one.
+            if accounts.rehash(tx, account.user_id, account.password_hash, fresh):
+                return fresh
+            known = accounts.get(tx, account.user_id)
+        is_same = known is not None and self._hasher.verify(known.password_hash, password)
+        return known.password_hash if known is not None and is_same else account.password_hash
 
     def _grant(self, session: Session, email: str) -> Grant:
         access_token = self._tokens.issue(session.user_id, session.session_id)
@@ -171,7 +184,7 @@ def set_password(store: Store, hasher: PasswordHasher, user_id: str, password: s
     check_password(password, email=account.email)
     password_hash = hasher.hash(password)
     with store.main.begin(worker_for(user_id), write=True) as tx:
-        accounts.set_password(tx, user_id, password_hash, is_new=True)
+        accounts.set_password(tx, user_id, password_hash)
 
 
 def wrong_credentials() -> Unauthenticated:

@@ -47,15 +47,21 @@ class Sessions:
     def __init__(self, store: Store, lifetime_s: int) -> None:
         self._store, self._lifetime_s = store, lifetime_s
 
-    def begin(self, user_id: str, *, lifetime_s: int | None = None, only: bool = False) -> Session:
+    def begin(
+        self, user_id: str, *, lifetime_s: int | None = None, only: bool = False, checked_hash: str | None = None
+    ) -> Session:
         """A new session; with `only`, every other one of the user ends.
 
-        Raises Unauthenticated when the user was disabled or deleted meanwhile.
+        Raises Unauthenticated when the user was disabled or deleted, or got another password than the one that
+        `checked_hash` is of, since that was checked.
         """
         token, session_id = _new_token(), new_id()
         with self._store.begin(worker_for(user_id), write=True) as tx:
-            if accounts.get(tx, user_id) is None or accounts.block_of(tx, user_id) is not None:
-                raise _ended()
+            account = accounts.get(tx, user_id)
+            if account is None or accounts.block_of(tx, user_id) is not None:
+                raise session_ended()
+            if checked_hash is not None and account.password_hash != checked_hash:
+                raise session_ended()
             if only:
                 account_sessions.end_all(tx, user_id)
             expires_at = _in_seconds(lifetime_s or self._lifetime_s)
@@ -72,11 +78,11 @@ class Sessions:
             known = account_sessions.get(tx, token_hash)
         if known is None:
             absence.check()
-            raise _ended()
+            raise session_ended()
         with self._store.begin(worker_for(known.user_id), write=True) as tx:
             found = account_sessions.get(tx, token_hash)
             if found is None or found.expires_at <= format_time(datetime.now(UTC)):
-                raise _ended()
+                raise session_ended()
             if accounts.get(tx, found.user_id) is None or accounts.block_of(tx, found.user_id) is not None:
                 account_sessions.end_all(tx, found.user_id)
                 successor = None
@@ -95,7 +101,7 @@ class Sessions:
                     account_sessions.end_family(tx, found.user_id, found.family_id)
         if successor is None:
             # Raised here, behind the transaction that ended the session.
-            raise _reused() if found.used_at is not None else _ended()
+            raise _reused() if found.used_at is not None else session_ended()
         return Session(found.user_id, found.family_id, successor)
 
     def end(self, user_id: str, session_id: str) -> None:
@@ -148,7 +154,8 @@ def _in_seconds(seconds: float) -> str:
     return format_time(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
-def _ended() -> Unauthenticated:
+def session_ended() -> Unauthenticated:
+    """The refusal of a refresh token that continues nothing."""
     return Unauthenticated(
         "The session has ended, or the refresh token is not one of ours. Log in again.", code="invalid_refresh_token"
     )

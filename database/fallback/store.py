@@ -1,0 +1,424 @@
+"""The store that works on while its database does not: SQLite on this node takes over, and gives back afterwards."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Literal, Protocol, TypeVar
+
+from database import account_mirror, users
+from database.errors import StoreBusy, StoreError, StoreUnavailable
+from database.fallback import journal
+from database.fallback.breaker import Breaker
+from database.fallback.replay import Replay
+from database.fallback.use import note_use
+from database.records import (
+    SERVICE_ACTOR,
+    Actor,
+    DocumentFilter,
+    JobRecord,
+    RowHit,
+    Vector,
+    VectorMatches,
+)
+from database.store import MigrationState, Store, StoreState, Transaction
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+VERDICT_S = 6.0
+"""How long a transaction that failed waits for the probe to say whether the database is down: two answers, and some."""
+PROBE_PAUSE_S = 0.2
+"""Between two probes, however many transactions fail."""
+DRAIN_S = 180.0
+"""How long the jobs that run here may take to let go. One that reads a page by OCR hears of it at the page's end."""
+MIRROR_S = 60.0
+"""How old this node's copies of the accounts that may log in alone may be."""
+FEW_UPLOADS = 10
+"""So many may be left to be moved while writers wait: each takes some ten milliseconds."""
+REFUSED_AGAIN_S = 300.0
+"""How often an upload that the main database refused is offered to it again."""
+
+_home: ContextVar[Literal["", "main", "local"]] = ContextVar("home", default="")
+"""Where the job that this thread runs came from."""
+
+
+class MainStore(Store, Protocol):
+    """A database that another one can stand in for."""
+
+    def probe(self, *, writes: bool) -> None:
+        """Returns when it works, and with `writes` takes writes; quick, also while suspended.
+
+        Raises StoreUnavailable, and StoreBusy where that cannot be said now.
+        """
+        ...
+
+    def suspend(self) -> None:
+        """Ends every wait for it with StoreUnavailable, and lets none begin before `resume`."""
+        ...
+
+    def resume(self) -> None: ...
+
+
+class FallbackStore(Store):
+    """See database.store.Store. `main` is served while it works, `local` while it does not."""
+
+    def __init__(
+        self,
+        main: MainStore,
+        local: Store,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        failures: int = 3,
+        probe_s: float = 2.0,
+    ) -> None:
+        """Takes over both stores. `local` is migrated here; `prepare` makes `main` ready before its first use.
+
+        Where `main` cannot be reached, it begins open. Raises what else `prepare` raises.
+        """
+        self._main, self._local, self._prepare, self._probe_s = main, local, prepare, probe_s
+        self._breaker = Breaker(failures=failures)
+        self._turn = threading.Lock()
+        self._replay = Replay(main, local, self._breaker.count, turn=self._turn)
+        self._holds_lease: Callable[[], bool] = lambda: False
+        self._closing = threading.Event()
+        self._to_replay = threading.Event()
+        self._draining = False
+        self._is_prepared = False
+        self._problem = ""
+        self._refused_at = time.monotonic()
+        self._mirrored_at = -math.inf
+        self._condition = threading.Condition()
+        self._running_here = 0
+        self._probes_begun = self._probes_done = 0
+        self._begin_service()
+        self._threads = [
+            threading.Thread(target=self._watch, name="fallback-probe", daemon=True),
+            threading.Thread(target=self._give_back, name="fallback-replay", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        return self._main.kind if self._breaker.state == "closed" else self._local.kind
+
+    @property
+    def is_partial(self) -> bool:
+        return self._breaker.state != "closed"
+
+    @property
+    def main(self) -> Store:
+        return self._main
+
+    @contextmanager
+    def begin(self, actor: Actor, *, write: bool = False) -> Iterator[Transaction]:
+        with ExitStack() as stack:
+            yield self._entered(stack, actor, write)
+
+    def upgrade(self) -> Sequence[str]:
+        return [*self._local.upgrade(), *self._main.upgrade()]
+
+    def migration_status(self) -> Sequence[MigrationState]:
+        return self._ask(lambda store: store.migration_status())
+
+    def ping(self) -> None:
+        self._ask(lambda store: store.ping())
+
+    def search_vectors(
+        self,
+        actor: Actor,
+        query: Vector,
+        *,
+        space: str,
+        kind: Literal["text", "image"],
+        k: int,
+        only: DocumentFilter,
+        exact: bool = False,
+    ) -> VectorMatches:
+        return self._ask(
+            lambda store: store.search_vectors(actor, query, space=space, kind=kind, k=k, only=only, exact=exact)
+        )
+
+    def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
+        return self._ask(lambda store: store.search_keywords(actor, query, k=k, only=only))
+
+    def claim_job(self, worker_id: str) -> JobRecord | None:
+        if self._breaker.state == "closed":
+            try:
+                job = self._main.claim_job(worker_id)
+            except StoreUnavailable:
+                self._failed(write=True)
+                return None
+            return None if job is None else replace(job, home="main")
+        if self._draining:
+            return None
+        job = self._local.claim_job(worker_id)
+        return None if job is None else replace(job, home="local")
+
+    @contextmanager
+    def running(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
+        is_here = job.home == "local"
+        token = _home.set(job.home)
+        with self._condition:
+            self._running_here += is_here
+        try:
+            yield (lambda: self._draining) if is_here else (lambda: self._breaker.state != "closed")
+        finally:
+            _home.reset(token)
+            with self._condition:
+                self._running_here -= is_here
+                self._condition.notify_all()
+
+    @contextmanager
+    def all_references(self) -> Iterator[Sequence[Transaction]]:
+        if self._breaker.state != "closed":
+            # Documents of the main database may refer to any file.
+            yield []
+            return
+        with self._local.begin(SERVICE_ACTOR, write=True) as here, self._counted(SERVICE_ACTOR, write=True) as there:
+            yield [there, here]
+
+    def take_charge(self, holds_lease: Callable[[], bool]) -> None:
+        self._holds_lease = holds_lease
+        self._to_replay.set()
+
+    def state(self) -> StoreState:
+        with self._local.begin(SERVICE_ACTOR) as tx:
+            waiting = journal.count_waiting(tx.connection)
+        breaker = self._breaker
+        return StoreState(breaker.state, breaker.since, waiting, breaker.counters, self._problem)
+
+    def close(self) -> None:
+        self._closing.set()
+        self._breaker.suspected.set()
+        self._to_replay.set()
+        self._main.suspend()
+        for thread in self._threads:
+            thread.join()
+        self._local.close()
+        self._main.close()
+
+    def _begin_service(self) -> None:
+        self._local.upgrade()
+        with self._local.begin(SERVICE_ACTOR, write=True) as tx:
+            journal.prepare(tx.connection)
+            serves_local = journal.serving(tx.connection) == "local"
+        if not serves_local:
+            self._replay.drop_documents()
+        try:
+            self._main.probe(writes=False)
+            self._make_ready()
+        except (StoreUnavailable, StoreBusy) as error:
+            _log.warning("the database does not work, and this node works on alone: %s", error)
+            self._opened()
+            return
+        if serves_local:
+            _log.info("what this node took while the database was out of reach is moved there first")
+            self._breaker.open()
+            self._breaker.half_open()
+
+    def _make_ready(self) -> None:
+        if not self._is_prepared:
+            self._prepare()
+            self._is_prepared = True
+
+    def _entered(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction:
+        """A transaction on the database that is served, or on that of the job which this thread runs."""
+        home = _home.get()
+        if home == "main":
+            return stack.enter_context(self._counted(actor, write=write))
+        if home == "local":
+            return stack.enter_context(self._local.begin(actor, write=write))
+        while True:
+            if self._breaker.state == "closed":
+                try:
+                    return stack.enter_context(self._counted(actor, write=write))
+                except StoreUnavailable:
+                    if not self._is_down():
+                        raise
+            tx = self._entered_here(stack, actor, write)
+            if tx is not None:
+                return tx
+
+    def _entered_here(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction | None:
+        """A transaction on this node; None where the main database is served again."""
+        with ExitStack() as attempt:
+            with self._turn if write else nullcontext():
+                tx = attempt.enter_context(self._local.begin(actor, write=write))
+            # The write lock orders this against `Replay.switch`, in whichever process: after that nothing is written.
+            if write and journal.serving(tx.connection) == "main":
+                if self._breaker.state != "open":
+                    self._breaker.close()
+                    return None
+                journal.serve(tx.connection, "local")
+            if write and actor.role in ("owner", "worker"):
+                users.ensure(tx, actor.user_id)
+            note_use(fallback=True)
+            stack.enter_context(attempt.pop_all())
+            return tx
+
+    @contextmanager
+    def _counted(self, actor: Actor, *, write: bool) -> Iterator[Transaction]:
+        """A transaction on the main database; how it ends is told to the breaker."""
+        try:
+            with self._main.begin(actor, write=write) as tx:
+                note_use(fallback=False)
+                yield tx
+        except StoreUnavailable:
+            self._failed(write=write)
+            raise
+        self._breaker.succeeded(write=write)
+
+    def _ask(self, question: Callable[[Store], T]) -> T:
+        """The answer of the database that is served to one reading call."""
+        if _home.get() == "main" or (_home.get() == "" and self._breaker.state == "closed"):
+            try:
+                note_use(fallback=False)
+                answer = question(self._main)
+            except StoreUnavailable:
+                self._failed(write=False)
+                if _home.get() == "main" or not self._is_down():
+                    raise
+            else:
+                self._breaker.succeeded(write=False)
+                return answer
+        note_use(fallback=True)
+        return question(self._local)
+
+    def _failed(self, *, write: bool) -> None:
+        if self._breaker.state == "closed" and self._breaker.failed(write=write):
+            self._suspend()
+
+    def _opened(self) -> None:
+        if self._breaker.open():
+            self._suspend()
+
+    def _suspend(self) -> None:
+        # Who waits for a server that stands still would wait for minutes.
+        self._main.suspend()
+        _log.warning("the database does not work: this node works on alone until it does")
+
+    def _is_down(self) -> bool:
+        """True where the main database is out of service; waits for a probe that begins now."""
+        with self._condition:
+            awaited = self._probes_begun + 1
+            self._breaker.suspected.set()
+            self._condition.wait_for(lambda: self._probes_done >= awaited or self._closing.is_set(), VERDICT_S)
+        return self._breaker.state != "closed"
+
+    def _watch(self) -> None:
+        while not self._closing.is_set():
+            self._breaker.suspected.wait(self._probe_s)
+            self._breaker.suspected.clear()
+            with self._condition:
+                self._probes_begun += 1
+            try:
+                if not self._closing.is_set():
+                    self._look()
+            except Exception:
+                # The boundary of the thread: without it nobody would notice that the database is back.
+                _log.exception("the database could not be probed; it is tried again")
+            with self._condition:
+                self._probes_done = self._probes_begun
+                self._condition.notify_all()
+            self._closing.wait(min(PROBE_PAUSE_S, self._probe_s))
+
+    def _look(self) -> None:
+        was_open = self._breaker.state == "open"
+        try:
+            self._main.probe(writes=was_open or self._breaker.doubts_writes)
+            if was_open:
+                self._main.resume()
+                self._make_ready()
+        except StoreBusy:
+            return
+        except StoreUnavailable as error:
+            self._breaker.count("failed_probes")
+            _log.debug("the probe failed: %s", error)
+            if was_open:
+                self._main.suspend()
+            self._opened()
+            return
+        except StoreError as error:
+            # It answers, and cannot be used: an operator has to act.
+            self._main.suspend()
+            if self._problem != str(error):
+                self._problem = str(error)
+                _log.error("the database answers and cannot be used: %s", error)
+            return
+        self._problem = ""
+        if was_open and self._breaker.half_open():
+            _log.info("the database works again")
+        if self._breaker.state == "half_open" and self._served() == "main":
+            self._breaker.close()
+        self._to_replay.set()
+
+    def _served(self) -> journal.Serving:
+        with self._local.begin(SERVICE_ACTOR) as tx:
+            return journal.serving(tx.connection)
+
+    def _give_back(self) -> None:
+        while not self._closing.is_set():
+            self._to_replay.wait()
+            self._to_replay.clear()
+            try:
+                if not self._closing.is_set() and self._breaker.state == "closed":
+                    self._mirror()
+                if not self._closing.is_set() and self._breaker.state != "open" and self._holds_lease():
+                    self._replay_all()
+            except StoreUnavailable:
+                self._breaker.suspected.set()
+            except StoreBusy as error:
+                _log.info("what this node took cannot be moved just now: %s", error)
+            except Exception:
+                # The boundary of the thread: without it the copies would stay here for ever.
+                _log.exception("what this node took could not be moved; it is tried again")
+
+    def _mirror(self) -> None:
+        """Keeps this node's copies of the accounts that may log in while the main database is away."""
+        if time.monotonic() - self._mirrored_at > MIRROR_S:
+            account_mirror.mirror(self._main, self._local)
+            self._mirrored_at = time.monotonic()
+
+    def _replay_all(self) -> None:
+        retry_refused = time.monotonic() - self._refused_at > REFUSED_AGAIN_S
+        with self._local.begin(SERVICE_ACTOR) as tx:
+            if (
+                not retry_refused
+                and not journal.holds_copies(tx.connection)
+                and journal.serving(tx.connection) == "main"
+            ):
+                return
+        if retry_refused:
+            self._refused_at = time.monotonic()
+        began = time.monotonic()
+        self._replay.copy(settled_only=True, retry_refused=retry_refused)
+        try:
+            if not self._drained():
+                _log.warning("a job on this node does not let go; what waits is moved later")
+                return
+            before, sent = math.inf, self._replay.copy(settled_only=False)
+            # Rounds that grow would grow for ever: who uploads faster than that is made to wait, once, by the switch.
+            while FEW_UPLOADS < sent < before:
+                before, sent = sent, self._replay.copy(settled_only=False)
+            self._replay.switch()
+        finally:
+            self._draining = False
+        self._breaker.close()
+        self._replay.drop()
+        self._breaker.count("replays")
+        _log.info("what this node took has been moved to the database in %.1f s", time.monotonic() - began)
+
+    def _drained(self) -> bool:
+        """True once no job runs here; none begins before `_draining` is taken back."""
+        with self._condition:
+            self._draining = True
+            return self._condition.wait_for(lambda: self._running_here == 0 or self._closing.is_set(), DRAIN_S)

@@ -1,0 +1,36 @@
+"""What one account keeps and may keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from database import accounts
+from database.account_records import StorageUse
+from services.accounts.principals import Principal
+from services.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """An account and its quotas; None where there is no limit."""
+
+    email: str | None
+    use: StorageUse
+    max_documents: int | None
+    max_bytes: int | None
+    requests_per_minute: int | None
+
+
+def overview(runtime: Runtime, principal: Principal) -> Overview:
+    """What the principal keeps and may keep."""
+    settings = runtime.settings
+    with runtime.store.begin(principal.actor) as tx:
+        use = accounts.storage_use(tx)
+    is_limited = principal.kind != "nobody"
+    return Overview(
+        email=runtime.accounts.entrance.email_of(principal),
+        use=use,
+        max_documents=settings.quota_documents or None if is_limited else None,
+        max_bytes=settings.quota_bytes or None if is_limited else None,
+        requests_per_minute=runtime.accounts.gate.requests_per_minute or None,
+    )

@@ -1,0 +1,159 @@
+"""What the tests of the fallback share: a Postgres that can be taken away, and both stores in one place."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import func, select
+
+from database import aliases, jobs, schema, users
+from database.fallback import journal
+from database.fallback.replay import Replay
+from database.fallback.store import FallbackStore
+from database.postgres.engine import PostgresOptions
+from database.postgres.store import PostgresStore
+from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
+from database.store import Store, open_store
+from tests.postgres_server import DatabaseUrls
+from tests.store_cases import OTHER_ACTOR, chunk, summary, unit
+
+PATIENCE_S = 30.0
+
+
+def open_main(database: DatabaseUrls) -> PostgresStore:
+    """The main database, with two owners."""
+    store = PostgresStore(PostgresOptions(database.server_url, pool_size=4, lock_timeout_s=5.0))
+    with store.begin(SERVICE_ACTOR, write=True) as tx:
+        users.ensure(tx, OTHER_ACTOR.user_id, display_name="other")
+    return store
+
+
+def open_local(folder: Path) -> Store:
+    """This node's database, which is served."""
+    store = open_store(folder)
+    store.upgrade()
+    with store.begin(SERVICE_ACTOR, write=True) as tx:
+        users.ensure(tx, OTHER_ACTOR.user_id)
+        journal.prepare(tx.connection)
+        journal.serve(tx.connection, "local")
+    return store
+
+
+def open_fallback(database: DatabaseUrls, folder: Path, **given: Any) -> FallbackStore:
+    """A store that notices what happens to Postgres within a tenth of a second."""
+    main = PostgresStore(PostgresOptions(database.server_url, pool_size=4, lock_timeout_s=5.0, connect_timeout_s=2.0))
+    return FallbackStore(main, open_store(folder), **{"probe_s": 0.1, **given})
+
+
+class Access:
+    """Whether a database takes connections: without them it is as good as gone."""
+
+    def __init__(self, database: DatabaseUrls) -> None:
+        self._name = database.name
+        self._url = database.admin_url.rpartition("/")[0] + "/postgres"
+
+    def take_away(self) -> None:
+        """Refuses connections and cuts those that are there."""
+        self._allow(False)
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self._name]
+            )
+
+    def give_back(self) -> None:
+        self._allow(True)
+
+    def _allow(self, is_allowed: bool) -> None:
+        statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement.format(sql.Identifier(self._name), sql.Literal(is_allowed)))
+
+
+@dataclass
+class Pair:
+    """The main database, this node's, and what moves from one to the other."""
+
+    main: Store
+    local: Store
+    happened: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def replay(self) -> Replay:
+        """A new one, as after a restart."""
+
+        def count(what: str, number: int) -> None:
+            self.happened[what] += number
+
+        return Replay(self.main, self.local, count)
+
+    def move_all(self) -> None:
+        """A whole replay."""
+        replay = self.replay
+        replay.copy(settled_only=True)
+        replay.copy(settled_only=False)
+        replay.switch()
+        replay.drop()
+
+    def close(self) -> None:
+        self.local.close()
+        self.main.close()
+
+
+def counts(store: Store) -> dict[str, int]:
+    """How many rows the tables of documents have."""
+    tables = (schema.documents, schema.pages, schema.images, schema.chunks, schema.jobs, schema.searches)
+    with store.begin(SERVICE_ACTOR) as tx:
+        return {
+            table.name: tx.connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables
+        }
+
+
+def is_empty(store: Store) -> bool:
+    return not any(counts(store).values())
+
+
+def job_of(store: Store, document_id: str) -> JobRecord:
+    """The newest job of a document."""
+    with store.begin(SERVICE_ACTOR) as tx:
+        found = jobs.newest_of(tx, document_id, ())
+    assert found is not None
+    return found
+
+
+def finish(store: Store, document_id: str, words: str, *, worker: str = "test.1") -> JobRecord:
+    """Runs the document's job as a worker would: one page, two chunks with vectors, published and ended."""
+    from database import contents, generations
+    from database.records import worker_for
+    from tests.store_cases import page
+
+    while (job := store.claim_job(worker)) is not None:
+        assert job.document_id is not None
+        with store.begin(worker_for(job.user_id), write=True) as tx:
+            contents.write_page(tx, job.document_id, job.generation, page(1, words))
+            parts = [chunk(index, f"{words} {index}", vector=unit(index)) for index in range(2)]
+            contents.write_chunks(tx, job.document_id, job.generation, parts)
+            generations.publish(tx, job.document_id, job.generation, summary(2, title=words))
+            jobs.finish(tx, job.job_id, worker_id=worker, status="completed")
+        if job.document_id == document_id:
+            return job_of(store, document_id)
+    raise AssertionError("the document has no job to run")
+
+
+def resolved(store: Store, alias_id: str) -> str | None:
+    with store.begin(LOCAL_ACTOR) as tx:
+        return aliases.resolve(tx, alias_id)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Returns when `condition` holds, which it does soon."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.01)
