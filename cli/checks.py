@@ -24,6 +24,7 @@ def run_checks(arguments: Sequence[str]) -> int:
     failed = [] if arguments else [name for name, command in CHECKS if not _passes(name, command)]
     if failed:
         print(f"failed: {', '.join(failed)}", flush=True)
+    print(f"pytest {' '.join(arguments)}".rstrip(), flush=True)
     tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
     return tests or (1 if failed else 0)
 

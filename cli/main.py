@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import db, documents, jobs, models
+from cli import db, documents, jobs, models, users
 from cli.console import print_error
 from cli.doctor import doctor
 from cli.ingest import ingest
@@ -37,6 +37,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(doctor)
 app.add_typer(db.app, name="db")
+app.add_typer(users.app, name="users")
 
 
 def _version(wanted: bool) -> None:

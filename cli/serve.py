@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from cli.console import AsJson, DataDir, load_settings, print_text
 from cli.models import require_text_model
 from services.errors import Conflict, DocatlasError, Forbidden, InternalError, InvalidOption
+from services.schemas import describe_database
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ GRACE_S = 10
 """Seconds that answers under way may take once the server was told to stop; uploads longer than that are cut off."""
 BACKLOG = 2048
 """Source: uvicorn's own default."""
+
+
+class PostgresServer(StrEnum):
+    EMBEDDED = "embedded"
+    EXTERNAL = "external"
 
 
 def serve(
@@ -43,6 +50,10 @@ def serve(
             show_default="DOCATLAS_PORT, 8000",
         ),
     ] = None,
+    postgres: Annotated[
+        PostgresServer | None,
+        typer.Option("--postgres", help="`embedded`: start a Postgres in the data folder, where no database is set."),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +61,7 @@ def serve(
 
     With `--json` the one line on stdout is a JSON object with the address. The log goes to stderr.
     """
-    settings = load_settings(data_dir, host=host, port=port)
+    settings = load_settings(data_dir, host=host, port=port, postgres=None if postgres is None else postgres.value)
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -115,10 +126,17 @@ def greeting(url: str, settings: Settings, *, as_json: bool) -> str:
     if as_json:
         import json
 
-        return json.dumps({"url": url, "data_dir": str(settings.data_dir), "pid": os.getpid()})
+        return json.dumps(
+            {
+                "url": url,
+                "data_dir": str(settings.data_dir),
+                "database": describe_database(settings),
+                "pid": os.getpid(),
+            }
+        )
     return (
         f"Docatlas listens on {url} (documentation: {url}/docs)\n"
-        f"Documents are kept in {settings.data_dir}; Ctrl-C stops the server.\n"
+        f"Documents are kept in {describe_database(settings)}, files in {settings.data_dir}; Ctrl-C stops the server.\n"
         "Try, in another terminal:\n"
         f"  curl -F files=@report.pdf {url}/v1/documents\n"
         f"  curl {url}/v1/search -H 'Content-Type: application/json' -d '{{\"query\": \"your question\"}}'\n"

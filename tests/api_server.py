@@ -13,6 +13,7 @@ import uvicorn
 
 from api.app import create_app
 from services.runtime import Runtime
+from tests.databases import Databases
 
 TERMINAL = ("completed", "completed_with_errors", "failed", "cancelled")
 
@@ -79,12 +80,15 @@ def assert_problem(reply: httpx.Response, status: int, code: str) -> dict[str, A
 
 
 @contextmanager
-def opened(data_dir: Path, *, runs_jobs: bool = True, **given: Any) -> Iterator[tuple[Runtime, httpx.Client]]:
-    """A runtime on an empty folder, without model weights, and a client of a server for it."""
+def opened(
+    databases: Databases, data_dir: Path, *, runs_jobs: bool = True, **given: Any
+) -> Iterator[tuple[Runtime, httpx.Client]]:
+    """A runtime on a folder and its database, without model weights, and a client of a server for it."""
     from services.runtime import open_runtime
     from services.settings import Settings
 
-    settings = Settings(data_dir=data_dir, **{"text_model": "hash", "worker_threads": 2, "sweep_s": 0.2, **given})
+    usual = {"text_model": "hash", "worker_threads": 2, "sweep_s": 0.2}
+    settings = Settings(data_dir=data_dir, **{**usual, **databases.given(data_dir), **given})
     runtime = open_runtime(settings)
     try:
         if runs_jobs:

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from database.store import Store
 from services.settings import Settings
+from tests.databases import KINDS, Databases, Kind, open_databases
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
+    from tests.postgres_server import DatabaseUrls, PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).resolve().parent / "data"
@@ -34,10 +37,45 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def store_kind(request: pytest.FixtureRequest) -> Kind:
+    """The kind of database under a test; every test that has one runs on each."""
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def module_databases(store_kind: Kind, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Databases that last as long as the module's tests on this kind."""
+    server = request.getfixturevalue("postgres_server") if store_kind == "postgresql" else None
+    with open_databases(store_kind, server) as databases:
+        yield databases
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def databases(store_kind: Kind, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Databases of the test's own."""
+    server = request.getfixturevalue("postgres_server") if store_kind == "postgresql" else None
+    with open_databases(store_kind, server) as databases:
+        yield databases
+
+
+@pytest.fixture
+def store(databases: Databases, tmp_path: Path) -> Iterator[Store]:
+    """A migrated store with two owners, in the folder `data`."""
+    from tests.store_cases import prepare
+
+    opened = databases.open(tmp_path / "data")
+    prepare(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def settings(databases: Databases, tmp_path: Path) -> Settings:
     """Settings on an empty data folder, with the embedder that needs no weights."""
-    return Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2)
+    data_dir = tmp_path / "data"
+    return Settings(data_dir=data_dir, text_model="hash", sweep_s=0.2, **databases.given(data_dir))
 
 
 @pytest.fixture
@@ -57,13 +95,32 @@ def working_runtime(runtime: Runtime) -> Runtime:
     return runtime
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A Postgres for this run of the tests; do not stop or pause it, others use it."""
+    from tests.postgres_server import open_server
+
+    with open_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[DatabaseUrls]:
+    """A migrated database of the test's own."""
+    database = postgres_server.new_database()
+    yield database
+    postgres_server.drop(database)
+
+
 @pytest.fixture(scope="module")
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+def idle(
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Runtime, httpx.Client]]:
     """A server that queues jobs and runs none: for what is decided at upload."""
     from tests.api_server import LIMIT, opened
 
     given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
-    with opened(tmp_path_factory.mktemp("uploads"), runs_jobs=False, **given) as both:
+    with opened(module_databases, tmp_path_factory.mktemp("uploads"), runs_jobs=False, **given) as both:
         yield both
 
 
@@ -77,17 +134,16 @@ class Server:
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
-        self._environment = environment
+        self.environment = {**os.environ, "DOCATLAS_TEXT_MODEL": "hash", **environment}
         self.process: subprocess.Popen[str] | None = None
         self.base = ""
 
     def start(self) -> None:
         """Starts the process on a free port and waits until it is ready."""
-        env = {**os.environ, "DOCATLAS_TEXT_MODEL": "hash", **self._environment}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cli", "serve", "--port", "0", "--data-dir", str(self.data_dir)],
             cwd=ROOT,
-            env=env,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -129,12 +185,13 @@ class Server:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(databases: Databases, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts a server process on a data folder (default: the test's own)."""
     servers: list[Server] = []
 
     def start(data_dir: Path | None = None, **environment: str) -> Server:
-        server = Server(data_dir or tmp_path / "data", **environment)
+        folder = data_dir or tmp_path / "data"
+        server = Server(folder, **{**databases.environment(folder), **environment})
         servers.append(server)
         server.start()
         return server

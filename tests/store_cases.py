@@ -1,10 +1,9 @@
-"""What the tests of the store share: stores to run on, and small documents to put into them."""
+"""What the tests of the store share: small documents to put into it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,11 @@ from database.records import (
     Submission,
     Vector,
 )
-from database.store import Store, open_store
+from database.store import Store
 
 SPACE = "test-space@1"
 OTHER_ACTOR = Actor("00000000-0000-7000-8000-000000000002")
 EVERYTHING = DocumentFilter()
-
-STORES: Mapping[str, Callable[[Path], Store]] = {"sqlite": open_store}
-"""Every kind of store that the contract tests run over: opened in a folder of its own."""
 
 
 def prepare(store: Store) -> None:

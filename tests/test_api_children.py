@@ -15,13 +15,14 @@ from tests.api_server import assert_problem, ingest, opened, upload, wait
 from tests.child_cases import NOTE, OTHER, mail_with
 from tests.conftest import DATA, Server, wait_for
 from tests.data.build_mail import zip_of
+from tests.databases import Databases
 
 SEED = 20261121
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with opened(tmp_path_factory.mktemp("children"), worker_threads=1) as (_, found):
+def client(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with opened(module_databases, tmp_path_factory.mktemp("children"), worker_threads=1) as (_, found):
         yield found
 
 

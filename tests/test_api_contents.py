@@ -16,11 +16,14 @@ from services.rendering import page_markdown, table_markdown
 from services.runtime import Runtime
 from tests.api_server import assert_problem, ingest, opened, upload, wait
 from tests.conftest import DATA
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
-    with opened(tmp_path_factory.mktemp("contents")) as both:
+def server(
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Runtime, httpx.Client]]:
+    with opened(module_databases, tmp_path_factory.mktemp("contents")) as both:
         yield both
 
 

@@ -14,12 +14,15 @@ import pytest
 from services.runtime import Runtime
 from tests.api_server import LIMIT, assert_problem, ingest, opened, upload, wait
 from tests.conftest import DATA
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+def server(
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Runtime, httpx.Client]]:
     given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
-    with opened(tmp_path_factory.mktemp("documents"), **given) as both:
+    with opened(module_databases, tmp_path_factory.mktemp("documents"), **given) as both:
         yield both
 
 
@@ -145,7 +148,9 @@ def test_reprocess_keeps_options_that_are_not_given(client: httpx.Client) -> Non
     assert_problem(wrong, 422, "invalid_option")
 
 
-def test_password_opens_the_document_and_is_kept_nowhere(server: tuple[Runtime, httpx.Client]) -> None:
+def test_password_opens_the_document_and_is_kept_nowhere(
+    server: tuple[Runtime, httpx.Client], module_databases: Databases
+) -> None:
     runtime, client = server
     content = (DATA / "encrypted.pdf").read_bytes()
     entry = upload(client, "encrypted.pdf", content)
@@ -160,6 +165,9 @@ def test_password_opens_the_document_and_is_kept_nowhere(server: tuple[Runtime, 
     for path in runtime.settings.data_dir.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
+    stored = module_databases.dump(runtime.settings.data_dir)
+    assert entry["job"]["id"].encode() in stored
+    assert secret.encode() not in stored
 
 
 def test_list_pages_through_all_and_filters(client: httpx.Client) -> None:
@@ -234,8 +242,8 @@ def test_original_design_refuses_what_it_cannot_read(inbox: httpx.Client, path: 
     assert_problem(inbox.post(path, data={"chunk_size": "500"}, files={"x": (None, "1")}), 422, "invalid_request")
 
 
-def test_upload_answer_has_the_places_in_the_queue(tmp_path: Path) -> None:
-    with opened(tmp_path / "data", runs_jobs=False) as (_, inbox):
+def test_upload_answer_has_the_places_in_the_queue(databases: Databases, tmp_path: Path) -> None:
+    with opened(databases, tmp_path / "data", runs_jobs=False) as (_, inbox):
         upload(inbox, "first.txt", b"first")
         files = [("files", (f"{n}.txt", b"%d" % n)) for n in (1, 2)]
         files.insert(1, ("files", ("again.txt", b"first")))
@@ -259,10 +267,10 @@ def test_failed_reprocess_leaves_options_and_status_of_what_is_read(client: http
     assert upload(client, "poisoned.pdf", content)["outcome"] == "duplicate"
 
 
-def test_cancelled_reprocess_leaves_the_document_completed(tmp_path: Path) -> None:
-    with opened(tmp_path / "data") as (_, client):
+def test_cancelled_reprocess_leaves_the_document_completed(databases: Databases, tmp_path: Path) -> None:
+    with opened(databases, tmp_path / "data") as (_, client):
         document_id = ingest(client, "kept.txt", b"What was read stays.")
-    with opened(tmp_path / "data", runs_jobs=False) as (_, client):
+    with opened(databases, tmp_path / "data", runs_jobs=False) as (_, client):
         body = {"chunk_size": 500}
         job = client.post(f"/v1/documents/{document_id}/reprocess", json=body).json()
         same = upload(client, "kept.txt", b"What was read stays.", options='{"chunk_size": 500}')

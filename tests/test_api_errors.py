@@ -17,11 +17,12 @@ from database.errors import StoreBusy
 from services.errors import FieldError, InvalidOption, TransientError, error_classes
 from services.runtime import Runtime
 from tests.api_server import assert_problem, opened
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with opened(tmp_path_factory.mktemp("errors")) as (_, client):
+def client(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with opened(module_databases, tmp_path_factory.mktemp("errors")) as (_, client):
         yield client
 
 

@@ -11,12 +11,13 @@ import pytest
 from services.runtime import Runtime
 from tests.api_server import assert_problem, opened, upload, wait
 from tests.conftest import DATA
+from tests.databases import Databases
 
 
 @pytest.fixture
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+def idle(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
     """A server that queues jobs and runs none until it is told to."""
-    with opened(tmp_path_factory.mktemp("jobs"), runs_jobs=False) as both:
+    with opened(databases, tmp_path_factory.mktemp("jobs"), runs_jobs=False) as both:
         yield both
 
 

@@ -13,12 +13,13 @@ from api.security import SECURITY_HEADERS, access_of
 from services.filenames import display_name, download_name
 from services.settings import Settings
 from tests.api_server import assert_problem, opened
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     given: dict[str, Any] = {"cors_origins": ("https://app.example.org",), "allowed_hosts": ("docs.example.org",)}
-    with opened(tmp_path_factory.mktemp("security"), max_upload_bytes=1000, **given) as (_, client):
+    with opened(module_databases, tmp_path_factory.mktemp("security"), max_upload_bytes=1000, **given) as (_, client):
         yield client
 
 

@@ -13,8 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from api.docs_page import DOCS_PAGE
-from api.models import base, context, documents, jobs, search, service
-from database.store import open_store
+from api.models import accounts, base, context, documents, jobs, search, service
 from services.content import Format
 from services.errors import TransientError
 from services.formats.extensions import EXTENSIONS
@@ -23,12 +22,13 @@ from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.api_server import opened
 from tests.conftest import ROOT
+from tests.databases import Databases, Kind
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("service")
-    with opened(folder / "data", cache_dir=folder / "cache", ocr_engine="none") as (_, client):
+    with opened(module_databases, folder / "data", cache_dir=folder / "cache", ocr_engine="none") as (_, client):
         yield client
 
 
@@ -40,8 +40,9 @@ def test_ready_once_migrated_and_loaded(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ok"}
 
 
-def test_not_ready_while_the_model_is_absent(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "data", cache_dir=tmp_path / "cache", offline=True)
+def test_not_ready_while_the_model_is_absent(databases: Databases, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    settings = Settings(data_dir=data_dir, cache_dir=tmp_path / "cache", offline=True, **databases.given(data_dir))
     runtime = open_runtime(settings)
     try:
         with pytest.raises(TransientError) as caught:
@@ -51,8 +52,9 @@ def test_not_ready_while_the_model_is_absent(tmp_path: Path) -> None:
         runtime.close()
 
 
-def test_not_ready_before_the_migrations(runtime: Runtime, tmp_path: Path) -> None:
-    store = open_store(tmp_path / "bare")
+def test_not_ready_before_the_migrations(runtime: Runtime, databases: Databases, tmp_path: Path) -> None:
+    databases.make_empty(tmp_path / "bare")
+    store = databases.open(tmp_path / "bare")
     bare = Runtime(runtime.settings, store, runtime.blobs, runtime.text_embedder)
     try:
         with pytest.raises(TransientError) as caught:
@@ -72,7 +74,7 @@ def test_health_names_each_dependency_with_its_latency(client: httpx.Client) -> 
     assert all(check["detail"] for check in body["checks"] if check["status"] != "healthy")
 
 
-def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client) -> None:
+def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client, store_kind: Kind) -> None:
     body = client.get("/v1/capabilities").json()
     assert {item["format"] for item in body["formats"]} == {item.value for item in Format}
     assert {item["format"]: tuple(item["extensions"]) for item in body["formats"]} == dict(EXTENSIONS)
@@ -83,7 +85,7 @@ def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client) 
     assert body["search"]["modalities"] == ["text"]
     assert body["ocr"]["engine"] == "none"
     assert body["limits"]["max_upload_bytes"] > 0
-    assert (body["store"]["kind"], body["queue"]["kind"]) == ("sqlite", "embedded")
+    assert (body["store"]["kind"], body["queue"]["kind"]) == (store_kind, "embedded")
 
 
 def test_docs_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
@@ -130,6 +132,17 @@ def test_every_call_of_the_contract_is_described(described: dict[str, Any]) -> N
         "GET /v1/searches",
         "POST /v1/context",
         "POST /chat/prepare-context",
+        "POST /v1/auth/register",
+        "POST /v1/auth/login",
+        "POST /auth/login",
+        "POST /v1/auth/refresh",
+        "POST /v1/auth/logout",
+        "POST /v1/auth/change-password",
+        "GET /v1/auth/me",
+        "POST /v1/api-keys",
+        "GET /v1/api-keys",
+        "GET /v1/api-keys/{key_id}",
+        "DELETE /v1/api-keys/{key_id}",
         "GET /livez",
         "GET /readyz",
         "GET /health",
@@ -173,7 +186,7 @@ def test_operation_ids_are_different(described: dict[str, Any]) -> None:
 
 def test_examples_fit_their_models() -> None:
     checked = 0
-    for module in (base, jobs, documents, search, context, service):
+    for module in (accounts, base, jobs, documents, search, context, service):
         for item in vars(module).values():
             if isinstance(item, type) and issubclass(item, BaseModel) and item.__module__ == module.__name__:
                 extra = item.model_config.get("json_schema_extra")

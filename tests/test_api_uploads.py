@@ -15,6 +15,7 @@ from api.uploads import SCRATCH_PREFIX, remove_abandoned
 from services.runtime import Runtime
 from tests.api_server import LIMIT, assert_problem, opened, upload
 from tests.conftest import DATA, wait_for
+from tests.databases import Databases
 
 
 def scratch_files(runtime: Runtime) -> list[Path]:
@@ -49,8 +50,8 @@ def test_single_unknown_format_is_415_and_lists_the_known(inbox: httpx.Client) -
     assert "pdf" in json.dumps(problem["supported"])
 
 
-def test_old_slides_without_libreoffice_are_503_and_say_what_to_install(tmp_path: Path) -> None:
-    with opened(tmp_path / "data", runs_jobs=False, libreoffice_path=tmp_path / "absent") as (_, client):
+def test_old_slides_without_libreoffice_are_503_and_say_what_to_install(databases: Databases, tmp_path: Path) -> None:
+    with opened(databases, tmp_path / "data", runs_jobs=False, libreoffice_path=tmp_path / "absent") as (_, client):
         reply = client.post("/v1/documents", files=[("files", ("talk.ppt", (DATA / "talk.ppt").read_bytes()))])
         assert_problem(reply, 503, "libreoffice_missing")
         assert "libreoffice-impress" in reply.json()["detail"]
@@ -201,8 +202,8 @@ def test_files_of_a_killed_process_are_removed_when_they_are_old(tmp_path: Path)
     assert other.exists()
 
 
-def test_very_large_file_costs_no_other(tmp_path: Path) -> None:
-    with opened(tmp_path / "data", runs_jobs=False, max_upload_bytes=100_000) as (_, inbox):
+def test_very_large_file_costs_no_other(databases: Databases, tmp_path: Path) -> None:
+    with opened(databases, tmp_path / "data", runs_jobs=False, max_upload_bytes=100_000) as (_, inbox):
 
         def body() -> Iterator[bytes]:
             yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="large.txt"\r\n\r\n'

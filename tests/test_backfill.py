@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,9 +19,10 @@ from tests.picture_models import NATIVE, write_checkpoint
 from tests.test_ingest import document_of, run_next, submit
 
 
-def test_weights_that_come_later_are_noticed_and_the_backfill_clears_the_warning(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    runtime = open_runtime(Settings(data_dir=data_dir, text_model="hash"))
+def test_weights_that_come_later_are_noticed_and_the_backfill_clears_the_warning(
+    settings: Settings, tmp_path: Path
+) -> None:
+    runtime = open_runtime(settings)
     submission = submit(runtime, DATA / "letter.png", ocr="off")
     run_next(runtime)
     document_id = submission.document.document_id
@@ -35,7 +35,7 @@ def test_weights_that_come_later_are_noticed_and_the_backfill_clears_the_warning
     runtime.close()
 
     checkpoint = write_checkpoint(tmp_path / "clip", NATIVE)
-    runtime = open_runtime(Settings(data_dir=data_dir, text_model="hash", clip_dir=checkpoint))
+    runtime = open_runtime(settings.model_copy(update={"clip_dir": checkpoint}))
     runtime.start_worker()
     wait_for(lambda: backfilled(runtime))
     assert document_of(runtime, document_id).warnings == []
@@ -68,7 +68,7 @@ def test_a_running_server_fills_in_vectors_when_the_cli_asks_for_it(
         asked = subprocess.run(
             [sys.executable, "-m", "cli", "jobs", "backfill", "--json", "--data-dir", str(server.data_dir)],
             cwd=ROOT,
-            env={**os.environ, "DOCATLAS_TEXT_MODEL": "hash", "DOCATLAS_CLIP_DIR": str(folder)},
+            env=server.environment,
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -33,6 +33,7 @@ from tests.child_cases import (
 )
 from tests.conftest import DATA
 from tests.data.build_mail import lying_zip, zip_of, zip_twice
+from tests.databases import Databases
 from tests.test_ingest import WORKER, document_of, run_next, text_of
 
 
@@ -45,8 +46,9 @@ class SmallSettings(Settings):
 
 
 @pytest.fixture
-def small_runtime(tmp_path: Path) -> Iterator[Runtime]:
-    opened = open_runtime(SmallSettings(data_dir=tmp_path / "small", text_model="hash"))
+def small_runtime(databases: Databases, tmp_path: Path) -> Iterator[Runtime]:
+    data_dir = tmp_path / "small"
+    opened = open_runtime(SmallSettings(data_dir=data_dir, text_model="hash", **databases.given(data_dir)))
     yield opened
     opened.close()
 
@@ -209,8 +211,8 @@ def test_a_run_that_was_stopped_goes_on_and_doubles_nothing(runtime: Runtime, tm
     assert job_of(runtime, job_id).status == "completed"
 
 
-def test_a_parent_that_does_not_come_to_its_end_leaves_no_children(tmp_path: Path) -> None:
-    opened = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", heartbeat_s=0.001))
+def test_a_parent_that_does_not_come_to_its_end_leaves_no_children(settings: Settings, tmp_path: Path) -> None:
+    opened = open_runtime(settings.model_copy(update={"heartbeat_s": 0.001}))
     packed = zip_of({f"{n}.txt": f"note {n}\n".encode() for n in range(40)})
     document_id, job_id = send(opened, tmp_path, "batch.zip", packed)
     claimed = opened.store.claim_job(WORKER)

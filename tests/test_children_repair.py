@@ -9,7 +9,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
-from database import children, documents, waiting
+from database import children, claims, documents, waiting
 from database import jobs as job_rows
 from database.errors import StoreBusy
 from database.records import (
@@ -34,6 +34,7 @@ from tests.child_cases import (
 from tests.conftest import DATA, wait_for
 from tests.data.build_mail import zip_of
 from tests.data.build_zipcrypto import encrypted_zip
+from tests.databases import Databases
 from tests.test_ingest import WORKER, run_next
 
 
@@ -45,7 +46,7 @@ def test_a_dead_worker_costs_neither_the_parent_nor_the_child(runtime: Runtime, 
     assert child is not None
     with runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
         assert (
-            job_rows.requeue_orphans(tx, WORKER, silent_since="2000-01-01T00:00:00.000000Z") == 1
+            claims.requeue_orphans(tx, WORKER, silent_since="2000-01-01T00:00:00.000000Z") == 1
         )  # the child; the parent goes on waiting
         assert waiting.settle_all(tx) == 1
     assert job_of(runtime, job_id).status == "in_progress"
@@ -54,7 +55,9 @@ def test_a_dead_worker_costs_neither_the_parent_nor_the_child(runtime: Runtime, 
     assert len(children_of(runtime, document_id)) == 1
 
 
-def test_a_password_opens_the_archive_and_what_lies_in_it_and_is_kept_nowhere(runtime: Runtime, tmp_path: Path) -> None:
+def test_a_password_opens_the_archive_and_what_lies_in_it_and_is_kept_nowhere(
+    runtime: Runtime, databases: Databases, tmp_path: Path
+) -> None:
     packed = encrypted_zip({"locked.pdf": (DATA / "encrypted.pdf").read_bytes()}, b"open sesame")
     document_id, job_id = send(runtime, tmp_path, "locked.zip", packed)
     failed = run_all(runtime)[0]
@@ -65,7 +68,8 @@ def test_a_password_opens_the_archive_and_what_lies_in_it_and_is_kept_nowhere(ru
     job = job_of(runtime, view.job.job_id)
     assert (job.status, job.error) == ("completed", None)
     assert children_of(runtime, document_id)["locked.pdf"].total_chunks
-    stored = b"".join(p.read_bytes() for p in runtime.settings.data_dir.glob("docatlas.sqlite3*"))
+    stored = databases.dump(runtime.settings.data_dir)
+    assert document_id.encode() in stored
     assert b"open sesame" not in stored
     with runtime.store.begin(LOCAL_ACTOR) as tx:
         jobs = job_rows.list_page(tx, limit=9, cursor=None).data
@@ -73,8 +77,8 @@ def test_a_password_opens_the_archive_and_what_lies_in_it_and_is_kept_nowhere(ru
     assert job_id in {each.job_id for each in jobs}
 
 
-def test_one_worker_thread_is_enough_for_any_nest(tmp_path: Path) -> None:
-    opened = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", worker_threads=1, sweep_s=0.2))
+def test_one_worker_thread_is_enough_for_any_nest(settings: Settings, tmp_path: Path) -> None:
+    opened = open_runtime(settings.model_copy(update={"worker_threads": 1}))
     packed = zip_of({f"{n}.zip": zip_of({"note.txt": NOTE, f"{n}.txt": OTHER}) for n in range(3)})
     try:
         opened.start_worker()

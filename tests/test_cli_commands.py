@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from tests.databases import Databases
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,10 +36,17 @@ class Done:
 class Cli:
     """Runs commands on one data folder, in this process: the same code as in one of its own, and ten times as fast."""
 
-    def __init__(self, data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        data_dir: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         self.data_dir = data_dir
         self._capsys, self._monkeypatch = capsys, monkeypatch
-        self.environment = {**os.environ, "DOCATLAS_TEXT_MODEL": "hash", "DOCATLAS_DATA_DIR": str(data_dir)}
+        own = {"DOCATLAS_TEXT_MODEL": "hash", "DOCATLAS_DATA_DIR": str(data_dir)}
+        self.environment = {**os.environ, **databases.environment(data_dir), **own}
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> Done:
         self._capsys.readouterr()
@@ -56,8 +64,10 @@ class Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    return Cli(tmp_path / "data", capsys, monkeypatch)
+def cli(
+    databases: Databases, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Cli:
+    return Cli(databases, tmp_path / "data", capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -221,12 +231,17 @@ def test_taken_port_is_said_before_anything_is_loaded(cli: Cli) -> None:
     assert not cli.data_dir.exists()
 
 
-def test_database_status_and_upgrade(cli: Cli) -> None:
-    assert {row["applied_at"] for row in cli.json("db", "status", code=1)} == {None}
-    applied = cli.json("db", "upgrade")["applied"]
+def test_database_status_and_upgrade(
+    databases: Databases, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.make_empty(tmp_path / "bare")
+    bare = Cli(databases, tmp_path / "bare", capsys, monkeypatch)
+    assert {row["is_applied"] for row in bare.json("db", "status", code=1)} == {False}
+    applied = bare.json("db", "upgrade")["applied"]
     assert applied == sorted(applied)
-    assert [row["version"] for row in cli.json("db", "status")] == applied
-    assert cli.json("db", "upgrade")["applied"] == []
+    states = bare.json("db", "status")
+    assert [(row["version"], row["is_applied"]) for row in states] == [(version, True) for version in applied]
+    assert bare.json("db", "upgrade")["applied"] == []
 
 
 def test_doctor_reports_facts_and_changes_nothing(cli: Cli) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,15 +16,16 @@ import httpx
 from PIL import Image
 
 from tests.conftest import ROOT, Server, wait_for
+from tests.databases import Databases
 
 StartServer = Callable[..., Server]
 
 
-def _cli(data_dir: Path, *arguments: str, code: int = 0) -> Any:
+def _cli(server: Server, *arguments: str, code: int = 0) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments, "--data-dir", str(data_dir), "--json"],
+        [sys.executable, "-m", "cli", *arguments, "--data-dir", str(server.data_dir), "--json"],
         cwd=ROOT,
-        env={**os.environ, "DOCATLAS_TEXT_MODEL": "hash"},
+        env=server.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -49,12 +49,12 @@ def test_server_finds_what_the_command_line_ingests_and_no_more_what_it_deletes(
     first.write_text("The quay wall was built of basalt.\n", encoding="utf-8")
     second.write_text("The lighthouse was painted white.\n", encoding="utf-8")
     with server.client() as client:
-        entry = _cli(server.data_dir, "ingest", str(first))["data"][0]
+        entry = _cli(server, "ingest", str(first))["data"][0]
         assert entry["document"]["status"] == "completed"
         assert _found(client, "basalt quay wall") == ["first.txt"]
-        _cli(server.data_dir, "ingest", str(second))
+        _cli(server, "ingest", str(second))
         assert _found(client, "white lighthouse")[0] == "second.txt"
-        _cli(server.data_dir, "documents", "delete", entry["document"]["id"])
+        _cli(server, "documents", "delete", entry["document"]["id"])
         assert _found(client, "basalt quay wall") == ["second.txt"]
         assert client.get(f"/v1/documents/{entry['document']['id']}").status_code == 404
 
@@ -62,11 +62,11 @@ def test_server_finds_what_the_command_line_ingests_and_no_more_what_it_deletes(
 def test_server_that_runs_does_the_work_and_doctor_names_it(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server()
     assert server.process is not None
-    wait_for(lambda: _holder(server.data_dir) == server.process.pid if server.process else False)
+    wait_for(lambda: _holder(server) == server.process.pid if server.process else False)
     path = tmp_path / "note.txt"
     path.write_text("Who reads this holds the lease.\n", encoding="utf-8")
-    job = _cli(server.data_dir, "ingest", str(path), "--no-wait")["data"][0]["job"]
-    wait_for(lambda: _cli(server.data_dir, "jobs", "show", job["id"])["status"] == "completed")
+    job = _cli(server, "ingest", str(path), "--no-wait")["data"][0]["job"]
+    wait_for(lambda: _cli(server, "jobs", "show", job["id"])["status"] == "completed")
 
 
 def test_commands_see_what_was_uploaded_over_http(start_server: StartServer, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_commands_see_what_was_uploaded_over_http(start_server: StartServer, tmp
         entry = answer.json()["data"][0]
         client.get(f"/v1/jobs/{entry['job']['id']}", params={"wait": 30})
         shown = client.get(f"/v1/documents/{entry['document']['id']}").json()
-    listed = _cli(server.data_dir, "documents", "show", entry["document"]["id"])
+    listed = _cli(server, "documents", "show", entry["document"]["id"])
     assert {name: listed[name] for name in listed} == {name: shown[name] for name in listed}
-    hits = _cli(server.data_dir, "search", "how long is the pier", "--min-score", "0")["data"]
+    hits = _cli(server, "search", "how long is the pier", "--min-score", "0")["data"]
     assert hits[0]["document"]["id"] == entry["document"]["id"]
 
 
@@ -87,7 +87,7 @@ def test_commands_go_on_after_the_server_was_killed(start_server: StartServer, t
     server.kill()
     path = tmp_path / "after.txt"
     path.write_text("The server has gone and the work goes on.\n", encoding="utf-8")
-    assert _cli(server.data_dir, "ingest", str(path))["data"][0]["document"]["status"] == "completed"
+    assert _cli(server, "ingest", str(path))["data"][0]["document"]["status"] == "completed"
 
 
 def test_sigterm_ends_the_server_in_order_while_a_job_runs_and_a_client_waits(
@@ -106,15 +106,16 @@ def test_sigterm_ends_the_server_in_order_while_a_job_runs_and_a_client_waits(
         assert not poll.done()
         assert server.stop() == 0
         assert poll.result().json()["status"] in ("in_progress", "queued")
-    assert _cli(server.data_dir, "jobs", "show", job_id)["status"] == "queued"
-    assert _holder(server.data_dir) is None
+    assert _cli(server, "jobs", "show", job_id)["status"] == "queued"
+    assert _holder(server) is None
 
 
-def test_serve_announces_itself_as_one_json_line(tmp_path: Path) -> None:
+def test_serve_announces_itself_as_one_json_line(databases: Databases, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", **databases.environment(tmp_path / "data"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json"],
+        [sys.executable, "-m", "cli", "serve", "--port", "0", "--data-dir", str(server.data_dir), "--json"],
         cwd=ROOT,
-        env={**os.environ, "DOCATLAS_TEXT_MODEL": "hash"},
+        env=server.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -134,7 +135,7 @@ def test_serve_announces_itself_as_one_json_line(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-def _holder(data_dir: Path) -> int | None:
-    checks = {check["name"]: check for check in _cli(data_dir, "doctor")["checks"]}
+def _holder(server: Server) -> int | None:
+    checks = {check["name"]: check for check in _cli(server, "doctor")["checks"]}
     holder: int | None = checks["worker"]["facts"]["holder_pid"]
     return holder

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from database import contents, documents, images
+from database import claims, contents, documents, images
 from database import jobs as job_rows
-from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord, JobRecord, Submission
+from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord, JobRecord, Submission, worker_for
 from services.content import PAGE_SEPARATOR
 from services.errors import Conflict
 from services.formats.detection import detect_format
@@ -19,6 +19,7 @@ from services.jobs import cancel, retry, run_claimed_job
 from services.options import parse_options
 from services.runtime import Runtime
 from tests.conftest import DATA
+from tests.databases import Databases
 
 WORKER = "worker-of-the-test"
 
@@ -99,7 +100,7 @@ def test_a_failed_document_leaves_nothing_to_search(runtime: Runtime, tmp_path: 
     assert not runtime.store.search_keywords(LOCAL_ACTOR, "the", k=5, only=DocumentFilter())
 
 
-def test_an_encrypted_pdf_is_reported_and_read_with_its_password(runtime: Runtime) -> None:
+def test_an_encrypted_pdf_is_reported_and_read_with_its_password(runtime: Runtime, databases: Databases) -> None:
     submit(runtime, DATA / "encrypted.pdf")
     failed = run_next(runtime)
     assert failed.error is not None
@@ -109,8 +110,10 @@ def test_an_encrypted_pdf_is_reported_and_read_with_its_password(runtime: Runtim
     assert again is not None
     runtime.passwords.keep(again.job_id, "open sesame")
     assert run_next(runtime).status == "completed"
-    stored = b"".join(p.read_bytes() for p in runtime.settings.data_dir.glob("docatlas.sqlite3*"))
+    stored = databases.dump(runtime.settings.data_dir)
+    assert again.job_id.encode() in stored
     assert b'"password"' not in stored
+    assert b"open sesame" not in stored
     assert runtime.passwords.of(again.job_id) is None
 
 
@@ -143,7 +146,7 @@ def test_a_resumed_ingest_does_not_read_stored_pages_again(runtime: Runtime) -> 
             return any(True for _ in contents.pages_written(tx, document_id, generation))
 
     run_claimed_job(claimed, runtime, "worker-that-dies", stop_after_first_page)
-    with runtime.store.begin(LOCAL_ACTOR, write=True) as tx:
+    with runtime.store.begin(worker_for(LOCAL_ACTOR.user_id), write=True) as tx:
         stored = list(contents.pages_written(tx, document_id, generation))
         first = stored[0]
         marked = {"text": "MARKED", "layout": {"words": [], "blocks": []}, "word_count": 1}
@@ -229,7 +232,7 @@ def test_a_job_whose_process_died_too_often_is_given_up(runtime: Runtime, tmp_pa
         if claimed.attempts > 25:
             run_claimed_job(claimed, runtime, f"worker-{life}")
         with runtime.store.begin(LOCAL_ACTOR, write=True) as tx:
-            job_rows.requeue_orphans(tx, "nobody", silent_since="2000-01-01T00:00:00.000000Z")
+            claims.requeue_orphans(tx, "nobody", silent_since="2000-01-01T00:00:00.000000Z")
     with runtime.store.begin(LOCAL_ACTOR) as tx:
         job = job_rows.get(tx, job_id)
     assert job is not None

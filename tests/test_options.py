@@ -75,8 +75,8 @@ def test_a_problem_becomes_the_error_that_it_was() -> None:
     assert error_from(Problem("Unheard", "x", "y")).code == "x"
 
 
-def test_only_transient_errors_are_retryable() -> None:
-    assert [name for name, cls in error_classes().items() if cls.retryable] == ["TransientError"]
+def test_only_what_passes_by_itself_is_retryable() -> None:
+    assert {name for name, cls in error_classes().items() if cls.retryable} == {"TransientError", "RateLimited"}
 
 
 def test_pointers_are_below_the_place_of_the_options_and_escaped() -> None:

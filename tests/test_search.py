@@ -18,6 +18,7 @@ from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.api_server import assert_problem, ingest, opened
 from tests.conftest import DATA
+from tests.databases import Databases
 from tests.picture_models import NATIVE, write_checkpoint
 
 TEXTS = {
@@ -28,9 +29,11 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, httpx.Client]]:
+def server(
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Runtime, httpx.Client]]:
     folder = tmp_path_factory.mktemp("search")
-    with opened(folder / "data", cache_dir=folder / "cache") as both:
+    with opened(module_databases, folder / "data", cache_dir=folder / "cache") as both:
         yield both
 
 
@@ -235,7 +238,9 @@ def test_keyword_mode_calls_no_model(server: tuple[Runtime, httpx.Client], ids: 
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, dict[str, str], Path]]:
+def gallery(
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.Client, dict[str, str], Path]]:
     """A server with a small picture model of random weights, three pictures, and the report."""
     folder = tmp_path_factory.mktemp("gallery")
     pictures: dict[str, Path] = {}
@@ -245,7 +250,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cl
         image.save(folder / name)
         pictures[name] = folder / name
     checkpoint = write_checkpoint(folder / "clip", NATIVE)
-    with opened(folder / "data", clip_dir=checkpoint, model_dtype="float32") as (_, client):
+    with opened(module_databases, folder / "data", clip_dir=checkpoint, model_dtype="float32") as (_, client):
         found = {
             name: ingest(client, name, path.read_bytes(), options='{"ocr": "off"}') for name, path in pictures.items()
         }
@@ -308,13 +313,13 @@ def test_upload_that_is_no_picture_is_refused(gallery: tuple[httpx.Client, dict[
     assert_problem(client.post("/v1/search/image", files={"other": ("a.png", b"x")}), 422, "invalid_request")
 
 
-def test_vectors_of_two_spaces_are_never_compared(tmp_path: Path) -> None:
+def test_vectors_of_two_spaces_are_never_compared(databases: Databases, tmp_path: Path) -> None:
     from database.records import LOCAL_ACTOR
     from services.hits import SearchRequest
     from services.search import find
 
     data, cache = tmp_path / "data", tmp_path / "cache"
-    with opened(data, cache_dir=cache) as (_, client):
+    with opened(databases, data, cache_dir=cache) as (_, client):
         ingest(client, "old.txt", b"Stored in the old space.")
 
     class Other(_NoModel):
@@ -323,7 +328,7 @@ def test_vectors_of_two_spaces_are_never_compared(tmp_path: Path) -> None:
         def embed(self, texts: Sequence[str], *, urgent: bool = False) -> np.ndarray[Any, np.dtype[np.float32]]:
             return np.eye(768, dtype=np.float32)[: len(texts)]
 
-    runtime = open_runtime(Settings(data_dir=data, cache_dir=cache, text_model="hash"))
+    runtime = open_runtime(Settings(data_dir=data, cache_dir=cache, text_model="hash", **databases.given(data)))
     try:
         changed = Runtime(runtime.settings, runtime.store, runtime.blobs, Other())
         assert not find(changed, LOCAL_ACTOR, SearchRequest(query="old", mode="semantic", min_score=0)).hits

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,26 +15,16 @@ from tests.store_cases import (
     EVERYTHING,
     OTHER_ACTOR,
     SPACE,
-    STORES,
     add_document,
     chunk,
     digest,
     image,
     page,
-    prepare,
     submit,
     summary,
     unit,
     write_generation,
 )
-
-
-@pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = STORES[request.param](tmp_path / "data")
-    prepare(opened)
-    yield opened
-    opened.close()
 
 
 def texts(store: Store, document_id: str) -> list[str]:

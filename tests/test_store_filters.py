@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +12,9 @@ from database.store import Store
 from tests.store_cases import (
     EVERYTHING,
     SPACE,
-    STORES,
     add_document,
-    prepare,
     unit,
 )
-
-
-@pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = STORES[request.param](tmp_path / "data")
-    prepare(opened)
-    yield opened
-    opened.close()
 
 
 def nearest(store: Store, query: Any, *, k: int = 10, only: DocumentFilter = EVERYTHING) -> list[str]:

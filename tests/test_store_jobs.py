@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from database import contents, documents, generations, jobs
+from database import claims, contents, documents, generations, jobs, schema
 from database.ids import format_time
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
 from database.store import Store
-from tests.store_cases import STORES, chunk, prepare, submit, summary, write_generation
+from tests.databases import Databases
+from tests.store_cases import chunk, submit, summary, write_generation
 
 ROOT = Path(__file__).resolve().parents[1]
 CLAIMER = """
 import json, sys
 from pathlib import Path
-from database.store import open_store
-store = open_store(Path(sys.argv[1]))
+from services.settings import Settings
+from services.stores import open_configured_store
+store = open_configured_store(Settings(data_dir=Path(sys.argv[1])))
 found = []
 while (job := store.claim_job(sys.argv[2])) is not None:
     found.append(job.job_id)
 store.close()
 print(json.dumps(found))
 """
-
-
-@pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = STORES[request.param](tmp_path / "data")
-    prepare(opened)
-    yield opened
-    opened.close()
 
 
 def claimed(store: Store, worker: str = "w1") -> JobRecord:
@@ -80,7 +75,7 @@ def test_a_job_is_not_claimed_before_its_time(store: Store) -> None:
     assert document_status(store, job.document_id) == "queued"
     earlier = format_time(datetime.now(UTC) - timedelta(seconds=1))
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        tx.connection.exec_driver_sql("UPDATE jobs SET run_after = ?", (earlier,))
+        tx.connection.execute(update(schema.jobs).values(run_after=earlier))
     again = claimed(store)
     assert (again.job_id, again.attempts, again.generation) == (job.job_id, 2, job.generation)
 
@@ -116,9 +111,7 @@ def test_threads_never_claim_the_same_job(store: Store) -> None:
     assert set(found) == expected
 
 
-def test_processes_never_claim_the_same_job(tmp_path: Path) -> None:
-    store = STORES["sqlite"](tmp_path / "data")
-    prepare(store)
+def test_processes_never_claim_the_same_job(store: Store, databases: Databases, tmp_path: Path) -> None:
     expected = {submitted.job.job_id for n in range(24) if (submitted := submit(store, str(n))).job}
     processes = [
         subprocess.Popen(
@@ -126,6 +119,7 @@ def test_processes_never_claim_the_same_job(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env={**os.environ, **databases.environment(tmp_path / "data")},
         )
         for n in range(2)
     ]
@@ -135,7 +129,6 @@ def test_processes_never_claim_the_same_job(tmp_path: Path) -> None:
         assert process.returncode == 0
         found.extend(json.loads(output))
     assert sorted(found) == sorted(expected)
-    store.close()
 
 
 def test_heartbeat_keeps_progress_and_tells_lost_from_held(store: Store) -> None:
@@ -237,8 +230,8 @@ def test_orphans_go_back_to_the_queue_and_told_ones_end(store: Store) -> None:
     with store.begin(LOCAL_ACTOR, write=True) as tx:
         jobs.request_cancel(tx, second.job_id)
     with store.begin(SERVICE_ACTOR, write=True) as tx:
-        assert jobs.requeue_orphans(tx, "alive", silent_since="2000-01-01T00:00:00.000000Z") == 2
-        assert jobs.requeue_orphans(tx, "alive", silent_since="2000-01-01T00:00:00.000000Z") == 0
+        assert claims.requeue_orphans(tx, "alive", silent_since="2000-01-01T00:00:00.000000Z") == 2
+        assert claims.requeue_orphans(tx, "alive", silent_since="2000-01-01T00:00:00.000000Z") == 0
         states = {job_id: job.status for job_id, job in jobs.get_many(tx, [first.job_id, second.job_id]).items()}
     assert states == {first.job_id: "queued", second.job_id: "cancelled"}
     assert document_status(store, second.document_id) == "cancelled"

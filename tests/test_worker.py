@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from database.errors import StoreBusy
-from database.records import LOCAL_ACTOR, SERVICE_ACTOR, TERMINAL_STATUSES, Actor, JobRecord
+from database.records import LOCAL_ACTOR, SERVICE_ACTOR, TERMINAL_STATUSES, Actor, JobRecord, worker_for
 from database.store import Store, Transaction
 from services.jobs import get_job
 from services.runtime import Runtime, open_runtime
@@ -120,7 +120,7 @@ def test_rows_of_generations_that_nobody_reads_are_cleared_at_the_take_over(runt
     run_next(runtime)
     with runtime.store.begin(LOCAL_ACTOR) as tx:
         page = next(iter(contents.read_pages(tx, document_id, with_layout=True)))
-    with runtime.store.begin(LOCAL_ACTOR, write=True) as tx:
+    with runtime.store.begin(worker_for(LOCAL_ACTOR.user_id), write=True) as tx:
         job = job_rows.add(tx, type="ingest", document_id=document_id, options=submission.document.options)
         contents.write_page(tx, document_id, job.generation, page)
     with runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
