@@ -1,14 +1,15 @@
-"""Which job runs next, and what becomes of the jobs of workers that died (claiming one is `Store.claim_job`)."""
+"""Which job runs next, its claim, and what becomes of the jobs of workers that died; see `Store.claim_job`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, or_, select, update
 
 from database import jobs, schema, waiting
 from database.ids import now
 from database.job_status import show_status
+from database.records import JobRecord
 from database.store import Transaction
 
 _jobs = schema.jobs
@@ -55,3 +56,34 @@ def claimable(moment: str) -> ColumnElement[bool]:
     running = exists().where(same, other.c.status.in_(jobs.RUNNING_STATUSES))
     due = or_(_jobs.c.run_after.is_(None), _jobs.c.run_after <= moment)
     return (_jobs.c.status == "queued") & due & ~running
+
+
+def oldest_claimable(tx: Transaction) -> Row[Any, Any] | None:
+    """`job_id` and `user_id` of the job that waits longest of those that may run now; None when there is none."""
+    return tx.connection.execute(
+        select(_jobs.c.job_id, _jobs.c.user_id)
+        .where(claimable(now()))
+        .order_by(_jobs.c.created_at, _jobs.c.job_id)
+        .limit(1)
+    ).one_or_none()
+
+
+def claim(tx: Transaction, job_id: str, worker_id: str) -> JobRecord | None:
+    """The job, now run by `worker_id`; None when it may not run (any more), for example because it was claimed."""
+    moment = now()
+    claimed = tx.connection.execute(
+        update(_jobs)
+        .where(_jobs.c.job_id == job_id, claimable(moment))
+        .values(
+            status="in_progress",
+            worker_id=worker_id,
+            attempts=_jobs.c.attempts + 1,
+            started_at=func.coalesce(_jobs.c.started_at, literal(moment, _jobs.c.started_at.type)),
+            heartbeat_at=moment,
+            run_after=None,
+        )
+    ).rowcount
+    job = jobs.get(tx, job_id) if claimed else None
+    if job is not None:
+        show_status(tx, job, "in_progress")
+    return job

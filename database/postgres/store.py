@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import select
 
-from database import claims, jobs, schema
+from database import claims
 from database.errors import MigrationError
-from database.ids import now
-from database.job_status import show_status
 from database.postgres import keywords, migrations, vectors
 from database.postgres.engine import PostgresConnections, PostgresOptions, connection_arguments
 from database.postgres.probe import PostgresProbe
@@ -107,37 +105,17 @@ class PostgresStore(Store):
             return keywords.search_keywords(tx, query, k=k, only=only)
 
     def claim_job(self, worker_id: str) -> JobRecord | None:
-        table = schema.jobs
         while True:
             with self.begin(SERVICE_ACTOR) as tx:
-                found = tx.connection.execute(
-                    select(table.c.job_id, table.c.user_id)
-                    .where(claims.claimable(now()))
-                    .order_by(table.c.created_at, table.c.job_id)
-                    .limit(1)
-                ).one_or_none()
+                found = claims.oldest_claimable(tx)
             if found is None:
                 return None
             # As the owner's worker: that is the lock under which every other change to the owner's jobs is made, and
             # so two workers that saw the same job, or two jobs of one document, follow one another here.
             with self.begin(worker_for(found.user_id), write=True) as tx:
-                moment = now()
-                claimed = tx.connection.execute(
-                    update(table)
-                    .where(table.c.job_id == found.job_id, claims.claimable(moment))
-                    .values(
-                        status="in_progress",
-                        worker_id=worker_id,
-                        attempts=table.c.attempts + 1,
-                        started_at=func.coalesce(table.c.started_at, literal(moment, table.c.started_at.type)),
-                        heartbeat_at=moment,
-                        run_after=None,
-                    )
-                ).rowcount
-                job = jobs.get(tx, found.job_id) if claimed else None
-                if job is not None:
-                    show_status(tx, job, "in_progress")
-                    return job
+                job = claims.claim(tx, found.job_id, worker_id)
+            if job is not None:
+                return job
 
     def close(self) -> None:
         self._probe.close()

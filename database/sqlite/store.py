@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import select
 
-from database import claims, jobs, migrations, schema
-from database.ids import now
-from database.job_status import show_status
+from database import claims, migrations
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.sqlite import keywords
 from database.sqlite.engine import SqliteConnections
@@ -64,37 +62,13 @@ class SqliteStore(Store):
             return keywords.search_keywords(tx, query, k=k, only=only)
 
     def claim_job(self, worker_id: str) -> JobRecord | None:
-        table = schema.jobs
         # Idle workers ask often: they look before they take the write lock.
         with self.begin(SERVICE_ACTOR) as tx:
-            if tx.connection.scalar(select(table.c.job_id).where(claims.claimable(now())).limit(1)) is None:
+            if claims.oldest_claimable(tx) is None:
                 return None
         with self.begin(SERVICE_ACTOR, write=True) as tx:
-            moment = now()
-            job_id = tx.connection.scalar(
-                select(table.c.job_id)
-                .where(claims.claimable(moment))
-                .order_by(table.c.created_at, table.c.job_id)
-                .limit(1)
-            )
-            if job_id is None:
-                return None
-            tx.connection.execute(
-                update(table)
-                .where(table.c.job_id == job_id)
-                .values(
-                    status="in_progress",
-                    worker_id=worker_id,
-                    attempts=table.c.attempts + 1,
-                    started_at=func.coalesce(table.c.started_at, literal(moment, table.c.started_at.type)),
-                    heartbeat_at=moment,
-                    run_after=None,
-                )
-            )
-            job = jobs.get(tx, job_id)
-            if job is not None:
-                show_status(tx, job, "in_progress")
-            return job
+            found = claims.oldest_claimable(tx)
+            return None if found is None else claims.claim(tx, found.job_id, worker_id)
 
     def close(self) -> None:
         self._indexes.clear()
