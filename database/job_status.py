@@ -50,4 +50,4 @@ def is_latest(job: JobRecord) -> ColumnElement[bool]:
 def count_by_status(tx: Transaction) -> dict[str, int]:
     """How many of the actor's jobs have each status; statuses that none has are left out."""
     rows = tx.connection.execute(select(_jobs.c.status, func.count()).where(tx.owns(_jobs)).group_by(_jobs.c.status))
-    return dict(rows)
+    return dict(rows.all())

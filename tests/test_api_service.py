@@ -146,6 +146,7 @@ def test_every_call_of_the_contract_is_described(described: dict[str, Any]) -> N
         "GET /livez",
         "GET /readyz",
         "GET /health",
+        "GET /metrics",
         "GET /v1/capabilities",
     }
 

@@ -27,11 +27,12 @@ OF_ONE_STORE = frozenset(
     }
 )
 """Names of what is one store and no other: functions, classes, modules and fixtures."""
-NAMED_FOR_ONE = ("test_sqlite_", "test_postgres_")
-"""Modules whose name already says that they are about one."""
+NAMED_FOR_ONE = ("test_sqlite_", "test_postgres_", "test_fallback_")
+"""Modules whose name already says that they are about one, or about the one that stands in for the other."""
 REASONS = {
     "test_accounts_fallback": "The SQLite store stands in for the other one.",
     "test_accounts_postgres": "Triggers on Supabase's `auth.users`, and column rights, which SQLite does not have.",
+    "test_copy_rows": "COPY, which SQLite does not have; what both write in bulk is there on both.",
     "test_db_commands": "What is said about a Postgres that cannot be used; SQLite's part is in test_cli_commands.",
     "test_db_copy": "Moves between the two stores.",
     "test_embedded_postgres": "The server process itself.",
