@@ -109,16 +109,18 @@ def test_the_lock_holds_what_the_project_asks_for_and_no_build_or_index() -> Non
     import tomllib
 
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
     from packaging.utils import canonicalize_name
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned: dict[str, SpecifierSet] = {}
     for name, asked in (
         ("requirements.lock", project["dependencies"]),
         ("requirements-dev.lock", project["optional-dependencies"]["dev"]),
     ):
         lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
         assert not [line for line in lines if line.startswith("-") or "+" in line or "://" in line or "--hash" in line]
-        pinned = {canonicalize_name(Requirement(line).name): Requirement(line).specifier for line in lines}
+        pinned |= {canonicalize_name(Requirement(line).name): Requirement(line).specifier for line in lines}
         for requirement in map(Requirement, asked):
             (version,) = pinned[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(version.version), requirement
