@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -102,6 +103,16 @@ def has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def is_free(lock: Path) -> bool:
+    """True when no process holds the lock."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def guard_of(pid: int) -> psutil.Process:
@@ -260,7 +271,8 @@ def test_a_server_that_lost_its_guard_gets_another_from_its_next_user(made: Path
     with holder(made) as (_, pid):
         lost = guard_of(pid)
         lost.kill()
-        wait_for(lambda: has_ended(lost.pid))
+        # Not `has_ended`: the process shows as ended while its other thread still closes its files.
+        wait_for(lambda: is_free(made / "guard.lock"))
         server = embedded(made)
         server.start()
         assert server.pid == pid
