@@ -28,8 +28,12 @@ THREADS = 64
 """Requests that run at the same time. Most wait for the database or for the model's turn, not for a core; each costs a
 stack of a few hundred kilobytes at most. Long polls and uploads hold none."""
 
-GATEKEEPERS = 8
-"""Threads that look up who asks. One look takes under a millisecond, and a user's requests share it for seconds."""
+GATEKEEPERS = 16
+"""Threads that look up who asks. One look takes under a millisecond, and a user's requests share it for seconds.
+Half of them may wait for Supabase's keys (see services.accounts.jwks)."""
+
+SESSION_KEEPERS = 8
+"""Threads that continue and end sessions, which with Supabase's accounts wait for Supabase."""
 
 ABANDONED_AFTER_S = 6 * 3600.0
 """No upload takes this long: an older partial file belongs to a process that was killed."""
@@ -80,6 +84,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.children = CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
     app.state.hashers = CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
     app.state.gatekeepers = CapacityLimiter(GATEKEEPERS)
+    app.state.session_keepers = CapacityLimiter(SESSION_KEEPERS)
     scratch = app.state.runtime.blobs.scratch()
     await to_thread.run_sync(remove_abandoned, scratch, ABANDONED_AFTER_S, time.time())
     yield

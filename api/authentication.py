@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import error_response
@@ -76,6 +76,7 @@ class Authentication:
         if needed is None:
             await self._app(scope, receive, send)
             return
+        send = _private(send)
         try:
             principal = await self._principal(self._gate, scope)
             allowance = self._gate.count_request(principal)
@@ -138,6 +139,22 @@ def credential_of(headers: Headers) -> str:
     if len(credential) > MAX_CREDENTIAL_CHARS or not credential.isascii():
         raise Unauthenticated("The token is not valid here. Log in again.", code="invalid_token")
     return credential
+
+
+def _private(send: Send) -> Send:
+    """`send`, telling caches that the answer is one user's, where a route says nothing of it.
+
+    A shared cache keeps answers to requests with `Authorization` to itself, but knows nothing of `X-API-Key`.
+    Source: RFC 9111, section 3.5.
+    """
+
+    async def private(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("Cache-Control", "private, no-cache")
+        await send(message)
+
+    return private
 
 
 def _telling(send: Send, allowance: Allowance, limit: int) -> Send:

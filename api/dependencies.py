@@ -42,6 +42,13 @@ async def _hashers(request: Request) -> CapacityLimiter:
     return found
 
 
+async def _session_keepers(request: Request) -> CapacityLimiter:
+    """Places for requests that may wait for Supabase: when it hangs, these wait and no search does."""
+    found = request.app.state.session_keepers
+    assert isinstance(found, CapacityLimiter)
+    return found
+
+
 async def _children(request: Request) -> CapacityLimiter:
     """Places for requests that start a child process: who waits for one holds no thread of the others' pool."""
     found = request.app.state.children
@@ -69,6 +76,7 @@ async def _paging(
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 HashersDep = Annotated[CapacityLimiter, Depends(_hashers)]
+SessionKeepersDep = Annotated[CapacityLimiter, Depends(_session_keepers)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 ChildrenDep = Annotated[CapacityLimiter, Depends(_children)]
 PagingDep = Annotated[Paging, Depends(_paging)]

@@ -18,7 +18,7 @@ from cli.doctor import doctor
 from cli.ingest import ingest
 from cli.search import context, search
 from cli.serve import serve
-from database.errors import StoreBusy, StoreError
+from database.errors import LoginRefused, StoreBusy, StoreError
 from services.errors import DocatlasError
 
 app = typer.Typer(
@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="docatlas")
     except DocatlasError as error:
         print_error(error.detail, error.code)
+    except LoginRefused as error:
+        print_error(f"{str(error)[:1].upper()}{str(error)[1:]}.", "database_login_refused")
     except StoreBusy as error:
         print_error(str(error), "database_busy")
     except StoreError as error:

@@ -134,13 +134,32 @@ def greeting(url: str, settings: Settings, *, as_json: bool) -> str:
                 "pid": os.getpid(),
             }
         )
+    shown, first = "", ""
+    if settings.accounts != "none":
+        shown, first = ' -H "Authorization: Bearer $TOKEN"', _logging_in(url, settings)
     return (
         f"Docatlas listens on {url} (documentation: {url}/docs)\n"
         f"Documents are kept in {describe_database(settings)}, files in {settings.data_dir}; Ctrl-C stops the server.\n"
-        "Try, in another terminal:\n"
-        f"  curl -F files=@report.pdf {url}/v1/documents\n"
-        f"  curl {url}/v1/search -H 'Content-Type: application/json' -d '{{\"query\": \"your question\"}}'\n"
+        f"Try, in another terminal:\n{first}"
+        f"  curl{shown} -F files=@report.pdf {url}/v1/documents\n"
+        f"  curl{shown} {url}/v1/search -H 'Content-Type: application/json' -d '{{\"query\": \"your question\"}}'\n"
     )
+
+
+def _logging_in(url: str, settings: Settings) -> str:
+    """The lines that make an account and put its access token into `$TOKEN`."""
+    import shlex
+
+    json_body = "-H 'Content-Type: application/json' -d"
+    account = '{"email": "you@example.org", "password": "your password"}'
+    if settings.accounts == "supabase":
+        made = ""  # by whoever looks after the project's users
+    elif settings.registration == "open":
+        made = f"  curl {url}/v1/auth/register {json_body} '{account}'\n"
+    else:
+        made = f"  ./docatlas users add you@example.org --data-dir {shlex.quote(str(settings.data_dir))}\n"
+    only_the_token = r"""sed 's/.*"access_token": *"\([^"]*\)".*/\1/'"""
+    return f"{made}  TOKEN=$(curl -s {url}/v1/auth/login {json_body} '{account}' | {only_the_token})\n"
 
 
 def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:

@@ -33,8 +33,9 @@ def add(
 ) -> None:
     """Adds an account whose password is kept here, as a hash; also while registration is closed."""
     from services import user_administration
+    from services.accounts.principals import is_user_id
 
-    if user_id is not None and not user_administration.is_user_id(user_id):
+    if user_id is not None and not is_user_id(user_id):
         raise typer.BadParameter("--user-id is no UUID in lower case, such as those that `docatlas users list` prints")
     password = _password(password_stdin)
     with open_data(data_dir) as runtime:

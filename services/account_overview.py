@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from database import accounts
 from database.account_records import StorageUse
 from services.accounts.principals import Principal
+from services.accounts.quotas import is_limited
 from services.runtime import Runtime
 
 
@@ -26,11 +27,11 @@ def overview(runtime: Runtime, principal: Principal) -> Overview:
     settings = runtime.settings
     with runtime.store.begin(principal.actor) as tx:
         use = accounts.storage_use(tx)
-    is_limited = principal.kind != "nobody"
+    has_limits = is_limited(settings, principal.user_id)
     return Overview(
         email=runtime.accounts.entrance.email_of(principal),
         use=use,
-        max_documents=settings.quota_documents or None if is_limited else None,
-        max_bytes=settings.quota_bytes or None if is_limited else None,
+        max_documents=settings.quota_documents or None if has_limits else None,
+        max_bytes=settings.quota_bytes or None if has_limits else None,
         requests_per_minute=runtime.accounts.gate.requests_per_minute or None,
     )

@@ -21,7 +21,8 @@ MIN_SECRET_CHARS = 32
 class Settings(BaseSettings):
     """The whole configuration. The defaults run locally with no keys."""
 
-    model_config = SettingsConfigDict(env_prefix="DOCATLAS_", frozen=True, extra="ignore")
+    # What was given is in no error: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="DOCATLAS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; another than loopback needs `allow_remote`.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
@@ -184,6 +185,12 @@ class Settings(BaseSettings):
                 "accounts are Supabase's, and DOCATLAS_SUPABASE_URL or DOCATLAS_SUPABASE_ANON_KEY is missing: "
                 "both are on the project's page, Settings, API"
             )
+        for name, secret in (("token_secret", self.token_secret), ("supabase_jwt_secret", self.supabase_jwt_secret)):
+            if self.accounts == "supabase" and 0 < len(_revealed(secret)) < MIN_SECRET_CHARS:
+                raise ValueError(
+                    f"{name} has fewer than {MIN_SECRET_CHARS} characters: whoever sees one token could guess it and "
+                    f"make others. Set DOCATLAS_{name.upper()} to a longer one, or leave it empty"
+                )
         if self.blob_storage == "supabase" and not (self.supabase_url and _revealed(self.supabase_service_key)):
             raise ValueError(
                 "files go to Supabase Storage, and DOCATLAS_SUPABASE_URL or DOCATLAS_SUPABASE_SERVICE_KEY is missing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from database import account_sessions, accounts
@@ -12,16 +11,11 @@ from services import documents
 from services.accounts import local
 from services.accounts.emails import normal_email
 from services.accounts.outage import require_database
+from services.accounts.principals import is_user_id
 from services.errors import Forbidden, NotFound
 from services.runtime import Runtime
 
 _PAGE = 200
-_USER_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def is_user_id(text: str) -> bool:
-    """True for a UUID in canonical form."""
-    return _USER_ID.fullmatch(text) is not None
 
 
 def add_user(
@@ -70,10 +64,15 @@ def find_user(runtime: Runtime, name: str) -> str:
 
 
 def disable_user(runtime: Runtime, name: str) -> str:
-    """Keeps the user out and ends every session; returns the id. Raises NotFound and Forbidden."""
+    """Keeps the user out and ends every session; returns the id. Raises NotFound and Forbidden.
+
+    Without accounts the local user is there all the same: only the account that was given to them can be disabled.
+    """
     require_database(runtime.store)
-    user_id = _not_local(find_user(runtime, name))
+    user_id = find_user(runtime, name)
     with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+        if accounts.get(tx, user_id) is None:
+            _not_local(user_id)
         accounts.disable(tx, user_id)
         account_sessions.end_all(tx, user_id)
     runtime.accounts.gate.forget(user_id)
@@ -93,8 +92,6 @@ def set_password(runtime: Runtime, name: str, password: str) -> str:
     """Sets the password of a local account and ends its sessions; returns the id. Raises NotFound and InvalidOption."""
     user_id = find_user(runtime, name)
     local.set_password(runtime.store, runtime.accounts.hasher, user_id, password)
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
-        account_sessions.end_all(tx, user_id)
     return user_id
 
 

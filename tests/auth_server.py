@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,6 +35,12 @@ class AuthServer:
         self.is_down = False
         self.needs_confirmation = False
         self.requests: list[str] = []
+        self.redirects_to = ""
+        """Address that every request is sent on to."""
+        self.keys_text: Iterable[bytes] | None = None
+        """Sent in place of the key set, piece by piece."""
+        self.may_send_keys = threading.Event()
+        self.may_send_keys.set()
         self.rotate()
 
     def rotate(self, *, kind: str = "ES256") -> str:
@@ -161,6 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         text = self.rfile.read(length)
         state = self.state
+        if "jwks" in self.path:
+            state.may_send_keys.wait(30)
+        if state.redirects_to or ("jwks" in self.path and state.keys_text is not None):
+            self._serve_something_else()
+            return
         with state.lock:
             state.requests.append(f"{self.command} {self.path}")
             if state.is_down:
@@ -178,6 +189,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _serve_something_else(self) -> None:
+        state = self.state
+        state.requests.append(f"{self.command} {self.path}")
+        self.close_connection = True
+        self.send_response(307 if state.redirects_to else 200)
+        if state.redirects_to:
+            self.send_header("Location", state.redirects_to + self.path)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            for piece in () if state.redirects_to else state.keys_text or ():
+                self.wfile.write(piece)
+        except ConnectionError:
+            return  # the client had enough
 
     do_GET = do_POST = do_PUT = _serve  # noqa: N815
 

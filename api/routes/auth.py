@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.authentication import credential_of
-from api.dependencies import HashersDep, PrincipalDep, RuntimeDep
+from api.dependencies import HashersDep, PrincipalDep, RuntimeDep, SessionKeepersDep
 from api.models.accounts import (
     LoginRequest,
     MeAnswer,
@@ -65,15 +65,21 @@ async def _login(asked: LoginRequest, request: Request, runtime: Runtime, hasher
 
 
 @router.post("/v1/auth/refresh", response_model=SessionAnswer, summary="Continue a session")
-def refresh(asked: RefreshRequest, runtime: RuntimeDep) -> JSONResponse:
+async def refresh(
+    asked: RefreshRequest, request: Request, runtime: RuntimeDep, keepers: SessionKeepersDep
+) -> JSONResponse:
     """New tokens for a refresh token, which is used up. Using one twice ends the session."""
-    return _session_answer(runtime.accounts.entrance.refresh(asked.refresh_token))
+    call = _calling(runtime.accounts.entrance.refresh, asked.refresh_token, address=_address(request))
+    return _session_answer(await to_thread.run_sync(call, limiter=keepers))
 
 
 @router.post("/v1/auth/logout", status_code=204, summary="Log out")
-def logout(request: Request, runtime: RuntimeDep, principal: PrincipalDep) -> Response:
+async def logout(
+    request: Request, runtime: RuntimeDep, principal: PrincipalDep, keepers: SessionKeepersDep
+) -> Response:
     """Ends the session: its refresh tokens are worth nothing any more. The access token is valid until it expires."""
-    runtime.accounts.entrance.logout(principal, _credential(request))
+    call = _calling(runtime.accounts.entrance.logout, principal, _credential(request))
+    await to_thread.run_sync(call, limiter=keepers)
     return Response(status_code=204)
 
 

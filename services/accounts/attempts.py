@@ -1,23 +1,34 @@
-"""Limits how often a password may be tried, for one account and from one address."""
+"""Limits how often a password or a refresh token may be tried: for one account, and from one address."""
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from database.errors import StoreError
 from services.accounts.buckets import Allowance, Buckets
-from services.errors import RateLimited, Retry
+from services.errors import RateLimited, Retry, TransientError
 
 WINDOW_S = 15 * 60.0
 PER_ACCOUNT = 10
-"""Wrong passwords for one account in a window. Source: NIST SP 800-63B-4, section 3.2.2, allows at most 100 in a row;
-OWASP Authentication Cheat Sheet, "Account Lockout": a threshold with a window that passes by itself."""
+"""Wrong passwords for one account from one address in a window. Source: OWASP Authentication Cheat Sheet, "Account
+Lockout": a threshold with a window that passes by itself. Counted for each address, so that somebody who only guesses
+does not lock the owner out elsewhere."""
+PER_ACCOUNT_ANYWHERE = 100
+"""For one account from all addresses together. Source: NIST SP 800-63B-4, section 3.2.2: at most 100 in a row."""
 PER_ADDRESS = 100
 """From one address, whatever the account: an office or a reverse proxy is one address."""
+_IPV6_NETWORK_BITS = 64
+"""Source: RFC 4291, section 2.5.4, and RFC 6177: one subscriber has 2**64 addresses at least, all in such a network."""
 
 
 class LoginAttempts:
-    """Counts wrong passwords; right ones are not counted. Thread-safe."""
+    """Counts what was wrong, or was not found out to be right for another reason than a service away. Thread-safe."""
 
     def __init__(self) -> None:
-        self._accounts = Buckets(PER_ACCOUNT, WINDOW_S)
+        self._pairs = Buckets(PER_ACCOUNT, WINDOW_S)
+        self._accounts = Buckets(PER_ACCOUNT_ANYWHERE, WINDOW_S)
         self._addresses = Buckets(PER_ADDRESS, WINDOW_S)
 
     def begin(self, email: str, address: str) -> None:
@@ -25,17 +36,62 @@ class LoginAttempts:
 
         Whether there is such an account makes no difference. Raises RateLimited (`too_many_attempts`).
         """
-        by_address = self._addresses.take(address)
-        if not by_address.is_granted:
-            raise _refusal(by_address)
-        by_account = self._accounts.take(email)
-        if not by_account.is_granted:
-            raise _refusal(by_account)
+        network = network_of(address)
+        # In this order: who has used up what an address or a pair may, takes nothing from the account any more.
+        _take(self._addresses, network)
+        _take(self._pairs, f"{network} {email}")
+        _take(self._accounts, email)
 
-    def succeeded(self, email: str, address: str) -> None:
-        """Takes the attempt back."""
+    @contextmanager
+    def trying(self, email: str, address: str) -> Iterator[None]:
+        """A block that raises where the password is wrong; where it does not, the attempt is taken back.
+
+        So it is where the database or Supabase does not answer: else who tries meanwhile is locked out afterwards.
+        """
+        self.begin(email, address)
+        try:
+            yield
+        except (StoreError, TransientError):
+            self._take_back(email, address)
+            raise
+        self._take_back(email, address)
+
+    @contextmanager
+    def refreshing(self, address: str) -> Iterator[None]:
+        """As `trying`, of a refresh token, which names no account."""
+        network = network_of(address)
+        _take(self._addresses, network)
+        try:
+            yield
+        except (StoreError, TransientError):
+            self._addresses.give_back(network)
+            raise
+        self._addresses.give_back(network)
+
+    def _take_back(self, email: str, address: str) -> None:
+        network = network_of(address)
+        self._addresses.give_back(network)
+        self._pairs.give_back(f"{network} {email}")
         self._accounts.give_back(email)
-        self._addresses.give_back(address)
+
+
+def network_of(address: str) -> str:
+    """What one client is counted by: its IPv4 address, or the network of 2**64 that its IPv6 address is in."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, _IPV6_NETWORK_BITS), strict=False))
+
+
+def _take(buckets: Buckets, key: str) -> None:
+    allowance = buckets.take(key)
+    if not allowance.is_granted:
+        raise _refusal(allowance)
 
 
 def _refusal(allowance: Allowance) -> RateLimited:

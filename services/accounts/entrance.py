@@ -57,16 +57,13 @@ class Entrance:
                 raise _no_accounts()
             return self._local.login(email, password, address=address)
         normal = normal_email(email)
-        self._attempts.begin(normal, address)
         try:
-            grant = self._supabase.login(normal, password)
+            with self._attempts.trying(normal, address):
+                return self._supabase.login(normal, password)
         except TransientError as error:
             if error.code != UNREACHABLE:
                 raise
-            self._attempts.succeeded(normal, address)
             return self._offline_login(normal, password, address, error)
-        self._attempts.succeeded(normal, address)
-        return grant
 
     def _offline_login(self, email: str, password: str, address: str, unreachable: DocatlasError) -> Grant:
         if self._local is None:
@@ -77,10 +74,15 @@ class Entrance:
             # Most who come here have an account at Supabase, and their password is not known to be wrong.
             raise unreachable from None
 
-    def refresh(self, refresh_token: str) -> Grant:
-        """The session continued. Raises Unauthenticated and TransientError."""
+    def refresh(self, refresh_token: str, *, address: str) -> Grant:
+        """The session continued. Raises Unauthenticated, RateLimited and TransientError."""
         if self._supabase is None and self._local is None:
             raise _no_accounts()
+        # Whoever has no session could else make us ask the database, or Supabase in everybody's name, without an end.
+        with self._attempts.refreshing(address):
+            return self._refresh(refresh_token)
+
+    def _refresh(self, refresh_token: str) -> Grant:
         if self._supabase is None or refresh_token.startswith(PREFIX):
             if self._local is None:
                 raise Unauthenticated("The refresh token is not one of ours.", code="invalid_refresh_token")
@@ -109,10 +111,8 @@ class Entrance:
         assert self._supabase is not None
         email = principal.email or new_id()
         check_password(new, email=email, at="/new_password")
-        self._attempts.begin(email, address)
-        grant = self._supabase.change_password(access_token, current, new)
-        self._attempts.succeeded(email, address)
-        return grant
+        with self._attempts.trying(email, address):
+            return self._supabase.change_password(access_token, current, new)
 
     def email_of(self, principal: Principal) -> str | None:
         """The e-mail address that the account is known by."""

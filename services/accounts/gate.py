@@ -68,6 +68,8 @@ class Gate:
         self._requests = Buckets(requests_per_minute, 60.0) if requests_per_minute else None
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._forgotten = 0
+        """How often something was forgotten: what was read from the database before is not believed after."""
 
     def recall(self, credential: str) -> Principal | None:
         """The principal, where that was found out a moment ago."""
@@ -81,12 +83,13 @@ class Gate:
         if credential.startswith(PREFIX):
             return self._key_holder(credential)
         principal = self._token_holder(credential)
+        seen = self._forgotten
         try:
             self._admit(principal.user_id)
         except StoreError as error:
             # A token that was issued goes on being good while nobody can say that its owner is out.
             _log.warning("whether a user is blocked could not be looked up: %s", error)
-        self._remember(credential, principal, usable_s=0.0)
+        self._remember(credential, principal, usable_s=0.0, seen=seen)
         return principal
 
     def count_request(self, principal: Principal) -> Allowance | None:
@@ -98,8 +101,9 @@ class Gate:
         return 0 if self._requests is None else self._requests.capacity
 
     def forget(self, user_id: str) -> None:
-        """Believes nothing any more about what this user shows."""
+        """Believes nothing any more about what this user shows, nor what is being looked up at this moment."""
         with self._lock:
+            self._forgotten += 1
             for digest in [d for d, known in self._known.items() if known.principal.user_id == user_id]:
                 del self._known[digest]
 
@@ -123,7 +127,7 @@ class Gate:
         raise invalid_token()
 
     def _key_holder(self, secret: str) -> Principal:
-        absence = Absence(self._store)
+        absence, seen = Absence(self._store), self._forgotten
         try:
             with self._store.begin(SERVICE_ACTOR) as tx:
                 record = _found_key(tx, secret, absence)
@@ -132,14 +136,14 @@ class Gate:
             known = self._remembered(secret)
             if known is None or known.usable_until <= self._clock() or _is_over(known.principal):
                 raise database_away() from error
-            self._set(secret, replace(known, fresh_until=self._clock() + FRESH_S))
+            self._set(secret, replace(known, fresh_until=self._clock() + FRESH_S), seen)
             return known.principal
         except Unauthenticated:
             self._drop(secret)
             raise
         self._note_use(record)
         principal = principal_of(record)
-        self._remember(secret, principal, usable_s=USABLE_S)
+        self._remember(secret, principal, usable_s=USABLE_S, seen=seen)
         return principal
 
     def _admit(self, user_id: str) -> None:
@@ -168,13 +172,16 @@ class Gate:
         with self._lock:
             return self._known.get(_digest(credential))
 
-    def _remember(self, credential: str, principal: Principal, *, usable_s: float) -> None:
+    def _remember(self, credential: str, principal: Principal, *, usable_s: float, seen: int) -> None:
         moment = self._clock()
-        self._set(credential, _Known(principal, moment + FRESH_S, moment + usable_s))
+        self._set(credential, _Known(principal, moment + FRESH_S, moment + usable_s), seen)
 
-    def _set(self, credential: str, known: _Known) -> None:
+    def _set(self, credential: str, known: _Known, seen: int) -> None:
+        """Remembers, unless something was forgotten since `seen`: a key may have been revoked after it was read."""
         digest = _digest(credential)
         with self._lock:
+            if self._forgotten != seen:
+                return
             self._known[digest] = known
             self._known.move_to_end(digest)
             while len(self._known) > MAX_REMEMBERED:

@@ -24,6 +24,11 @@ MAX_AGE_S = 600.0
 MIN_INTERVAL_S = 10.0
 """Between two requests, whatever tokens arrive: an invented key id must not make us knock at Supabase's door."""
 TIMEOUT_S = 5.0
+MAX_FETCH_S = 10.0
+"""For the whole answer: one that trickles passes no other limit."""
+MAX_WAITING = 8
+"""Threads that wait for keys being fetched: half of those that let requests in (see api.app), so that invented key ids
+keep nobody out whose key is known."""
 MAX_BYTES = 256 * 1024
 ALGORITHMS = {("EC", "P-256"): "ES256", ("RSA", None): "RS256"}
 """What signs asymmetrically at Supabase; anything else, symmetric keys before all, is left out."""
@@ -53,12 +58,26 @@ class KeySet:
         self._keys: Mapping[str, VerifyingKey] | None = None
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
+        self._has_failed = False
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
 
     def find(self, key_id: str) -> VerifyingKey | None:
-        """The key; None where Supabase does not know it. Raises TransientError while no keys could be had at all."""
+        """The key; None where Supabase does not know it.
+
+        Raises TransientError (`auth_unavailable`) where it is not among those known and Supabase cannot be asked now.
+        """
         keys = self._keys
-        if keys is None or key_id not in keys or self._is_old():
-            keys = self._refreshed(waits=keys is None or key_id not in keys)
+        if keys is None or key_id not in keys:
+            if not self._waiting.acquire(blocking=False):
+                raise _cannot_tell(1.0)
+            try:
+                keys = self._refreshed(waits=True)
+            finally:
+                self._waiting.release()
+            if key_id not in keys and self._has_failed:
+                raise _cannot_tell(MIN_INTERVAL_S)
+        elif self._is_old():
+            keys = self._refreshed(waits=False)
         return keys.get(key_id)
 
     def _is_old(self) -> bool:
@@ -75,16 +94,14 @@ class KeySet:
             if self._keys is None:
                 self._keys = self._read_saved()
             if self._keys is None:
-                raise TransientError(
-                    "Supabase's keys cannot be fetched, so tokens cannot be checked. Try again in a moment.",
-                    code="auth_unavailable",
-                    retry=Retry(MIN_INTERVAL_S),
-                )
+                raise _cannot_tell(MIN_INTERVAL_S)
             return self._keys
         finally:
             self._lock.release()
 
     def _fetch(self) -> None:
+        started = self._clock()
+        self._has_failed = True
         try:
             with self._client.stream("GET", self._url, timeout=TIMEOUT_S) as reply:
                 reply.raise_for_status()
@@ -93,11 +110,13 @@ class KeySet:
                     text += piece
                     if len(text) > MAX_BYTES:
                         raise ValueError("the key set is too long")
+                    if self._clock() - started > MAX_FETCH_S:
+                        raise ValueError("the key set takes too long")
             keys = read_keys(text)
         except (httpx.HTTPError, ValueError) as error:
             _log.warning("Supabase's keys could not be fetched (%s); those known stay in use", type(error).__name__)
             return
-        self._keys, self._fetched_at = keys, self._clock()
+        self._keys, self._fetched_at, self._has_failed = keys, self._clock(), False
         self._save(text)
 
     def _save(self, text: bytes) -> None:
@@ -115,19 +134,31 @@ class KeySet:
             return None
 
 
+def _cannot_tell(after_s: float) -> TransientError:
+    return TransientError(
+        "Supabase's keys cannot be fetched, so the token cannot be checked. Try again in a moment.",
+        code="auth_unavailable",
+        retry=Retry(after_s),
+    )
+
+
 def read_keys(text: bytes) -> dict[str, VerifyingKey]:
     """The usable keys of a JSON Web Key Set by their id. Raises ValueError when it is none.
 
     Source: RFC 7517, section 5: keys of unknown kinds are ignored.
     """
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the key set is nested too deeply") from error
     if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
         raise ValueError("this is no JSON Web Key Set")
     keys: dict[str, VerifyingKey] = {}
     for item in found["keys"]:
         if not isinstance(item, dict) or not isinstance(item.get("kid"), str) or item.get("use", "sig") != "sig":
             continue
-        algorithm = ALGORITHMS.get((str(item.get("kty")), item.get("crv")))
+        curve = item.get("crv")
+        algorithm = ALGORITHMS.get((str(item.get("kty")), None if curve is None else str(curve)))
         if algorithm is None or item.get("alg", algorithm) != algorithm:
             continue
         try:

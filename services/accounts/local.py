@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from database import accounts
+from database import account_sessions, accounts
 from database.account_records import AccountRecord
 from database.ids import new_id
 from database.records import SERVICE_ACTOR, worker_for
@@ -63,17 +63,8 @@ class LocalAccounts:
         Forbidden (`account_disabled`) and RateLimited.
         """
         normal = normal_email(email)
-        self._attempts.begin(normal, address)
-        absence = Absence(self._store)
-        with self._store.begin(SERVICE_ACTOR) as tx:
-            account = accounts.by_email(tx, normal)
-            block = None if account is None else accounts.block_of(tx, account.user_id)
-        if account is not None and offline_only and not account.is_offline:
-            account = None
-        if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
-            absence.check()
-            raise wrong_credentials()
-        self._attempts.succeeded(normal, address)
+        with self._attempts.trying(normal, address):
+            account, block = self._checked(normal, password, offline_only=offline_only)
         if block is not None:
             raise disabled()
         current_hash = self._rehash(account, password)
@@ -81,6 +72,19 @@ class LocalAccounts:
             account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None, checked_hash=current_hash
         )
         return self._grant(session, account.email)
+
+    def _checked(self, email: str, password: str, *, offline_only: bool) -> tuple[AccountRecord, str | None]:
+        """The account that the password is of, and why its user may not come in."""
+        absence = Absence(self._store)
+        with self._store.begin(SERVICE_ACTOR) as tx:
+            account = accounts.by_email(tx, email)
+            block = None if account is None else accounts.block_of(tx, account.user_id)
+        if account is not None and offline_only and not account.is_offline:
+            account = None
+        if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
+            absence.check()
+            raise wrong_credentials()
+        return account, block
 
     def refresh(self, refresh_token: str, *, keeps_end: bool = False) -> Grant:
         """The session continued: see services.accounts.sessions. Raises Unauthenticated."""
@@ -105,12 +109,11 @@ class LocalAccounts:
         require_database(self._store)
         account = self._account_of(principal.user_id)
         check_password(new, email=account.email, at="/new_password")
-        self._attempts.begin(account.email, address)
-        if not self._hasher.verify(account.password_hash, current):
-            raise wrong_credentials()
-        self._attempts.succeeded(account.email, address)
-        set_password(self._store, self._hasher, account.user_id, new)
-        return self._grant(self._sessions.begin(account.user_id, only=True), account.email)
+        with self._attempts.trying(account.email, address):
+            if not self._hasher.verify(account.password_hash, current):
+                raise wrong_credentials()
+        new_hash = set_password(self._store, self._hasher, account.user_id, new, checked_hash=account.password_hash)
+        return self._grant(self._sessions.begin(account.user_id, checked_hash=new_hash), account.email)
 
     def email_of(self, user_id: str) -> str | None:
         """The account's e-mail address; None where the user has no account here."""
@@ -174,17 +177,34 @@ def add_account(
     return owner_id
 
 
-def set_password(store: Store, hasher: PasswordHasher, user_id: str, password: str) -> None:
-    """Replaces the password; sessions stay. Raises NotFound (`account_not_found`) and InvalidOption."""
+def set_password(
+    store: Store, hasher: PasswordHasher, user_id: str, password: str, *, checked_hash: str | None = None
+) -> str:
+    """Replaces the password and ends every session, both or neither; the new hash.
+
+    Raises NotFound (`account_not_found`) and InvalidOption; Unauthenticated when the password is no longer the one that
+    `checked_hash` is of.
+    """
     require_database(store)
     with store.begin(SERVICE_ACTOR) as tx:
         account = accounts.get(tx, user_id)
     if account is None:
-        raise NotFound("There is no local account of this user.", code="account_not_found")
+        raise _no_account()
     check_password(password, email=account.email)
     password_hash = hasher.hash(password)
     with store.main.begin(worker_for(user_id), write=True) as tx:
+        account = accounts.get(tx, user_id)
+        if account is None:
+            raise _no_account()
+        if checked_hash is not None and account.password_hash != checked_hash:
+            raise wrong_credentials()
         accounts.set_password(tx, user_id, password_hash)
+        account_sessions.end_all(tx, user_id)
+    return password_hash
+
+
+def _no_account() -> NotFound:
+    return NotFound("There is no local account of this user.", code="account_not_found")
 
 
 def wrong_credentials() -> Unauthenticated:

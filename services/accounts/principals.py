@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from database.records import LOCAL_ACTOR, Actor
 from services.errors import Forbidden
@@ -16,6 +17,14 @@ None of them includes another.
 """
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
 ALL_SCOPES: frozenset[Scope] = frozenset(SCOPES)
+
+_USER_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_user_id(value: object) -> TypeGuard[str]:
+    """True for a UUID in its canonical form: another spelling of one would make a second owner of the same user."""
+    return isinstance(value, str) and _USER_ID.fullmatch(value) is not None
+
 
 Kind = Literal["nobody", "local", "supabase", "api_key"]
 

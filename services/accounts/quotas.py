@@ -10,6 +10,11 @@ from services.errors import QuotaExceeded
 from services.settings import Settings
 
 
+def is_limited(settings: Settings, user_id: str) -> bool:
+    """True where quotas apply to what the user keeps; what the local user keeps is the operator's own."""
+    return settings.accounts != "none" and user_id != LOCAL_USER_ID
+
+
 class StorageQuota:
     """What the actor of a transaction may still upload; valid within that transaction.
 
@@ -18,12 +23,12 @@ class StorageQuota:
     """
 
     def __init__(self, settings: Settings, tx: Transaction) -> None:
-        applies = settings.accounts != "none" and tx.actor.user_id != LOCAL_USER_ID
+        applies = is_limited(settings, tx.actor.user_id)
         self._max_documents = settings.quota_documents if applies else 0
         self._max_bytes = settings.quota_bytes if applies else 0
         self._tx = tx
-        is_limited = bool(self._max_documents or self._max_bytes)
-        self._use = accounts.storage_use(tx) if is_limited else StorageUse(0, 0)
+        counts = bool(self._max_documents or self._max_bytes)
+        self._use = accounts.storage_use(tx) if counts else StorageUse(0, 0)
         self._new: set[str] = set()
 
     def admit(self, sha256: str, size_bytes: int) -> QuotaExceeded | None:

@@ -47,10 +47,8 @@ class Sessions:
     def __init__(self, store: Store, lifetime_s: int) -> None:
         self._store, self._lifetime_s = store, lifetime_s
 
-    def begin(
-        self, user_id: str, *, lifetime_s: int | None = None, only: bool = False, checked_hash: str | None = None
-    ) -> Session:
-        """A new session; with `only`, every other one of the user ends.
+    def begin(self, user_id: str, *, lifetime_s: int | None = None, checked_hash: str | None = None) -> Session:
+        """A new session.
 
         Raises Unauthenticated when the user was disabled or deleted, or got another password than the one that
         `checked_hash` is of, since that was checked.
@@ -62,8 +60,6 @@ class Sessions:
                 raise session_ended()
             if checked_hash is not None and account.password_hash != checked_hash:
                 raise session_ended()
-            if only:
-                account_sessions.end_all(tx, user_id)
             expires_at = _in_seconds(lifetime_s or self._lifetime_s)
             account_sessions.add(tx, user_id, hash_of(token), family_id=session_id, expires_at=expires_at)
         return Session(user_id, session_id, token)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import jwt
 from pydantic import SecretStr
 
 from services.accounts.jwks import KeySet
-from services.accounts.principals import Principal
+from services.accounts.principals import Principal, is_user_id
 from services.accounts.tokens import expired_token, invalid_token
 
 AUDIENCE = ROLE = "authenticated"
 _LEEWAY_S = 10
 """By which Supabase's clock and ours may differ."""
-_USER_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class SupabaseTokens:
@@ -32,7 +30,7 @@ class SupabaseTokens:
         """Whose token it is. Raises Unauthenticated, and TransientError where the keys cannot be had."""
         claims = self._claims(token)
         user_id, session_id, email = claims["sub"], claims.get("session_id"), claims.get("email")
-        if claims.get("role") != ROLE or not isinstance(user_id, str) or _USER_ID.fullmatch(user_id) is None:
+        if claims.get("role") != ROLE or not is_user_id(user_id):
             raise invalid_token()
         return Principal(
             user_id,

@@ -10,7 +10,7 @@ import jwt
 from pydantic import SecretStr
 
 from database.ids import new_id
-from services.accounts.principals import Principal
+from services.accounts.principals import Principal, is_user_id
 from services.errors import Unauthenticated
 
 ISSUER = AUDIENCE = "docatlas"
@@ -60,7 +60,7 @@ class AccessTokens:
         except jwt.InvalidTokenError as error:
             raise invalid_token() from error
         claims = found["payload"]
-        if found["header"].get("typ") != _TYPE or not isinstance(claims["sid"], str):
+        if found["header"].get("typ") != _TYPE or not is_user_id(claims["sub"]) or not is_user_id(claims["sid"]):
             raise invalid_token()
         return Principal(claims["sub"], "local", session_id=claims["sid"], expires_at=float(claims["exp"]))
 
