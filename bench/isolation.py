@@ -3,7 +3,8 @@
     python -m bench.isolation [--no-endpoints]
 
 The matrix is read off a real Postgres with every migration and the default privileges of a Supabase project. A pair is
-one request with an id of another owner and the same request with an id of nobody; it differs when the answers do.
+one request with an id of another owner and the same request with an id of nobody; it differs when the answers do, and
+then both are printed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from api.app import create_app
 from tests.databases import KINDS, open_databases
-from tests.endpoint_cases import fuzz, routes_of, two_accounts
+from tests.endpoint_cases import fuzz, routes_of, takes_ids, two_accounts
 from tests.isolation_cases import VERBS, as_table, matrix, open_ground
 from tests.postgres_server import PostgresServer, open_server
 
@@ -38,13 +39,18 @@ def print_pairs(server: PostgresServer) -> None:
             ):
                 app = create_app(runtime)
                 pairs = list(fuzz(app, victim, stranger))
+                routes = routes_of(app)
             statuses = Counter(pair.foreign[0] for pair in pairs)
-            different = sum(pair.foreign != pair.absent for pair in pairs)
+            differences = [line for pair in pairs for line in pair.differences]
+            different = sum(bool(pair.differences) for pair in pairs)
             print(
-                f"{kind}: {len(pairs)} pairs, {len({pair.route for pair in pairs})} of {len(routes_of(app))} routes "
-                f"and {len(victim.ids)} kinds of ids; {different} answers differ; "
+                f"{kind}: {len(pairs)} pairs, {len({pair.route for pair in pairs})} of {len(routes)} routes "
+                f"({sum(not takes_ids(route) for route in routes)} take no id) and {len(victim.ids)} kinds of ids; "
+                f"{different} answers differ; "
                 + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
             )
+            for line in differences:
+                print(f"  {line}")
 
 
 def main() -> None:

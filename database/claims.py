@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, or_, select, update
@@ -10,13 +12,14 @@ from database import jobs, schema, waiting
 from database.ids import now
 from database.job_status import show_status
 from database.records import JobRecord
+from database.sql import among_ids
 from database.store import Transaction
 
 _jobs = schema.jobs
 
 
-def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
-    """Puts the running jobs of dead workers back into the queue (those told to stop: cancelled); how many.
+def orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> Sequence[JobRecord]:
+    """The running jobs of dead workers.
 
     A worker's id is `<node>.<run>`. The caller holds its node's lease, so that node's other workers are known to be
     dead; those of other nodes are taken for dead when their last heartbeat came before `silent_since`. Jobs that nobody
@@ -34,8 +37,14 @@ def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> in
             _jobs.c.worker_id != worker_id,
             or_(is_ours, is_silent),
         )
-    ).all()
-    for job in map(jobs.job_record, rows):
+    )
+    return [jobs.job_record(row) for row in rows]
+
+
+def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
+    """Puts the `orphans` back into the queue (those told to stop: cancelled); how many."""
+    found = orphans(tx, worker_id, silent_since=silent_since)
+    for job in found:
         values: dict[str, Any] = {"status": "queued", "worker_id": None, "run_after": None}
         if job.status == "cancelling":
             values = {"status": "cancelled", "finished_at": now()}
@@ -43,7 +52,7 @@ def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> in
         show_status(tx, job, values["status"])
         if job.status == "cancelling" and job.document_id is not None:
             waiting.settle(tx, waiting.parent_of(tx, job.document_id))
-    return len(rows)
+    return len(found)
 
 
 def claimable(moment: str) -> ColumnElement[bool]:
@@ -58,11 +67,14 @@ def claimable(moment: str) -> ColumnElement[bool]:
     return (_jobs.c.status == "queued") & due & ~running
 
 
-def oldest_claimable(tx: Transaction) -> Row[Any, Any] | None:
-    """`job_id` and `user_id` of the job that waits longest of those that may run now; None when there is none."""
+def oldest_claimable(tx: Transaction, *, passing_over: Collection[str] = ()) -> Row[Any, Any] | None:
+    """`job_id` and `user_id` of the job that waits longest of those that may run now; None when there is none.
+
+    Those of the owners in `passing_over` are not looked at.
+    """
     return tx.connection.execute(
         select(_jobs.c.job_id, _jobs.c.user_id)
-        .where(claimable(now()))
+        .where(tx.owns(_jobs), claimable(now()), _jobs.c.user_id.not_in(among_ids(passing_over)))
         .order_by(_jobs.c.created_at, _jobs.c.job_id)
         .limit(1)
     ).one_or_none()
@@ -73,7 +85,7 @@ def claim(tx: Transaction, job_id: str, worker_id: str) -> JobRecord | None:
     moment = now()
     claimed = tx.connection.execute(
         update(_jobs)
-        .where(_jobs.c.job_id == job_id, claimable(moment))
+        .where(_jobs.c.job_id == job_id, tx.owns(_jobs), claimable(moment))
         .values(
             status="in_progress",
             worker_id=worker_id,

@@ -6,11 +6,12 @@ import json
 import re
 import zlib
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import JSON, DateTime, LargeBinary, Text
+from sqlalchemy import JSON, DateTime, Integer, LargeBinary, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -108,6 +109,25 @@ class Moment(TypeDecorator[str]):
 
     def process_result_value(self, value: str | datetime | None, dialect: Dialect) -> str | None:
         return format_time(value) if isinstance(value, datetime) else value
+
+
+class JsonNumber(TypeDecorator[Any]):
+    """A number of a JSON document, to compare with: exact on Postgres, 64 bits or float64 on SQLite as in its JSON."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # SQLite's own type would make every integer a float.
+        return dialect.type_descriptor(Numeric() if _is_postgres(dialect) else Integer())
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if _is_postgres(dialect):
+            # The digits that Python writes are those that the document was stored with.
+            return Decimal(value if isinstance(value, int) else repr(value))
+        return value if -(2**63) <= value < 2**63 else float(value)
 
 
 class Json(TypeDecorator[Any]):

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select
 
 from database import schema
-from database.columns import storable, to_json
+from database.columns import JsonNumber, storable, to_json
 from database.ids import parse_time
 from database.records import Condition, DocumentFilter
 from database.sql import JsonScalar, among_ids, json_scalar
@@ -34,6 +34,9 @@ _NUMBER_FIELDS = {"size_bytes": "file_size", "page_count": "page_count"}
 FIELDS = (*_TEXT_FIELDS, *_TIME_FIELDS, *_NUMBER_FIELDS)
 """Fields of a document that a condition may name, beside `metadata.<key>`."""
 OPERATORS = ("$eq", "$in", "$gte", "$lte")
+
+_EXACT = 2**53
+"""Up to here every integer is a float too. Source: IEEE 754, binary64."""
 
 # SQLite's JSON paths know no escape inside a quoted key (sqlite.org/json1.html, "PATH arguments").
 _UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
@@ -109,6 +112,9 @@ def _column_condition(name: str, operator: str, values: list[Any]) -> ColumnElem
         converted = [parse_time(value) for value in values] if name in _TIME_FIELDS else values
     else:
         raise ValueError(f"{name[:80]} is not a field; known are metadata.<key>, {', '.join(FIELDS)}")
+    if name in _NUMBER_FIELDS:
+        # The column's own type would round a fraction, and refuse what is larger than it.
+        converted = [literal(value, JsonNumber()) for value in converted]
     if operator == "$in":
         return column.in_(converted)
     return _COMPARE[operator](column, converted[0])
@@ -116,7 +122,7 @@ def _column_condition(name: str, operator: str, values: list[Any]) -> ColumnElem
 
 def _metadata_condition(name: str, scalar: JsonScalar, operator: str, values: list[Any]) -> ColumnElement[bool]:
     parts: list[ColumnElement[bool]] = []
-    numbers: list[float] = []
+    numbers: list[ColumnElement[Any]] = []
     texts: list[str] = []
     for value in values:
         if isinstance(value, bool):
@@ -126,7 +132,7 @@ def _metadata_condition(name: str, scalar: JsonScalar, operator: str, values: li
         elif isinstance(value, str):
             texts.append(storable(value))
         elif (number := _number(name, value)) is not None:
-            numbers.append(number)
+            numbers.extend(_spellings(number))
         else:
             raise ValueError(f"{name}: compares with numbers, strings, true and false, not {_shown([value])}")
     if numbers:
@@ -137,9 +143,19 @@ def _metadata_condition(name: str, scalar: JsonScalar, operator: str, values: li
 
 
 def _compare_any(value: ColumnElement[Any], operator: str, values: list[Any]) -> ColumnElement[bool]:
-    if operator == "$in":
-        return value.in_(values)
-    return _COMPARE[operator](value, values[0])
+    # Several values without `$in` are one number in its spellings.
+    return value.in_(values) if operator == "$in" else or_(*(_COMPARE[operator](value, one) for one in values))
+
+
+def _spellings(number: float) -> list[ColumnElement[Any]]:
+    """The number as a document may hold it. From 2**53 on, the digits of a float are those of another integer than its
+    value, and Postgres compares digits."""
+    spelled: list[float] = [number]
+    if isinstance(number, float) and number.is_integer() and abs(number) >= _EXACT:
+        spelled.append(int(number))
+    elif isinstance(number, int) and abs(number) >= _EXACT and int(float(number)) == number:
+        spelled.append(float(number))
+    return [literal(one, JsonNumber()) for one in spelled]
 
 
 def _shown(values: list[Any]) -> str:

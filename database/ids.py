@@ -20,7 +20,8 @@ def now() -> str:
 def format_time(moment: datetime) -> str:
     """`moment` in the store's way of writing; a moment without a zone is taken as UTC."""
     zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return zoned.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not by strftime, which writes the year 1 as `1`.
+    return f"{zoned.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def parse_time(text: str) -> str:

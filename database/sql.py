@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Numeric, Select, Table, Text, bindparam, cast, column, select
+from sqlalchemy import ColumnElement, Select, Table, Text, bindparam, cast, column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from database.columns import NO_ID, Id, StorableText, known_id, to_json
+from database.columns import NO_ID, Id, JsonNumber, StorableText, known_id, to_json
 
 
 class _Elements(FunctionElement[str]):
@@ -111,7 +111,7 @@ class _JsonKind(FunctionElement[str]):
 class _JsonNumber(FunctionElement[Any]):
     inherit_cache = True
     name = "json_number"
-    type = Numeric()
+    type = JsonNumber()
 
 
 class _JsonText(FunctionElement[str]):

@@ -109,12 +109,21 @@ class JobNotifier:
             await asyncio.wait_for(asyncio.shield(waiter.done), timeout_s if timeout_s > 0 else FIRST_LOOK_S)
         except TimeoutError:
             if waiter.latest is None:
-                raise TransientError("The job cannot be looked up at the moment. Try again.") from None
+                return await self._first_look(waiter)
             return waiter.latest
         finally:
             with self._condition:
                 self._waiters.discard(waiter)
         return waiter.done.result()
+
+    async def _first_look(self, waiter: _Waiter) -> JobView | None:
+        """The job as the next look finds it: a wait that is shorter than a look is no failure."""
+        waiter.until_terminal = False
+        self.changed()
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiter.done), FIRST_LOOK_S)
+        except TimeoutError:
+            raise TransientError("The job cannot be looked up at the moment. Try again.") from None
 
     def close(self) -> None:
         """Ends the thread; who still waits gets the job as it was last seen."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from database import jobs as job_rows
 from database.blobs import BlobStore, open_blobs
-from database.records import Actor, DocumentRecord
+from database.records import Actor
 from database.store import Store
 from services.accounts.opening import open_accounts
 from services.content import Format, Picture, Upload
@@ -53,7 +53,7 @@ class Runtime:
         self.children = ChildPool(tokenizer=text_embedder.tokenizer_path)
         self.queue = EmbeddedQueue()
         self.notifier = JobNotifier(self._read_jobs)
-        self.accounts = open_accounts(settings, store.main)
+        self.accounts = open_accounts(settings, store)
         self._lock = threading.Lock()
         self._image_embedder: ImageEmbedder | None = None
         self._image_model_problem: CapabilityMissing | None = None
@@ -151,26 +151,13 @@ class Runtime:
                     return
         raise UnreadableDocument("The picture could not be decoded.", code="picture_corrupt")
 
-    def render_page(
-        self, document: DocumentRecord, number: int, width: int, *, password: str | None = None
-    ) -> tuple[bytes, str]:
-        """Page `number` (from 1) of a stored document as a picture `width` pixels wide: its bytes and media type.
-
-        Raises NotFound where the format has no such page, and what reading the file raises.
-        """
-        upload = Upload(
-            self.blobs.path(document.sha256),
-            document.filename,
-            document.media_type,
-            document.sha256,
-            document.file_size,
-        )
-        return self.render_file(upload, Format(document.file_type), number, width, password=password)
-
     def render_file(
         self, upload: Upload, format: Format, number: int, width: int, *, password: str | None = None
     ) -> tuple[bytes, str]:
-        """Page `number` (from 1) of any file as a picture; see `render_page`."""
+        """Page `number` (from 1) of a file as a picture `width` pixels wide: its bytes and media type.
+
+        Raises NotFound where the format has no such page, and what reading the file raises.
+        """
         with rendered_page(
             upload,
             format,

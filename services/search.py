@@ -17,6 +17,7 @@ from database.records import (
     RowHit,
     Vector,
 )
+from services.blob_paths import blob_path
 from services.documents import Received
 from services.embedding import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
@@ -26,7 +27,6 @@ from services.highlights import QueryWords, best_place, union_box
 from services.hits import Hit, Modality, SearchRequest, SearchResult, Shortfall
 from services.runtime import Runtime
 from services.search_log import note_search
-from services.stored_files import blob_path
 
 MAX_K = 200
 MAX_DOCUMENT_IDS = 10_000

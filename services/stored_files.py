@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from database.records import Actor
+from services.blob_paths import blob_path
 from services.documents import get_document, get_image
-from services.errors import InternalError, NotFound, Retry, TransientError
+from services.errors import InternalError, Retry, TransientError
 from services.filenames import download_name
 from services.runtime import Runtime
 
@@ -45,16 +46,8 @@ def picture(runtime: Runtime, actor: Actor, image_id: str) -> FileName:
 
 
 def stored_file(runtime: Runtime, file: FileName) -> StoredFile:
-    """The file on this node; see `blob_path`."""
+    """The file on this node. Raises as `blob_path`."""
     return StoredFile(blob_path(runtime, file.sha256), file.filename, file.media_type, file.sha256)
-
-
-def blob_path(runtime: Runtime, sha256: str) -> Path:
-    """The stored file on this node, fetched where it lies elsewhere. Raises NotFound when it is missing, StoreError."""
-    try:
-        return runtime.blobs.path(sha256)
-    except FileNotFoundError as error:
-        raise NotFound("The stored file is missing. Upload the document again.", code="file_missing") from error
 
 
 def require_original(runtime: Runtime, sha256: str) -> None:

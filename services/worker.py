@@ -182,8 +182,13 @@ class Worker:
 
     def _requeue_silent(self) -> None:
         """Takes over the jobs of other nodes whose workers have died."""
+        silent_since = _seconds_ago(SILENT_S)
+        # Looked for first: the service's write waits for every owner's, and every owner's for it.
+        with self._runtime.store.begin(SERVICE_ACTOR) as tx:
+            if not claims.orphans(tx, self._worker_id, silent_since=silent_since):
+                return
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
-            requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
+            requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=silent_since)
         if requeued:
             _log.info("took over %d jobs of another node that is silent", requeued)
             self._runtime.queue.notify("")
@@ -265,6 +270,7 @@ class Worker:
                     continue
             except StoreUnavailable as error:
                 _log.warning("a job is left until the database works again: %s", error)
+                self._stopping.wait(min(FAULT_PAUSE_S, self._runtime.settings.sweep_s))
                 continue
             except Exception:
                 # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor

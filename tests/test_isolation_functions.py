@@ -34,6 +34,7 @@ from database import (
     users,
     waiting,
 )
+from database.errors import RowRefused
 from database.ids import new_id
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, DocumentRecord, JobRecord
 from database.store import Store, Transaction
@@ -88,6 +89,7 @@ CALLS: Mapping[str, Call] = {
     "accounts.by_email": lambda tx, t: accounts.by_email(tx, "victim@example.org"),
     "accounts.get": lambda tx, t: accounts.get(tx, t.user_id),
     "accounts.set_password": lambda tx, t: accounts.set_password(tx, t.user_id, "stolen"),
+    "accounts.rehash": lambda tx, t: accounts.rehash(tx, t.user_id, "$argon2id$x", "stolen"),
     "accounts.is_known": lambda tx, t: accounts.is_known(tx, t.user_id),
     "accounts.block_of": lambda tx, t: accounts.block_of(tx, t.user_id),
     "accounts.disable": lambda tx, t: accounts.disable(tx, t.user_id),
@@ -195,6 +197,11 @@ CALLS: Mapping[str, Call] = {
     "jobs.stop": lambda tx, t: jobs.stop(tx, t.job),
     "jobs.cancel_queued": lambda tx, t: jobs.cancel_queued(tx, [t.held.job_id]),
     "jobs.retry": lambda tx, t: jobs.retry(tx, t.held.job_id),
+    "claims.claim": lambda tx, t: claims.claim(tx, t.held.job_id, "thief.1"),
+    "claims.oldest_claimable": lambda tx, t: (
+        (found := claims.oldest_claimable(tx)) is not None and found.user_id != STRANGER.user_id
+    ),
+    "claims.orphans": lambda tx, t: claims.orphans(tx, "thief.1", silent_since=LATER),
     "claims.requeue_orphans": lambda tx, t: claims.requeue_orphans(tx, "thief.1", silent_since=LATER),
     "searches.record": lambda tx, t: bool(
         searches.record(tx, query_text="x", query_embedding=None, results_found=0, metadata={})
@@ -308,6 +315,8 @@ def outcome(store: Store, kind: type[Transaction], call: Call, target: Target, *
         return "there is none"
     except DBAPIError as error:
         return f"refused by the database: {type(error.orig).__name__}"
+    except RowRefused:
+        return "refused by the database: IntegrityError"
 
 
 def tells_nothing(told: str, victim: Target) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -86,6 +87,22 @@ def test_a_wait_answers_with_the_job_as_it_is_when_the_time_is_up() -> None:
     notifier.close()
     assert view is not None
     assert view.job.status == "queued"
+
+
+def test_a_wait_that_is_shorter_than_a_look_is_answered_by_the_look() -> None:
+    table = Table()
+
+    def slowly(actor: Actor, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        time.sleep(0.3)
+        return table.read(actor, job_ids)
+
+    notifier = JobNotifier(slowly, poll_s=30)
+    view = asyncio.run(notifier.wait("job-1", LOCAL_ACTOR, 0.01))
+    absent = asyncio.run(notifier.wait("job-2", LOCAL_ACTOR, 0.01))
+    notifier.close()
+    assert view is not None
+    assert view.job.status == "queued"
+    assert absent is None
 
 
 def test_an_unknown_job_and_another_owners_job_are_answered_at_once() -> None:

@@ -124,8 +124,8 @@ def update_vectors(
                 bindparam("vectors", [_as_text(vector) for vector in vectors.values()], type_=ARRAY(Text)), ARRAY(Text)
             ),
         )
-        .table_valued(column("key", Text), column("vector", Text), name="given")
-        .render_derived()
+        .table_valued(column("key", Text), column("vector", Text))
+        .render_derived(name="given")
     )
     connection.execute(
         update(table)

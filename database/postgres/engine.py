@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ _LOGIN_ROLE = text(
 _FAULTS = ("is a superuser", "passes row level security", "inherits other roles", "has rights on tables")
 IDLE_IN_TRANSACTION_S = 120.0
 """The server ends a transaction that its program has forgotten; ours hold no model call and no reading of files."""
+IDLE_IN_WRITE_S = 30.0
+"""The same of one that writes: what it locks, other nodes wait for, and this one may have been stopped for good."""
 
 ANSWER_GRACE_S = 5.0
 """How much later than the server's own time-out for a statement an answer may come before the connection is cut."""
@@ -81,21 +84,39 @@ class PostgresConnections:
         self.options = options
         self.guard = HangGuard(options.statement_timeout_s + ANSWER_GRACE_S)
         self._engine = _engine(options, self.guard)
+        self._of_thread = threading.local()
 
     @contextmanager
-    def begin(self, actor: Actor, *, write: bool) -> Iterator[Connection]:
+    def begin(self, actor: Actor, *, write: bool, patience_s: float | None = None) -> Iterator[Connection]:
         """A transaction in which every statement runs as the actor's role with the actor's claims.
 
         A reading one sees one state of the database and cannot write. Writers of one owner follow one another, and the
         service's writers follow all others: what a transaction reads before it writes is still so when it writes.
-        Raises StoreBusy and StoreUnavailable.
+        `patience_s`: how long it waits for a lock, where that is less than the option says.
+        Raises StoreBusy and StoreUnavailable, and RuntimeError for a writer inside another one of the same thread,
+        which would wait for itself.
         """
+        with self._only_writer() if write else nullcontext(), self._transaction(actor, write, patience_s) as connection:
+            yield connection
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        if getattr(self._of_thread, "is_writing", False):
+            raise RuntimeError("a writing transaction was begun inside another one, for which it would wait for ever")
+        self._of_thread.is_writing = True
+        try:
+            yield
+        finally:
+            self._of_thread.is_writing = False
+
+    @contextmanager
+    def _transaction(self, actor: Actor, write: bool, patience_s: float | None) -> Iterator[Connection]:
         with translating(writes=write), self._engine.connect() as pooled:
             connection = pooled.execution_options(
                 isolation_level="READ COMMITTED" if write else "REPEATABLE READ", postgresql_readonly=not write
             )
             with connection.begin():
-                self._become(connection, actor, write=write)
+                self._become(connection, actor, write, patience_s)
                 yield connection
 
     def check_login_role(self) -> None:
@@ -117,8 +138,9 @@ class PostgresConnections:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _become(self, connection: Connection, actor: Actor, *, write: bool) -> None:
+    def _become(self, connection: Connection, actor: Actor, write: bool, patience_s: float | None) -> None:
         role = _ROLES[actor.role]
+        lock_timeout_s = self.options.lock_timeout_s
         claims: dict[str, Any] = {"role": role}
         if actor.role in ("owner", "worker"):
             # What is no id stands for nobody, and is no error of auth.uid().
@@ -127,8 +149,8 @@ class PostgresConnections:
             "role": role,
             "claims": json.dumps(claims),
             "statement_timeout": _milliseconds(self.options.statement_timeout_s),
-            "lock_timeout": _milliseconds(self.options.lock_timeout_s),
-            "idle_timeout": _milliseconds(IDLE_IN_TRANSACTION_S),
+            "lock_timeout": _milliseconds(min(patience_s or lock_timeout_s, lock_timeout_s)),
+            "idle_timeout": _milliseconds(IDLE_IN_WRITE_S if write else IDLE_IN_TRANSACTION_S),
         }
         if not write:
             connection.execute(_AS_READER, given)

@@ -9,12 +9,15 @@ from typing import Literal
 from sqlalchemy import select
 
 from database import claims
-from database.errors import MigrationError
+from database.errors import MigrationError, StoreBusy
 from database.postgres import keywords, migrations, vectors
 from database.postgres.engine import PostgresConnections, PostgresOptions, connection_arguments
 from database.postgres.probe import PostgresProbe
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches, worker_for
 from database.store import MigrationState, Store, Transaction
+
+CLAIM_PATIENCE_S = 1.0
+"""How long a claim waits for the owner's other writers, each of which takes milliseconds, before it looks further."""
 
 
 class PostgresStore(Store):
@@ -105,15 +108,22 @@ class PostgresStore(Store):
             return keywords.search_keywords(tx, query, k=k, only=only)
 
     def claim_job(self, worker_id: str) -> JobRecord | None:
+        locked: set[str] = set()
         while True:
             with self.begin(SERVICE_ACTOR) as tx:
-                found = claims.oldest_claimable(tx)
+                found = claims.oldest_claimable(tx, passing_over=locked)
             if found is None:
                 return None
             # As the owner's worker: that is the lock under which every other change to the owner's jobs is made, and
             # so two workers that saw the same job, or two jobs of one document, follow one another here.
-            with self.begin(worker_for(found.user_id), write=True) as tx:
-                job = claims.claim(tx, found.job_id, worker_id)
+            worker = worker_for(found.user_id)
+            try:
+                with self._connections.begin(worker, write=True, patience_s=CLAIM_PATIENCE_S) as connection:
+                    job = claims.claim(Transaction(worker, connection), found.job_id, worker_id)
+            except StoreBusy:
+                # Whoever writes for that owner is slow or dead: the other owners' jobs do not wait for it.
+                locked.add(found.user_id)
+                continue
             if job is not None:
                 return job
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from database.columns import to_json
-from database.errors import StoreBusy
+from database.errors import RowRefused, StoreBusy
 
 _WAL_LIMIT_BYTES = 64 * 1024**2
 
@@ -56,6 +56,8 @@ class SqliteConnections:
         with connection:
             try:
                 yield connection
+            except IntegrityError as error:
+                raise RowRefused("the database refuses a row that breaks a rule of its schema") from error
             except OperationalError as error:
                 if not _is_busy(error.orig):
                     raise
