@@ -14,12 +14,11 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from api.fallback import admitting_ignorance, moved_answer
-from database.errors import StoreError
+from database.errors import RowRefused, StoreError
 from services import errors
 from services.accounts.principals import Principal
 from services.errors import DocatlasError, FieldError, InternalError, Problem, TransientError
@@ -300,6 +299,6 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:
     app.state.routes = tuple(routes)
     app.add_exception_handler(DocatlasError, _on_domain_error)
     app.add_exception_handler(StoreError, _on_store_error)
-    app.add_exception_handler(IntegrityError, _on_refused_row)
+    app.add_exception_handler(RowRefused, _on_refused_row)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)

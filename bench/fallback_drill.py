@@ -253,6 +253,9 @@ def _check(drill: Drill, client: httpx.Client, postgres: FaultyPostgres, data_di
         counted = connection.execute("SELECT count(*), count(DISTINCT sha256) FROM documents_metadata").fetchone()
         assert counted is not None
         drill.documents = int(counted[0])
+        jobs = [str(job_id) for (job_id,) in connection.execute("SELECT job_id FROM jobs WHERE type = 'ingest'")]
+        if sorted(jobs) != sorted(sent.job_id for sent in drill.sent):
+            drill.wrong.append(f"Postgres holds {len(jobs)} jobs, and {len(drill.sent)} were given out")
         if counted[0] != counted[1] or counted[0] != len({sent.sha256 for sent in drill.sent}):
             drill.wrong.append(f"Postgres holds {counted[0]} documents of {counted[1]} contents")
     for sent in drill.sent:
@@ -263,6 +266,9 @@ def _check(drill: Drill, client: httpx.Client, postgres: FaultyPostgres, data_di
         original = client.get(f"/v1/documents/{sent.document_id}/file", follow_redirects=True)
         if hashlib.sha256(original.content).hexdigest() != sent.sha256:
             drill.wrong.append(f"{sent.name}: its file answers {original.status_code}")
+    stored = sorted(path.name for path in (data_dir / "blobs").glob("??/??/*"))
+    if stored != sorted(sent.sha256 for sent in drill.sent):
+        drill.wrong.append(f"{len(stored)} files are stored of {len(drill.sent)} contents")
     local = sqlite3.connect(f"file:{data_dir / 'fallback' / 'docatlas.sqlite3'}?mode=ro", uri=True)
     try:
         for table in ("documents_metadata", "document_pages", "document_embeddings", "jobs", "similarity_searches"):

@@ -15,6 +15,14 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, is shutting down, is full or takes no writes; it may come back."""
 
 
+class LoginRefused(StoreUnavailable):
+    """The database answers and lets this program not in; the operator has to change something."""
+
+
+class RowRefused(StoreError):
+    """A row would break a rule of the schema: what it refers to is gone, or it is there already."""
+
+
 class MigrationError(StoreError):
     """The database's schema and this version of the program do not fit together."""
 

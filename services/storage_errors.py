@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from database.errors import BlobDamaged, BlobsUnavailable, StoreError, StoreUnavailable
+from database.errors import BlobDamaged, BlobsUnavailable, RowRefused, StoreError, StoreUnavailable
 from services.errors import DocatlasError, InternalError, Retry, TransientError
 
 
@@ -22,6 +22,8 @@ def translate_store_error(error: StoreError) -> DocatlasError:
         return InternalError(
             "The stored file is damaged. Delete the document and upload it again.", code="file_damaged"
         )
+    if isinstance(error, RowRefused):
+        return InternalError("The database refused what was to be stored; the server's log has the details.")
     if isinstance(error, StoreUnavailable):
         return TransientError(
             "The database cannot be reached at the moment. Try again; `/health` tells more.",

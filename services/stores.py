@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from database.errors import MigrationError, UnsafeLogin
+from database.errors import LoginRefused, MigrationError, UnsafeLogin
 from database.store import Store, open_store
 from services.errors import CapabilityMissing
 from services.settings import Settings
@@ -21,9 +22,16 @@ class MigrationsPending(MigrationError):
 def open_configured_store(settings: Settings) -> Store:
     """The store on the newest schema; what it opens is closed by `Store.close`.
 
-    Raises CapabilityMissing: `migrations_pending` for a Postgres that has migrations to run and no admin's URL,
-    `database_role_unsafe` for a login role that has rights of its own.
+    A Postgres that cannot be reached is no error where `settings.fallback` lets this node work on alone. Raises
+    CapabilityMissing: `migrations_pending` for a Postgres that has migrations to run and no admin's URL,
+    `database_role_unsafe` for a login role that has rights of its own, `database_login_refused` for one that lets this
+    program not in; and other StoreErrors.
     """
+    with _told():
+        return _open(settings)
+
+
+def _open(settings: Settings) -> Store:
     if settings.database_url is None and settings.postgres == "embedded":
         return _open_embedded(settings)
     if settings.database_url is None:
@@ -44,14 +52,20 @@ def _open_embedded(settings: Settings) -> Store:
     server = EmbeddedPostgres(settings.data_dir / "postgres")
     server.start()
     try:
-        return _open_postgres(settings, server.server_url, server.admin_url, on_close=server.stop)
+        # Killed, it would stay away: nobody else starts it.
+        return _open_postgres(settings, server.server_url, server.admin_url, revive=server.start, on_close=server.stop)
     except BaseException:
         server.stop()
         raise
 
 
 def _open_postgres(
-    settings: Settings, url: str, admin_url: str | None, *, on_close: Callable[[], None] | None = None
+    settings: Settings,
+    url: str,
+    admin_url: str | None,
+    *,
+    revive: Callable[[], None] = lambda: None,
+    on_close: Callable[[], None] | None = None,
 ) -> Store:
     from database.postgres.engine import PostgresOptions
     from database.postgres.store import PostgresStore
@@ -75,19 +89,33 @@ def _open_postgres(
     )
     try:
         if settings.fallback:
-            return _with_fallback(settings, store, upgrades=admin_url is not None)
+            return _with_fallback(settings, store, revive, upgrades=admin_url is not None)
         _make_ready(store, upgrades=admin_url is not None)
-    except UnsafeLogin as error:
+    except BaseException:
         store.close()
-        text = str(error)
-        raise CapabilityMissing(f"{text[:1].upper()}{text[1:]}.", code="database_role_unsafe") from error
-    except MigrationsPending as error:
-        store.close()
-        raise CapabilityMissing(f"{error}.", code="migrations_pending") from error
+        raise
     return store
 
 
-def _with_fallback(settings: Settings, main: PostgresStore, *, upgrades: bool) -> Store:
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raises CapabilityMissing for what an operator has to change before a server can start."""
+    try:
+        yield
+    except UnsafeLogin as error:
+        raise CapabilityMissing(_sentence(error), code="database_role_unsafe") from error
+    except MigrationsPending as error:
+        raise CapabilityMissing(_sentence(error), code="migrations_pending") from error
+    except LoginRefused as error:
+        raise CapabilityMissing(_sentence(error), code="database_login_refused") from error
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _with_fallback(settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool) -> Store:
     """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
     from database.fallback.copies import FOLDER
     from database.fallback.store import FallbackStore
@@ -97,6 +125,7 @@ def _with_fallback(settings: Settings, main: PostgresStore, *, upgrades: bool) -
         main,
         open_store(settings.data_dir / FOLDER),
         prepare=lambda: _make_ready(main, upgrades=upgrades),
+        revive=revive,
         failures=settings.fallback_failures,
         probe_s=settings.fallback_probe_s,
     )
@@ -105,14 +134,17 @@ def _with_fallback(settings: Settings, main: PostgresStore, *, upgrades: bool) -
 def _make_ready(store: PostgresStore, *, upgrades: bool) -> None:
     """Returns once the schema is the newest and the login is safe.
 
-    Raises UnsafeLogin, MigrationsPending and other StoreErrors.
+    Raises UnsafeLogin, MigrationsPending, LoginRefused and other StoreErrors.
     """
     if upgrades:
-        store.upgrade()
+        # Before the first login: it makes the role that the server logs in as, and gives it its password.
+        try:
+            store.upgrade()
+        except LoginRefused as error:
+            raise LoginRefused(f"{error} (this was the role of DOCATLAS_DATABASE_ADMIN_URL)") from error
     store.check_login()
     pending = [state.name for state in store.migration_status() if state.applied_at is None]
     if pending:
-        store.close()
         raise MigrationsPending(
             f"The database has {len(pending)} migrations to run. Run `docatlas db upgrade` with "
             "DOCATLAS_DATABASE_ADMIN_URL set to a role that may create tables"

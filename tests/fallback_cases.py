@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 from psycopg import sql
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from database import aliases, jobs, schema, users
@@ -21,6 +24,9 @@ from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
 from database.store import Store, open_store
+from services.runtime import Runtime, open_runtime
+from services.settings import Settings
+from tests.api_server import serving
 from tests.postgres_server import DatabaseUrls
 from tests.store_cases import OTHER_ACTOR, chunk, summary, unit
 
@@ -46,10 +52,18 @@ def open_local(folder: Path) -> Store:
     return store
 
 
-def open_fallback(database: DatabaseUrls, folder: Path, **given: Any) -> FallbackStore:
-    """A store that notices what happens to Postgres within a tenth of a second."""
+def open_fallback(
+    database: DatabaseUrls, folder: Path, *, prepare: Callable[[PostgresStore], None] | None = None, **given: Any
+) -> FallbackStore:
+    """A store that notices what happens to Postgres within a tenth of a second; `prepare` makes that ready."""
     main = PostgresStore(PostgresOptions(database.server_url, pool_size=4, lock_timeout_s=5.0, connect_timeout_s=2.0))
-    return FallbackStore(main, open_store(folder), **{"probe_s": 0.1, **given})
+
+    def make_ready() -> None:
+        main.check_login()
+        if prepare is not None:
+            prepare(main)
+
+    return FallbackStore(main, open_store(folder), prepare=make_ready, **{"probe_s": 0.1, **given})
 
 
 class Access:
@@ -74,6 +88,46 @@ class Access:
         statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(statement.format(sql.Identifier(self._name), sql.Literal(is_allowed)))
+
+
+@dataclass
+class Node:
+    """A server on a Postgres that can be taken away."""
+
+    client: httpx.Client
+    runtime: Runtime
+    access: Access
+
+    def take_away(self) -> None:
+        self.access.take_away()
+        eventually(lambda: self.runtime.store.state().breaker == "open")
+
+    def give_back(self) -> None:
+        self.access.give_back()
+        eventually(lambda: self.runtime.store.state().breaker == "closed")
+
+    def health(self) -> Any:
+        return self.client.get("/health").json()
+
+    def found(self, query: str) -> httpx.Response:
+        return self.client.post("/v1/search", json={"query": query, "mode": "keyword"})
+
+
+@contextmanager
+def open_node(database: DatabaseUrls, folder: Path, *, runs_jobs: bool = True, **given: Any) -> Iterator[Node]:
+    """A server on `database` with its data in `folder`; settings are `given`."""
+    usual = {"text_model": "hash", "worker_threads": 1, "sweep_s": 0.1, "fallback_probe_s": 0.1}
+    address = {"database_url": SecretStr(database.server_url), "database_connect_timeout_s": 2}
+    runtime = open_runtime(Settings(data_dir=folder, **{**usual, **address, **given}))
+    access = Access(database)
+    try:
+        if runs_jobs:
+            runtime.start_worker()
+        with serving(runtime) as client:
+            yield Node(client, runtime, access)
+    finally:
+        access.give_back()
+        runtime.close()
 
 
 @dataclass

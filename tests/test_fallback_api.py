@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from services.runtime import Runtime, open_runtime
-from services.settings import Settings
-from tests.api_server import assert_problem, ingest, serving, upload, wait
-from tests.fallback_cases import Access, eventually
+from tests.api_server import assert_problem, ingest, upload, wait
+from tests.fallback_cases import Node, eventually, open_node
 from tests.postgres_server import DatabaseUrls
 
 STORE = "x-docatlas-store"
@@ -22,49 +18,10 @@ NOTE = b"# Harbour\n\nThe quay wall was built of basalt in 1893.\n"
 OTHER = b"# Station\n\nThe clock tower has four faces.\n"
 
 
-@dataclass
-class Node:
-    """A server on a Postgres that can be taken away."""
-
-    client: httpx.Client
-    runtime: Runtime
-    access: Access
-
-    def take_away(self) -> None:
-        self.access.take_away()
-        eventually(lambda: self.health()["fallback"]["state"] == "open")
-
-    def give_back(self) -> None:
-        self.access.give_back()
-        eventually(lambda: self.health()["fallback"]["state"] == "closed")
-
-    def health(self) -> Any:
-        return self.client.get("/health").json()
-
-    def found(self, query: str) -> httpx.Response:
-        return self.client.post("/v1/search", json={"query": query, "mode": "keyword"})
-
-
 @pytest.fixture
 def node(postgres: DatabaseUrls, tmp_path: Path) -> Iterator[Node]:
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        database_url=SecretStr(postgres.server_url),
-        text_model="hash",
-        worker_threads=1,
-        sweep_s=0.1,
-        fallback_probe_s=0.1,
-        database_connect_timeout_s=2,
-    )
-    runtime = open_runtime(settings)
-    access = Access(postgres)
-    try:
-        runtime.start_worker()
-        with serving(runtime) as client:
-            yield Node(client, runtime, access)
-    finally:
-        access.give_back()
-        runtime.close()
+    with open_node(postgres, tmp_path / "data") as opened:
+        yield opened
 
 
 def test_what_this_node_lacks_is_503_and_never_404(node: Node) -> None:
@@ -157,6 +114,39 @@ def test_an_id_given_out_for_known_content_leads_to_the_document(node: Node) -> 
     assert (job["status"], job["document_id"]) == ("completed", there)
     assert node.client.delete(f"/v1/documents/{here}", follow_redirects=True).status_code == 204
     assert_problem(node.client.get(f"/v1/documents/{here}"), 404, "document_not_found")
+
+
+def test_the_same_upload_repeated_through_both_switches_is_one_document(node: Node) -> None:
+    stop, ids, wrong = threading.Event(), set(), list[str]()
+
+    def repeat() -> None:
+        with httpx.Client(base_url=node.client.base_url, timeout=60) as client:
+            while not stop.is_set():
+                reply = client.post("/v1/documents", files=[("files", ("harbour.md", NOTE))])
+                if reply.status_code == 202:
+                    ids.add(reply.json()["data"][0]["document"]["id"])
+                elif reply.status_code != 503 or "retry-after" not in reply.headers:
+                    wrong.append(reply.text)
+
+    uploaders = [threading.Thread(target=repeat) for _ in range(2)]
+    for uploader in uploaders:
+        uploader.start()
+    try:
+        for _ in range(2):
+            node.take_away()
+            eventually(lambda: node.health()["fallback"]["waiting"]["documents"] > 0)
+            node.give_back()
+    finally:
+        stop.set()
+        for uploader in uploaders:
+            uploader.join()
+    assert wrong == []
+    eventually(lambda: not any(node.health()["fallback"]["waiting"].values()))
+    listed = [item["id"] for item in node.client.get("/v1/documents").json()["data"]]
+    assert len(listed) == 1
+    for document_id in ids:
+        shown = node.client.get(f"/v1/documents/{document_id}", follow_redirects=True)
+        assert shown.json()["id"] == listed[0]
 
 
 def test_metrics_tell_the_state_and_what_waits(node: Node) -> None:

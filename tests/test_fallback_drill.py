@@ -21,7 +21,7 @@ def test_nothing_is_lost_or_doubled_when_postgres_is(fault: Fault, tmp_path: Pat
 
 
 def test_nothing_is_lost_or_doubled_when_the_server_is_killed_while_it_moves_what_it_took(tmp_path: Path) -> None:
-    drill = run_drill("stopped", tmp_path, files=8, paragraphs=1500, kills=3)
+    drill = run_drill("stopped", tmp_path, files=4, paragraphs=1500, kills=2)
     assert drill.wrong == []
     assert drill.documents == len(drill.sent)
     assert not any(drill.in_sqlite.values())

@@ -5,6 +5,7 @@ The names of the conflicts are those of the table in docs/fallback.md.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from database import children, contents, documents, images, jobs, schema, searches
+from database import children, contents, documents, generations, images, jobs, schema, searches
 from database.fallback import journal
 from database.fallback.families import read_families
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, worker_for
@@ -28,7 +29,7 @@ from tests.fallback_cases import (
     resolved,
 )
 from tests.postgres_server import DatabaseUrls
-from tests.store_cases import EVERYTHING, OTHER_ACTOR, SPACE, image, submit, unit
+from tests.store_cases import EVERYTHING, OTHER_ACTOR, SPACE, chunk, image, submit, summary, unit
 
 
 @pytest.fixture
@@ -182,6 +183,59 @@ def test_conflict_same_content_unread_there_is_done_by_the_reading_from_here(pai
         assert done is not None
         assert done.status == "completed"
         assert jobs.heartbeat(tx, claimed.job_id, worker_id="node.1") == "lost"
+
+
+def test_conflict_same_content_under_way_there_with_other_options_is_told_to_stop(pair: Pair) -> None:
+    there = submit(pair.main, "same.txt").document.document_id
+    claimed = pair.main.claim_job("node.1")
+    assert claimed is not None
+    _read(pair.local, "same.txt", "as SQLite read it", options={"chunk_size": 500})
+    pair.move_all()
+    assert _texts(pair.main, there) == ["as SQLite read it 0", "as SQLite read it 1"]
+    with pair.main.begin(worker_for(LOCAL_ACTOR.user_id), write=True) as tx:
+        assert jobs.heartbeat(tx, claimed.job_id, worker_id="node.1") != "go_on"
+        ended = jobs.get(tx, claimed.job_id)
+    assert ended is not None
+    assert ended.status != "completed"
+
+
+def test_conflict_same_content_whose_job_here_has_still_to_run_is_queued_there(pair: Pair) -> None:
+    there = _read(pair.main, "same.txt", "as Postgres read it")
+    waiting = submit(pair.local, "same.txt", options={"chunk_size": 500})
+    assert waiting.job is not None
+    pair.move_all()
+    assert resolved(pair.main, waiting.document.document_id) == there
+    assert _texts(pair.main, there) == ["as Postgres read it 0", "as Postgres read it 1"]
+    finish(pair.main, there, "read after the move")
+    with pair.main.begin(LOCAL_ACTOR) as tx:
+        done = jobs.get(tx, waiting.job.job_id)
+    assert done is not None
+    assert (done.status, done.document_id) == ("completed", there)
+    assert _texts(pair.main, there) == ["read after the move 0", "read after the move 1"]
+    assert counts(pair.main)["documents_metadata"] == 1
+    assert is_empty(pair.local)
+
+
+def test_moving_a_larger_document_needs_no_more_memory(pair: Pair) -> None:
+    peaks = []
+    for size in (250, 500):
+        document_id = submit(pair.local, f"{size}.txt").document.document_id
+        taken = pair.local.claim_job("node.1")
+        assert taken is not None
+        with pair.local.begin(worker_for(LOCAL_ACTOR.user_id), write=True) as tx:
+            parts = [chunk(number, f"words {number}", vector=unit(number % 700)) for number in range(size)]
+            contents.write_chunks(tx, document_id, 1, parts)
+            generations.publish(tx, document_id, 1, summary(size))
+            jobs.finish(tx, taken.job_id, worker_id="node.1", status="completed")
+        del parts
+        tracemalloc.start()
+        try:
+            pair.replay.copy(settled_only=True)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert counts(pair.main)["document_embeddings"] == 750
+    assert peaks[1] < 1.2 * peaks[0], peaks
 
 
 def test_conflict_same_content_that_changed_here_after_it_was_sent_is_merged_anew(pair: Pair) -> None:

@@ -13,8 +13,10 @@ from sqlalchemy import select
 from database import documents, jobs, schema
 from database.errors import StoreUnavailable
 from database.fallback import journal
+from database.fallback.families import read_families
 from database.fallback.store import FallbackStore
 from database.fallback.use import recorded_use
+from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, worker_for
 from database.store import open_store
 from tests.fallback_cases import Access, counts, eventually, finish, is_empty, open_fallback, open_main
@@ -94,7 +96,7 @@ def test_it_comes_up_without_the_database_and_goes_over_to_it(
 ) -> None:
     made_ready: list[bool] = []
     access.take_away()
-    store = open_fallback(postgres, tmp_path / "fallback", prepare=lambda: made_ready.append(True))
+    store = open_fallback(postgres, tmp_path / "fallback", prepare=lambda _: made_ready.append(True))
     store.take_charge(lambda: True)
     try:
         submit(store, "a.txt")
@@ -111,7 +113,7 @@ def test_a_database_that_is_not_ready_keeps_it_on_this_node_and_says_why(
 ) -> None:
     from database.errors import MigrationError
 
-    def prepare() -> None:
+    def prepare(_: PostgresStore) -> None:
         raise MigrationError("3 migrations are missing")
 
     access.take_away()
@@ -283,3 +285,32 @@ def test_many_transactions_that_lose_the_database_at_once_all_end(store: Fallbac
         access.take_away()
         access_gone.set()
     assert ended == ["told"] * 3
+
+
+def test_what_was_refused_is_offered_again_at_the_next_start_and_nothing_is_moved_for_nothing(
+    postgres: DatabaseUrls, access: Access, tmp_path: Path
+) -> None:
+    access.take_away()
+    store = open_fallback(postgres, tmp_path / "fallback")
+    document_id = submit(store, "a.txt").document.document_id
+    store.close()
+    access.give_back()
+    local = open_store(tmp_path / "fallback")
+    try:
+        with local.begin(SERVICE_ACTOR, write=True) as tx:
+            family = read_families(tx.connection)[0]
+            journal.note(tx.connection, journal.Entry(document_id, family.user_id, family.stamp, "refused"))
+            journal.serve(tx.connection, "main")
+    finally:
+        local.close()
+    store = open_fallback(postgres, tmp_path / "fallback")
+    store.take_charge(lambda: True)
+    try:
+        eventually(lambda: _is_closed(store))
+        with store.begin(LOCAL_ACTOR) as tx:
+            assert documents.get(tx, document_id) is not None
+        probed = store._probes_done
+        eventually(lambda: store._probes_done > probed + 3)
+        assert store.state().counters["replays"] == 1
+    finally:
+        store.close()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from database import documents, schema
-from database.errors import StoreBusy
+from database.errors import RowRefused, StoreBusy
 from database.fallback import journal, moving
 from database.fallback.families import Family, read_families
 from database.fallback.journal import Entry, Outcome
@@ -139,7 +139,7 @@ class Replay:
                 self._main.begin(worker_for(family.user_id), write=True) as target,
             ):
                 outcome = moving.move(source, family, target)
-        except (DBAPIError, ReplayMismatch):
+        except (DBAPIError, RowRefused, ReplayMismatch):
             # One upload that cannot be stored there must not keep all others, and this node, waiting.
             _log.exception("upload %s cannot be moved to the main database; it stays on this node", family.document_id)
             note("refused")

@@ -13,20 +13,13 @@ from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
 from database import account_mirror, users
-from database.errors import StoreBusy, StoreError, StoreUnavailable
+from database.errors import LoginRefused, StoreBusy, StoreError, StoreUnavailable
 from database.fallback import journal
 from database.fallback.breaker import Breaker
+from database.fallback.giving_back import Drain, GivingBack, Pace
 from database.fallback.replay import Replay
 from database.fallback.use import note_use
-from database.records import (
-    SERVICE_ACTOR,
-    Actor,
-    DocumentFilter,
-    JobRecord,
-    RowHit,
-    Vector,
-    VectorMatches,
-)
+from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.store import MigrationState, Store, StoreState, Transaction
 
 _log = logging.getLogger(__name__)
@@ -37,15 +30,8 @@ VERDICT_S = 6.0
 """How long a transaction that failed waits for the probe to say whether the database is down: two answers, and some."""
 PROBE_PAUSE_S = 0.2
 """Between two probes, however many transactions fail."""
-DRAIN_S = 180.0
-"""How long the jobs that run here may take to let go. One that reads a page by OCR hears of it at the page's end."""
 MIRROR_S = 60.0
 """How old this node's copies of the accounts that may log in alone may be."""
-FEW_UPLOADS = 10
-"""So many may be left to be moved while writers wait: each takes some ten milliseconds."""
-REFUSED_AGAIN_S = 300.0
-"""How often an upload that the main database refused is offered to it again."""
-
 _home: ContextVar[Literal["", "main", "local"]] = ContextVar("home", default="")
 """Where the job that this thread runs came from."""
 
@@ -76,29 +62,37 @@ class FallbackStore(Store):
         local: Store,
         *,
         prepare: Callable[[], None] = lambda: None,
+        revive: Callable[[], None] = lambda: None,
         failures: int = 3,
         probe_s: float = 2.0,
     ) -> None:
         """Takes over both stores. `local` is migrated here; `prepare` makes `main` ready before its first use.
 
-        Where `main` cannot be reached, it begins open. Raises what else `prepare` raises.
+        `revive` is called before `main` is probed while it does not work. Where `main` cannot be reached, or does not
+        work, it begins open. Raises LoginRefused, and what else `prepare` raises; then both stores are closed.
         """
-        self._main, self._local, self._prepare, self._probe_s = main, local, prepare, probe_s
+        self._main, self._local, self._prepare, self._revive = main, local, prepare, revive
+        self._probe_s = probe_s
         self._breaker = Breaker(failures=failures)
         self._turn = threading.Lock()
-        self._replay = Replay(main, local, self._breaker.count, turn=self._turn)
+        self._pace = Pace()
+        self._replay = Replay(main, local, self._count_moved, turn=self._turn)
         self._holds_lease: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
         self._to_replay = threading.Event()
-        self._draining = False
+        self._drain = Drain()
+        self._giving_back = GivingBack(local, self._replay, self._breaker, self._drain, self._pace)
         self._is_prepared = False
         self._problem = ""
-        self._refused_at = time.monotonic()
         self._mirrored_at = -math.inf
         self._condition = threading.Condition()
-        self._running_here = 0
         self._probes_begun = self._probes_done = 0
-        self._begin_service()
+        try:
+            self._begin_service()
+        except BaseException:
+            local.close()
+            main.close()
+            raise
         self._threads = [
             threading.Thread(target=self._watch, name="fallback-probe", daemon=True),
             threading.Thread(target=self._give_back, name="fallback-replay", daemon=True),
@@ -158,24 +152,22 @@ class FallbackStore(Store):
                 self._failed(write=True)
                 return None
             return None if job is None else replace(job, home="main")
-        if self._draining:
+        if self._drain.is_draining:
             return None
         job = self._local.claim_job(worker_id)
         return None if job is None else replace(job, home="local")
 
     @contextmanager
     def running(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
-        is_here = job.home == "local"
         token = _home.set(job.home)
-        with self._condition:
-            self._running_here += is_here
         try:
-            yield (lambda: self._draining) if is_here else (lambda: self._breaker.state != "closed")
+            if job.home == "local":
+                with self._drain.job():
+                    yield lambda: self._drain.is_draining
+            else:
+                yield lambda: self._breaker.state != "closed"
         finally:
             _home.reset(token)
-            with self._condition:
-                self._running_here -= is_here
-                self._condition.notify_all()
 
     @contextmanager
     def all_references(self) -> Iterator[Sequence[Transaction]]:
@@ -198,6 +190,7 @@ class FallbackStore(Store):
 
     def close(self) -> None:
         self._closing.set()
+        self._drain.close()
         self._breaker.suspected.set()
         self._to_replay.set()
         self._main.suspend()
@@ -214,8 +207,12 @@ class FallbackStore(Store):
         if not serves_local:
             self._replay.drop_documents()
         try:
-            self._main.probe(writes=False)
+            # First: on a new database it makes the role that the probe logs in as.
             self._make_ready()
+            self._main.probe(writes=False)
+        except LoginRefused:
+            # It works, and not like this: what was taken here meanwhile could never be moved.
+            raise
         except (StoreUnavailable, StoreBusy) as error:
             _log.warning("the database does not work, and this node works on alone: %s", error)
             self._opened()
@@ -250,6 +247,8 @@ class FallbackStore(Store):
 
     def _entered_here(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction | None:
         """A transaction on this node; None where the main database is served again."""
+        if write:
+            self._pace.wait()
         with ExitStack() as attempt:
             with self._turn if write else nullcontext():
                 tx = attempt.enter_context(self._local.begin(actor, write=write))
@@ -293,6 +292,10 @@ class FallbackStore(Store):
         note_use(fallback=True)
         return question(self._local)
 
+    def _count_moved(self, what: str, number: int) -> None:
+        self._breaker.count(what, number)
+        self._pace.moved()
+
     def _failed(self, *, write: bool) -> None:
         if self._breaker.state == "closed" and self._breaker.failed(write=write):
             self._suspend()
@@ -334,25 +337,21 @@ class FallbackStore(Store):
     def _look(self) -> None:
         was_open = self._breaker.state == "open"
         try:
+            if was_open:
+                self._revive()
             self._main.probe(writes=was_open or self._breaker.doubts_writes)
             if was_open:
                 self._main.resume()
                 self._make_ready()
         except StoreBusy:
             return
-        except StoreUnavailable as error:
+        except StoreError as error:
             self._breaker.count("failed_probes")
             _log.debug("the probe failed: %s", error)
             if was_open:
                 self._main.suspend()
             self._opened()
-            return
-        except StoreError as error:
-            # It answers, and cannot be used: an operator has to act.
-            self._main.suspend()
-            if self._problem != str(error):
-                self._problem = str(error)
-                _log.error("the database answers and cannot be used: %s", error)
+            self._note_problem(error)
             return
         self._problem = ""
         if was_open and self._breaker.half_open():
@@ -360,6 +359,14 @@ class FallbackStore(Store):
         if self._breaker.state == "half_open" and self._served() == "main":
             self._breaker.close()
         self._to_replay.set()
+
+    def _note_problem(self, error: StoreError) -> None:
+        """Keeps what an operator has to do where waiting does not help: it answers, and cannot be used."""
+        is_away = isinstance(error, StoreUnavailable) and not isinstance(error, LoginRefused)
+        problem = "" if is_away else str(error)
+        if problem and self._problem != problem:
+            _log.error("the database cannot be used: %s", problem)
+        self._problem = problem
 
     def _served(self) -> journal.Serving:
         with self._local.begin(SERVICE_ACTOR) as tx:
@@ -373,7 +380,7 @@ class FallbackStore(Store):
                 if not self._closing.is_set() and self._breaker.state == "closed":
                     self._mirror()
                 if not self._closing.is_set() and self._breaker.state != "open" and self._holds_lease():
-                    self._replay_all()
+                    self._giving_back.run()
             except StoreUnavailable:
                 self._breaker.suspected.set()
             except StoreBusy as error:
@@ -387,38 +394,3 @@ class FallbackStore(Store):
         if time.monotonic() - self._mirrored_at > MIRROR_S:
             account_mirror.mirror(self._main, self._local)
             self._mirrored_at = time.monotonic()
-
-    def _replay_all(self) -> None:
-        retry_refused = time.monotonic() - self._refused_at > REFUSED_AGAIN_S
-        with self._local.begin(SERVICE_ACTOR) as tx:
-            if (
-                not retry_refused
-                and not journal.holds_copies(tx.connection)
-                and journal.serving(tx.connection) == "main"
-            ):
-                return
-        if retry_refused:
-            self._refused_at = time.monotonic()
-        began = time.monotonic()
-        self._replay.copy(settled_only=True, retry_refused=retry_refused)
-        try:
-            if not self._drained():
-                _log.warning("a job on this node does not let go; what waits is moved later")
-                return
-            before, sent = math.inf, self._replay.copy(settled_only=False)
-            # Rounds that grow would grow for ever: who uploads faster than that is made to wait, once, by the switch.
-            while FEW_UPLOADS < sent < before:
-                before, sent = sent, self._replay.copy(settled_only=False)
-            self._replay.switch()
-        finally:
-            self._draining = False
-        self._breaker.close()
-        self._replay.drop()
-        self._breaker.count("replays")
-        _log.info("what this node took has been moved to the database in %.1f s", time.monotonic() - began)
-
-    def _drained(self) -> bool:
-        """True once no job runs here; none begins before `_draining` is taken back."""
-        with self._condition:
-            self._draining = True
-            return self._condition.wait_for(lambda: self._running_here == 0 or self._closing.is_set(), DRAIN_S)
