@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,7 @@ from services.schemas import describe_database
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.runtime import Runtime
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -196,18 +195,8 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
         # the jobs are back in the queue.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
-        threading.Thread(target=_warm_up, args=(runtime,), name="warm-up", daemon=True).start()
-        runtime.start_worker()
         server.run(sockets=[listener])
         if not server.started:
             raise InternalError("The server did not start; the lines above say why.", code="start_failed")
     finally:
         runtime.close()
-
-
-def _warm_up(runtime: Runtime) -> None:
-    """Loads the text model beside the start, so that the server answers at once and is ready some seconds later."""
-    try:
-        runtime.text_embedder.warm_up()
-    except DocatlasError as error:
-        _log.error("the text model is not ready: %s", error.detail)
