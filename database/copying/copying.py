@@ -26,7 +26,7 @@ from database.copying.comparison import (
 )
 from database.copying.rows import Part, Row, count_rows, parts_of, show_key, tables
 from database.copying.writing import announce_rows, insert_rows, numbered_by, replace_row, reserve_numbers
-from database.errors import StoreError
+from database.errors import RowRefused, StoreError
 from database.ids import format_time
 from database.jobs import RUNNING_STATUSES
 from database.records import SERVICE_ACTOR
@@ -170,8 +170,10 @@ def _writing(target: Store) -> Iterator[Transaction]:
     try:
         with target.begin(SERVICE_ACTOR, write=True) as tx:
             yield tx
-    except (psycopg.Error, DBAPIError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+    except (psycopg.Error, DBAPIError, RowRefused) as error:
+        cause = error.__cause__ if isinstance(error, RowRefused) else error
+        if isinstance(cause, DBAPIError):
+            cause = cause.orig
         rule = _broken_rule(cause)
         if rule is None:
             raise
