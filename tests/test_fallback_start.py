@@ -135,7 +135,8 @@ def test_an_embedded_postgres_is_served_from_the_first_start_on_and_again_after_
         wait_for_job(client, entry["job"]["id"], timeout_s=60)
         assert _found(client) == [entry["document"]["id"]]
         _kill_postgres(data)
-        eventually(lambda: client.get("/health").json()["fallback"]["state"] == "open")
+        # Counted, not seen: on a quick machine it is open for less time than it takes to look.
+        eventually(lambda: 'docatlas_fallback_events_total{event="opened"} 1.0' in client.get("/metrics").text)
         eventually(lambda: client.get("/health").json()["fallback"]["state"] == "closed")
         assert _found(client) == [entry["document"]["id"]]
     with contextlib.ExitStack() as stack:
@@ -163,7 +164,6 @@ def _kill_postgres(data: Path) -> None:
     for process in everybody:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(everybody, timeout=30)
 
 
 def _role_url(database: DatabaseUrls) -> str:

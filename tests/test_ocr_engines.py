@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -185,8 +186,13 @@ def workers(install: TesseractInstall) -> OcrEngine:
 
 
 def children() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [child for child in found if "services.ocr.worker" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        # One that has ended meanwhile, ours or another test's, is none.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "services.ocr.worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_process_reads_page_after_page_and_ends_with_the_window(workers: OcrEngine, letter: Image.Image) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,15 @@ def test_a_writer_that_holds_on_too_long_is_reported_as_busy(
     store: Store, databases: Databases, tmp_path: Path, writer: Actor
 ) -> None:
     hasty = databases.open(tmp_path / "data", lock_timeout_s=0.05)
+
+    def write() -> None:
+        with hasty.begin(LOCAL_ACTOR, write=True):
+            pass
+
     # Opened by another store, as by another process, and then by the same one.
     for holder in (store, hasty):
-        with holder.begin(writer, write=True), pytest.raises(StoreBusy), hasty.begin(LOCAL_ACTOR, write=True):
-            pass
+        with ThreadPoolExecutor(1) as another, holder.begin(writer, write=True), pytest.raises(StoreBusy):
+            another.submit(write).result()
     with hasty.begin(LOCAL_ACTOR, write=True) as tx:
         assert documents.get(tx, "x") is None
     hasty.close()
