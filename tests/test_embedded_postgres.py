@@ -69,6 +69,8 @@ def holder(folder: Path, *, before: Sequence[str] = ()) -> Iterator[tuple[subpro
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Where root's own folders hide the programs from everybody else, their copy is found first.
+        env={**os.environ, "PYTHONPATH": str(find_install().bin.parents[2])},
     )
     assert process.stdin is not None
     assert process.stdout is not None
