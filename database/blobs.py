@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -211,14 +211,13 @@ def open_blobs(
     from database.storage_bucket import StorageBucket
 
     remote = StorageBucket(supabase_url, service_key, bucket)
-    try:
+    with ExitStack() as undo:
+        undo.callback(remote.close)
         store = StorageBlobStore(root, remote, cache_bytes=cache_bytes, handed_s=handed_s)
         local = LocalBlobStore(root)
         for entry in list(local.entries()):  # of the time before the setting was changed
             store.adopt(local.path(entry.sha256), entry.sha256)
-    except BaseException:
-        remote.close()
-        raise
+        undo.pop_all()
     return store
 
 

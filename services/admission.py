@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from database import documents, jobs
@@ -33,19 +33,15 @@ def keeping_password(runtime: Runtime, password: str | None) -> Iterator[Callabl
 
     A worker may claim the job the moment it is committed. Where nothing is committed, nothing is kept.
     """
-    kept: list[str] = []
+    with ExitStack() as undo:
 
-    def keep(job: JobRecord) -> None:
-        if password is not None:
-            runtime.passwords.keep(job.job_id, password)
-            kept.append(job.job_id)
+        def keep(job: JobRecord) -> None:
+            if password is not None:
+                runtime.passwords.keep(job.job_id, password)
+                undo.callback(runtime.passwords.forget, job.job_id)
 
-    try:
         yield keep
-    except BaseException:
-        for job_id in kept:
-            runtime.passwords.forget(job_id)
-        raise
+        undo.pop_all()
 
 
 def queue_positions(tx: Transaction, queued: Iterable[JobRecord], new: Container[str]) -> dict[str, int | None]:

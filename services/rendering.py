@@ -11,9 +11,10 @@ import json
 import re
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Literal, cast
+from typing import IO, Literal
 
 from database import contents, documents
 from database.records import Actor, DocumentRecord, PageRecord
@@ -55,9 +56,8 @@ class RenderedContent:
 
 def render_content(runtime: Runtime, actor: Actor, document_id: str, form: ContentForm) -> RenderedContent:
     """The document as `form`, in UTF-8. Raises NotFound, and Conflict (`not_ready`) while there is no content."""
-    # Not a `with`: the file is handed to the answer, which closes it behind the last byte.
-    spool = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115
-    try:
+    with ExitStack() as undo:
+        spool: IO[bytes] = undo.enter_context(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
         with runtime.store.begin(actor) as tx:
             document = existing(documents.get(tx, document_id), document_id)
             generation, pages = _shown_pages(tx, document, with_layout=form != "text")
@@ -65,9 +65,7 @@ def render_content(runtime: Runtime, actor: Actor, document_id: str, form: Conte
                 spool.write(piece.encode("utf-8", "replace"))
         size = spool.tell()
         spool.seek(0)
-    except BaseException:
-        spool.close()
-        raise
+        undo.pop_all()  # the file is handed to the answer, which closes it behind the last byte
     chunks = _walk(spool)
     next(chunks)  # from here on the generator's end, however it comes, closes the file
     tag = f"{document.document_id}-{generation}-{form}"

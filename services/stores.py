@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from database.errors import LoginRefused, MigrationError, UnsafeLogin
@@ -51,12 +51,12 @@ def _open_embedded(settings: Settings) -> Store:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = EmbeddedPostgres(settings.data_dir / "postgres")
     server.start()
-    try:
+    with ExitStack() as undo:
+        undo.callback(server.stop)
         # Killed, it would stay away: nobody else starts it.
-        return _open_postgres(settings, server.server_url, server.admin_url, revive=server.start, on_close=server.stop)
-    except BaseException:
-        server.stop()
-        raise
+        store = _open_postgres(settings, server.server_url, server.admin_url, revive=server.start, on_close=server.stop)
+        undo.pop_all()
+    return store
 
 
 def _open_postgres(

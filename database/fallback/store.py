@@ -87,12 +87,11 @@ class FallbackStore(Store):
         self._mirrored_at = -math.inf
         self._condition = threading.Condition()
         self._probes_begun = self._probes_done = 0
-        try:
+        with ExitStack() as undo:
+            undo.callback(main.close)
+            undo.callback(local.close)
             self._begin_service()
-        except BaseException:
-            local.close()
-            main.close()
-            raise
+            undo.pop_all()
         self._threads = [
             threading.Thread(target=self._watch, name="fallback-probe", daemon=True),
             threading.Thread(target=self._give_back, name="fallback-replay", daemon=True),

@@ -111,21 +111,16 @@ class EmbeddedPostgres:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._users is None:
             self._users = self._lock("users.lock", fcntl.LOCK_SH, deadline)
-        starting = None
-        try:
-            starting = self._lock("start.lock", fcntl.LOCK_EX, deadline)
+        with contextlib.ExitStack() as starting, contextlib.ExitStack() as undo:
+            undo.callback(self._leave)
+            starting.callback(os.close, self._lock("start.lock", fcntl.LOCK_EX, deadline))
             owner = self.data.stat().st_uid if self.data.exists() else None
             install = find_install(owner)
             if owner is None:
                 make_cluster(self.folder, install, sync=self._sync)
             self._check_version(install)
             self._run(install, deadline)
-        except BaseException:
-            self._leave()
-            raise
-        finally:
-            if starting is not None:
-                os.close(starting)
+            undo.pop_all()
 
     def stop(self) -> None:
         """Leaves the server, which ends (its data written) unless another process uses it; returns after that."""
@@ -154,11 +149,10 @@ class EmbeddedPostgres:
 
     def _lock(self, name: str, kind: int, deadline: float) -> int:
         lock = os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
             _wait_for_lock(lock, kind, deadline, self.folder)
-        except BaseException:
-            os.close(lock)
-            raise
+            undo.pop_all()
         return lock
 
     def _running(self) -> _Running | None:

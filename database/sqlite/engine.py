@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ def _engine(path: Path, timeout_s: float, *, writes: bool, pool_size: int, max_o
 
 def _connect(path: Path, timeout_s: float, *, writes: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         _enter_wal(connection, timeout_s)
         connection.execute("PRAGMA foreign_keys=ON")
         # FULL: a committed job survives a loss of power too, not only of the process.
@@ -107,9 +108,7 @@ def _connect(path: Path, timeout_s: float, *, writes: bool) -> sqlite3.Connectio
             connection.execute("PRAGMA query_only=ON")
         # SQLite's own folds ASCII only (sqlite.org/lang_corefunc.html#lower).
         connection.create_function("lower", 1, _lower, deterministic=True)
-    except BaseException:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 
