@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -78,3 +79,9 @@ def open_server() -> Iterator[PostgresServer]:
             yield PostgresServer(embedded)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def rows(url: str, question: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What the server answers."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(question.encode(), values).fetchall()

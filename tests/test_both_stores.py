@@ -35,6 +35,7 @@ REASONS = {
     "test_copy_rows": "COPY, which SQLite does not have; what both write in bulk is there on both.",
     "test_db_commands": "What is said about a Postgres that cannot be used; SQLite's part is in test_cli_commands.",
     "test_db_copy": "Moves between the two stores.",
+    "test_db_copy_refusals": "Moves between the two stores.",
     "test_embedded_postgres": "The server process itself.",
     "test_isolation_connections": "Roles and claims on pooled connections, which SQLite does not have.",
     "test_isolation_matrix": "Row level security, which SQLite does not have.",
