@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -51,7 +53,9 @@ class BlobStore(Protocol):
     def adopt(self, path: Path, sha256: str) -> None:
         """Takes over the file at `path`, which is gone from there afterwards; on return it survives a loss of power.
 
-        The caller has worked out `sha256`; where the store has it already, `path` is only removed.
+        The caller has worked out `sha256` from bytes that nobody else can change. Where this node has the file already,
+        that is read and compared: what does not hold what its name says is replaced, what does is kept, and `path` is
+        only removed. Raises ValueError when `path` is a link or no regular file.
         """
         ...
 
@@ -127,9 +131,10 @@ class LocalBlobStore:
 
     def adopt(self, path: Path, sha256: str) -> None:
         target = self._at(sha256)
-        if target.exists():
+        if holds(target, sha256):
             path.unlink(missing_ok=True)
             return
+        require_regular(path)
         make_folders(target.parent, self._root)
         take_over(path, target, staging=self.scratch())
 
@@ -230,6 +235,24 @@ def check_sha256(text: str) -> None:
     """Raises ValueError when `text` is no SHA-256 in lower-case hex."""
     if not is_sha256(text):
         raise ValueError(f"{text[:80]!r} is not a SHA-256 in lower-case hex")
+
+
+def require_regular(path: Path) -> None:
+    """Raises ValueError when `path` is a link or no regular file, FileNotFoundError when it is not there."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError("only regular files are stored")
+
+
+def holds(path: Path, sha256: str) -> bool:
+    """True when `path` is a regular file, no link, with the content that `sha256` stands for; reads all of it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def take_over(path: Path, target: Path, *, staging: Path) -> None:

@@ -25,7 +25,17 @@ from pathlib import Path
 
 import filelock
 
-from database.blobs import BlobEntry, BlobsState, check_sha256, flush, is_sha256, make_folders, take_over
+from database.blobs import (
+    BlobEntry,
+    BlobsState,
+    check_sha256,
+    flush,
+    holds,
+    is_sha256,
+    make_folders,
+    require_regular,
+    take_over,
+)
 from database.errors import BlobsRefused, BlobsUnavailable
 from database.ids import new_id
 from database.storage_bucket import StorageBucket
@@ -40,8 +50,6 @@ Were they shared before the commit, another node could delete them in between as
 """
 LATE_S = 120.0
 """A file that has waited for so long is told of by `state`: the next round of the chores should have shared it."""
-ASKED_FIRST_BYTES = 1024**2
-"""Of larger files the bucket is asked whether it has them: the question costs less than sending them again."""
 DELETIONS_AT_ONCE = 100
 SHARING_THREADS = 4
 """Files of one call that are sent at the same time: of small ones most of the time is the way there and back."""
@@ -83,11 +91,12 @@ class StorageBlobStore:
     def adopt(self, path: Path, sha256: str) -> None:
         check_sha256(sha256)
         with suppress(FileNotFoundError):
-            os.utime(path)
+            os.utime(path, follow_symlinks=False)
         target = self._pending / sha256
-        if target.exists():
+        if holds(target, sha256):
             path.unlink(missing_ok=True)
             return
+        require_regular(path)
         take_over(path, target, staging=self._scratch)
 
     def share(self, sha256s: Iterable[str]) -> None:
@@ -257,8 +266,8 @@ class StorageBlobStore:
                     staged.unlink(missing_ok=True)
             try:
                 status = path.stat()
-                is_asked = status.st_size > ASKED_FIRST_BYTES or self._cache.has(sha256)
-                if not is_asked or self._bucket.size(sha256) != status.st_size:
+                # The bucket knows sizes, not contents: it is asked only where this node has sent or checked the object.
+                if not self._cache.has(sha256) or self._bucket.size(sha256) != status.st_size:
                     self._bucket.upload(sha256, path)
                 if path.stat().st_ino == status.st_ino:  # else it was deleted and adopted again meanwhile
                     self._cache.take(path, sha256)

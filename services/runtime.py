@@ -158,7 +158,7 @@ class Runtime:
 
         Raises NotFound where the format has no such page, and what reading the file raises.
         """
-        with rendered_page(
+        return rendered_page(
             upload,
             format,
             number,
@@ -167,8 +167,7 @@ class Runtime:
             password=password,
             scratch=self.blobs.scratch(),
             pool=self.children,
-        ) as (path, media_type):
-            return path.read_bytes(), media_type
+        )
 
     def close(self) -> None:
         """Stops the worker (running jobs go back to the queue), the parsing processes, the notifier and the store."""

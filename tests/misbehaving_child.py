@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from services.content import DocumentInfo, Format, Issue, Page, Part, Upload
+from services.content import Attachment, DocumentInfo, Format, Issue, Page, Part, Picture, Upload
 from services.extract import child, task
 from services.extract.wire import HEADER
 from services.formats import EXTRACTORS, ExtractContext
@@ -167,9 +168,51 @@ def reports(word: str) -> Iterator[str]:
             yield os.read(read, 100).decode()
 
 
+HANDED_OVER = {"picture": b"\x89PNG\r\n\x1a\n and more", "attachment": b"a note that is attached\n"}
+"""What `hand_over` writes; a picture is told by its first bytes."""
+
+
+def hand_over(context: ExtractContext, kind: str, what: str, when: str, secret: Path, digest: str) -> Iterator[Part]:
+    """Hands over a picture or an attachment and puts something else in its place, `before` or `after` it is looked at.
+
+    `secret` is named as the file that is handed over, in a folder of its own; `digest` is its SHA-256.
+    """
+    path = context.folder / secret.name
+    path.write_bytes(HANDED_OVER[kind])
+    sha256 = digest if when == "before" else hashlib.sha256(HANDED_OVER[kind]).hexdigest()
+    if when == "before":
+        swap(path, what, secret)
+    if kind == "picture":
+        yield Picture(1, path, sha256, "image/png", 1, 1)
+    else:
+        yield Attachment(path, "note.txt", "text/plain", sha256, len(HANDED_OVER[kind]))
+    if when == "after":
+        time.sleep(0.3)  # the server has looked at the file, and its page has not come yet
+        swap(path, what, secret)
+    yield Page(1, "here")
+
+
+def swap(path: Path, what: str, secret: Path) -> None:
+    path.unlink(missing_ok=True)
+    match what:
+        case "link":
+            path.symlink_to(secret)
+        case "other_bytes":
+            path.write_bytes(b"\x89PNG\r\n\x1a\n planted")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.parent.rename(path.parent.with_name("aside"))
+            path.parent.symlink_to(secret.parent)
+
+
 def misbehave(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     word = upload.path.read_text().strip()
     yield DocumentInfo(page_count=1)
+    if word.startswith("hand_over "):
+        _, kind, what, when, digest, secret = word.split(" ", 5)
+        yield from hand_over(context, kind, what, when, Path(secret), digest)
+        return
     if word in MISDEEDS:
         MISDEEDS[word](context)
     for line in reports(word):

@@ -180,3 +180,46 @@ def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     assert stored == tmp_path / "blobs" / sha256[:2] / sha256[2:4] / sha256
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (*stored.parents[:3], blobs.scratch())} == {0o700}
+
+
+def test_other_bytes_under_a_stored_name_are_replaced_by_the_next_upload(blobs: BlobStore) -> None:
+    path, sha256 = bring(blobs.scratch(), b"content")
+    blobs.adopt(path, sha256)
+    stored = blobs.path(sha256)
+    stored.write_bytes(b"planted")
+    again, _ = bring(blobs.scratch(), b"content")
+    keep(blobs, again, sha256)
+    assert not again.exists()
+    assert blobs.path(sha256).read_bytes() == b"content"
+
+
+def test_a_link_under_a_stored_name_is_replaced_and_what_it_points_to_stays(blobs: BlobStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"content")  # the very bytes: a link is no stored file even so
+    path, sha256 = bring(blobs.scratch(), b"content")
+    blobs.adopt(path, sha256)
+    stored = blobs.path(sha256)
+    stored.unlink()
+    stored.symlink_to(secret)
+    again, _ = bring(blobs.scratch(), b"content")
+    keep(blobs, again, sha256)
+    assert not blobs.path(sha256).is_symlink()
+    assert blobs.path(sha256).read_bytes() == b"content"
+    assert secret.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_only_a_regular_file_is_adopted(blobs: BlobStore, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    path = blobs.scratch() / "incoming"
+    match kind:
+        case "link":
+            path.symlink_to(tmp_path / "secret")
+        case "folder":
+            path.mkdir()
+        case _:
+            os.mkfifo(path)
+    sha256 = hashlib.sha256(b"secret").hexdigest()
+    with pytest.raises(ValueError, match="regular"):
+        blobs.adopt(path, sha256)
+    assert not blobs.exists(sha256)

@@ -283,11 +283,30 @@ def test_what_an_upload_has_just_adopted_is_left_to_it(storage: Storage, open_st
     assert storage.objects("files") == [object_path(sha256)]
 
 
-def test_a_large_file_that_the_bucket_has_is_not_sent_again(storage: Storage, open_store: Opener) -> None:
+def test_a_file_is_sent_again_only_where_this_node_does_not_know_what_the_bucket_has(
+    storage: Storage, open_store: Opener
+) -> None:
     content = b"y" * 2_000_000
-    stored(open_store("first"), content)
-    stored(open_store("second"), content)
+    first, second = open_store("first"), open_store("second")
+    stored(first, content)
+    stored(first, content)
     assert storage.count("POST /storage/v1/object/files/") == 1
+    stored(second, content)
+    stored(second, content)
+    assert storage.count("POST /storage/v1/object/files/") == 2
+
+
+def test_other_bytes_of_the_same_length_in_the_bucket_are_replaced_by_the_next_upload(
+    storage: Storage, open_store: Opener
+) -> None:
+    content = b"y" * 2_000_000
+    sha256 = stored(open_store("first"), content)
+    (storage.folder / "files" / object_path(sha256)).write_bytes(b"z" * 2_000_000)
+    second, third = open_store("second"), open_store("third")
+    with pytest.raises(BlobDamaged):
+        second.path(sha256)
+    stored(second, content)
+    assert third.path(sha256).read_bytes() == content
 
 
 def test_the_least_recently_used_copies_go_and_those_in_use_stay(storage: Storage, open_store: Opener) -> None:

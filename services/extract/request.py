@@ -11,11 +11,15 @@ from typing import Any
 from services.content import Format, Limits, Upload
 from services.extract.folders import private_folder
 from services.extract.pool import ChildPool
+from services.extract.received_files import ReceivedFiles, receiving
 from services.extract.supervisor import invalid_output, run_child
-from services.extract.wire import Piece, pack_options, pack_upload, unpack_part
+from services.extract.wire import Piece, pack_options, pack_upload, picture_type, unpack_part
 from services.options import Options
 
 __all__ = ["ExtractRequest", "Piece", "extract", "rendered_page"]
+
+BYTES_A_PIXEL = 4
+"""Bound of a rendered page: a picture file is not larger than its pixels with red, green, blue and alpha."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,10 @@ def extract(
 ) -> Generator[Piece]:
     """The pieces of a document in order; a chunk comes behind the page that completes it.
 
-    The private folder under `scratch`, with the pictures' files, and the child are gone when the generator ends or is
-    closed. Raises what `run_child` raises.
+    The paths of pictures and attachments are copies that the child cannot change. The private folder under `scratch`,
+    with those files, and the child are gone when the generator ends or is closed. Raises what `run_child` raises.
     """
-    with private_folder(scratch) as folder:
-        pictures = folder / "pictures"
-        pictures.mkdir()
+    with _folders(scratch, request.limits) as (folder, pictures, files):
         message = {
             "task": "extract",
             "upload": pack_upload(request.upload),
@@ -76,17 +78,28 @@ def extract(
         }
         with closing(run_child(message, limits=request.limits, folder=folder, tick=tick, pool=pool)) as replies:
             for reply in replies:
-                yield _checked(reply, pictures)
+                yield _checked(reply, files)
 
 
-def _checked(reply: dict[str, Any], folder: Path) -> Piece:
+@contextmanager
+def _folders(scratch: Path, limits: Limits) -> Iterator[tuple[Path, Path, ReceivedFiles]]:
+    """The child's own folder, the one in it for files to hand over, and those files as they are received."""
+    with private_folder(scratch) as private:
+        child, received = private / "child", private / "received"
+        handed_over = child / "pictures"
+        for folder in (child, received, handed_over):
+            folder.mkdir(mode=0o700)
+        with receiving(handed_over, received, max_bytes=limits.max_output_bytes) as files:
+            yield child, handed_over, files
+
+
+def _checked(reply: dict[str, Any], files: ReceivedFiles) -> Piece:
     try:
-        return unpack_part(reply, folder)
+        return unpack_part(reply, files)
     except (ValueError, KeyError, TypeError) as error:
         raise invalid_output() from error
 
 
-@contextmanager
 def rendered_page(
     upload: Upload,
     format: Format,
@@ -97,9 +110,9 @@ def rendered_page(
     password: str | None,
     scratch: Path,
     pool: ChildPool | None = None,
-) -> Iterator[tuple[Path, str]]:
-    """A picture of page `number` (from 1), `width` pixels wide: its path, valid inside the block, and media type."""
-    with private_folder(scratch) as folder:
+) -> tuple[bytes, str]:
+    """A picture of page `number` (from 1), `width` pixels wide: its bytes and media type."""
+    with _folders(scratch, limits) as (folder, handed_over, files):
         message = {
             "task": "render",
             "upload": pack_upload(upload),
@@ -107,12 +120,13 @@ def rendered_page(
             "password": password,
             "page": number,
             "width": width,
-            "folder": str(folder),
+            "folder": str(handed_over),
         }
         replies = list(run_child(message, limits=limits, folder=folder, pool=pool))
-        path = folder / "page"
-        if len(replies) != 1 or replies[0].get("media_type") not in ("image/png", "image/webp", "image/jpeg"):
+        if len(replies) != 1:
             raise invalid_output()
-        if path.is_symlink() or not path.is_file():
-            raise invalid_output()
-        yield path, replies[0]["media_type"]
+        try:
+            content = files.read("page", max_bytes=BYTES_A_PIXEL * limits.max_pixels)
+            return content, picture_type(replies[0].get("media_type"), content)
+        except ValueError as error:
+            raise invalid_output() from error
