@@ -14,7 +14,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from services.settings import Settings
-from tests.conftest import Server
+from tests.support.server_process import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ import pytest
 
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
-from tests.conftest import wait_for
 from tests.support.api_server import ingest, serving, upload
 from tests.support.storage_server import SERVICE_KEY, Faults, Storage, storage_server
+from tests.support.waiting import wait_for
 
 CONTENT = b"The harbour opens at dawn. " * 40
 

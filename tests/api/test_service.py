@@ -20,9 +20,9 @@ from services.errors import TransientError
 from services.formats.detection.extensions import EXTENSIONS
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
-from tests.conftest import ROOT
 from tests.support.api_server import opened
 from tests.support.databases import Databases, Kind
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from services.formats.descriptions import DESCRIPTIONS
 from services.formats.detection.extensions import EXTENSIONS
 from services.formats.registry import EXTRACTORS, MEDIA_TYPES, detect_format
 from services.settings import Settings
-from tests.conftest import DATA, ROOT
+from tests.support.paths import DATA, ROOT
 
 _READING = ("services/formats", "services/sandbox", "services/ocr")
 """Where files are read: what is raised here ends the job of a file."""

@@ -20,9 +20,7 @@ from services.documents.documents import delete_document, list_documents, reproc
 from services.jobs.jobs import cancel, retry, run_claimed_job
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
-from tests.conftest import DATA
 from tests.data.build_mail import lying_zip, zip_of, zip_twice
-from tests.services.ingest.test_ingest import WORKER, document_of, run_next, text_of
 from tests.support.child_cases import (
     NOTE,
     OTHER,
@@ -35,6 +33,8 @@ from tests.support.child_cases import (
     send,
 )
 from tests.support.databases import Databases
+from tests.support.ingest_cases import WORKER, document_of, run_next, text_of
+from tests.support.paths import DATA
 
 
 class SmallSettings(Settings):

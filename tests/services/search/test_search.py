@@ -16,9 +16,9 @@ from services.runtime import Runtime, open_runtime
 from services.search.filters import parse_filters
 from services.search.highlights import QueryWords
 from services.settings import Settings
-from tests.conftest import DATA
 from tests.support.api_server import assert_problem, ingest, opened
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 from tests.support.picture_models import NATIVE, write_checkpoint
 
 TEXTS = {
