@@ -87,7 +87,7 @@ def settings(databases: Databases, tmp_path: Path) -> Settings:
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
     """A runtime without a worker."""
-    from services.runtime import open_runtime
+    from tests.support.runtimes import open_runtime
 
     opened = open_runtime(settings)
     yield opened

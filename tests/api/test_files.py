@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import ingest, serving, upload
+from tests.support.runtimes import open_runtime
 from tests.support.storage_server import SERVICE_KEY, Faults, Storage, storage_server
 from tests.support.waiting import wait_for
 

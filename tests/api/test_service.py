@@ -18,11 +18,12 @@ from services.admin.health import product_version, require_ready
 from services.content import Format
 from services.errors import TransientError
 from services.formats.detection.extensions import EXTENSIONS
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import opened
 from tests.support.databases import Databases, Kind
 from tests.support.paths import ROOT
+from tests.support.runtimes import open_runtime
 
 
 @pytest.fixture(scope="module")

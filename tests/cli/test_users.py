@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime import open_runtime
 from services.settings import Settings
 from tests.support.account_cases import PASSWORD
 from tests.support.command_line import Cli
 from tests.support.databases import Databases
+from tests.support.runtimes import open_runtime
 
 
 @pytest.fixture

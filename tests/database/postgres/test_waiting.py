@@ -21,11 +21,12 @@ from database.postgres.embedded import FAST, EmbeddedPostgres
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Actor
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import assert_problem, opened
 from tests.support.databases import PostgresDatabases
 from tests.support.postgres_server import DatabaseUrls, PostgresServer
+from tests.support.runtimes import open_runtime
 from tests.support.store_cases import EVERYTHING, OTHER_ACTOR, prepare, submit
 from tests.support.waiting import wait_for
 

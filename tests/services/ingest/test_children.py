@@ -18,7 +18,7 @@ from database.records import (
 from services.content import Limits
 from services.documents.documents import delete_document, list_documents, reprocess
 from services.jobs.jobs import cancel, retry, run_claimed_job
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.data.build_mail import lying_zip, zip_of, zip_twice
 from tests.support.child_cases import (
@@ -35,6 +35,7 @@ from tests.support.child_cases import (
 from tests.support.databases import Databases
 from tests.support.ingest_cases import WORKER, document_of, run_next, text_of
 from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
 
 
 class SmallSettings(Settings):

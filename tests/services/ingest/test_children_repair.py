@@ -22,7 +22,7 @@ from database.records import (
 from database.store import Store, Transaction
 from services.documents.documents import reprocess
 from services.jobs.jobs import cancel, retry, run_claimed_job
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.data.build_mail import zip_of
 from tests.data.build_zipcrypto import encrypted_zip
@@ -37,6 +37,7 @@ from tests.support.child_cases import (
 from tests.support.databases import Databases
 from tests.support.ingest_cases import WORKER, run_next
 from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
 from tests.support.waiting import wait_for
 
 

@@ -12,12 +12,13 @@ from database.documents import images
 from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, TERMINAL_STATUSES
 from services.jobs.jobs import add_backfill
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import wait
 from tests.support.ingest_cases import document_of, run_next, submit
 from tests.support.paths import DATA, ROOT
 from tests.support.picture_models import NATIVE, write_checkpoint
+from tests.support.runtimes import open_runtime
 from tests.support.server_process import Server
 from tests.support.waiting import wait_for
 

@@ -16,10 +16,11 @@ from database.records import LOCAL_ACTOR, SERVICE_ACTOR, TERMINAL_STATUSES, Acto
 from database.store import Store, Transaction
 from services.jobs.jobs import get_job
 from services.jobs.worker import ORPHAN_AGE_S, Worker, WorkerLease, lease_holder
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.ingest_cases import document_of, submit, write
 from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
 from tests.support.waiting import wait_for
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from services.errors import InvalidOption
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.search.filters import parse_filters
 from services.search.highlights import QueryWords
 from services.settings import Settings
@@ -20,6 +20,7 @@ from tests.support.api_server import assert_problem, ingest, opened
 from tests.support.databases import Databases
 from tests.support.paths import DATA
 from tests.support.picture_models import NATIVE, write_checkpoint
+from tests.support.runtimes import open_runtime
 
 TEXTS = {
     "rent.txt": ("The rent of the boathouse is due on the first day of each month.", {"year": 2020, "kind": "lease"}),
