@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from database.records import Actor
 from services.accounts.principals import Principal
@@ -65,9 +65,14 @@ class Paging:
 
 
 async def _paging(
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items of one page", examples=[50])] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items of one answer, at most", examples=[50])] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=1000, description="`next_cursor` of the page before", examples=["WzEyXQ"])
+        str | None,
+        Query(
+            max_length=1000,
+            description="`next_cursor` of the answer before; leave it out for the first",
+            examples=["WzEyXQ"],
+        ),
     ] = None,
 ) -> Paging:
     return Paging(limit, cursor or None)
@@ -80,3 +85,9 @@ SessionKeepersDep = Annotated[CapacityLimiter, Depends(_session_keepers)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 ChildrenDep = Annotated[CapacityLimiter, Depends(_children)]
 PagingDep = Annotated[Paging, Depends(_paging)]
+
+DocumentId = Annotated[str, Path(description="Id of the document")]
+ImageId = Annotated[str, Path(description="Id of the picture")]
+JobId = Annotated[str, Path(description="Id of the job")]
+KeyId = Annotated[str, Path(description="Id of the API key")]
+PageNumber = Annotated[int, Path(description="Page number, from 1")]

@@ -69,7 +69,7 @@ ERROR_TABLE: Mapping[str, ErrorRow] = {
 }
 """One row for each class of services.errors, by its name."""
 
-_HTTP_CODES = {
+HTTP_CODES = {
     400: ("malformed_request", "malformed-request"),
     404: ("route_not_found", "not-found"),
     405: ("method_not_allowed", "method-not-allowed"),
@@ -78,6 +78,7 @@ _HTTP_CODES = {
     415: ("unsupported_media_type", "unsupported-media-type"),
     416: ("range_not_satisfiable", "range-not-satisfiable"),
 }
+"""Code and slug of each status that HTTP itself, and no class of services.errors, has a meaning for."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"})
@@ -189,7 +190,7 @@ def http_problem(
 ) -> JSONResponse:
     """A problem that HTTP itself has a status for, such as 404 for an unknown path."""
     title = HTTPStatus(status).phrase
-    code, slug = _HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
+    code, slug = HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
     body = {
         "type": type_uri(slug),
         "title": title,

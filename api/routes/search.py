@@ -56,7 +56,9 @@ async def search_by_picture(
     runtime: RuntimeDep,
     actor: ActorDep,
     children: ChildrenDep,
-    k: Annotated[int, Query(ge=1, le=search.MAX_K, examples=[8])] = 8,
+    k: Annotated[
+        int, Query(ge=1, le=search.MAX_K, description="Hits, at most; the form field `k` goes first", examples=[8])
+    ] = 8,
 ) -> SearchAnswer:
     """Pictures like the uploaded one, and the passages around them. The picture is not kept."""
     async with read_upload(
