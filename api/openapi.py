@@ -167,6 +167,9 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    document["components"]["x-error-codes"] = [
+        {"status": one.status, "code": one.code, "meaning": one.meaning} for one in ERROR_CODES.values()
+    ]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for model in (ProblemModel,):
@@ -272,4 +275,4 @@ def _example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return _example_of(schemas[name], schemas)
     data = schema.get("properties", {}).get("data", {})
     item = _example_of(data["items"], schemas) if "items" in data else None
-    return None if item is None else {"data": [item], "has_more": False, "next_cursor": None}
+    return None if item is None else {"data": [item], "has_more": False, "next_cursor": None, "partial": False}

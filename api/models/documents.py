@@ -21,7 +21,7 @@ from api.models.base import (
     ProblemModel,
     Whole,
 )
-from api.models.jobs import JOB_EXAMPLE, JobModel
+from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 
 DocumentStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelled"]
@@ -107,8 +107,14 @@ class UploadAnswer(Answer):
                     {
                         "filename": "contract.pdf",
                         "outcome": "created",
-                        "document": {**DOCUMENT_EXAMPLE, "status": "queued", "page_count": 0, "chunk_count": 0},
-                        "job": {**JOB_EXAMPLE, "status": "queued", "stage": None, "queue_position": 0},
+                        "document": {
+                            **DOCUMENT_EXAMPLE,
+                            "status": "queued",
+                            "page_count": 0,
+                            "chunk_count": 0,
+                            "image_count": 0,
+                        },
+                        "job": QUEUED_JOB_EXAMPLE,
                         "error": None,
                     }
                 ]
@@ -126,10 +132,10 @@ class ProcessAnswer(Answer):
         json_schema_extra={
             "example": {
                 "document_id": DOCUMENT_EXAMPLE["id"],
-                "job_id": JOB_EXAMPLE["id"],
+                "job_id": QUEUED_JOB_EXAMPLE["id"],
                 "status": "queued",
                 "document": {**DOCUMENT_EXAMPLE, "status": "queued"},
-                "job": {**JOB_EXAMPLE, "status": "queued", "stage": None},
+                "job": QUEUED_JOB_EXAMPLE,
             }
         }
     )
@@ -273,7 +279,11 @@ class PageDetail(Answer):
     char_start: int = Field(description="Offset of the page's text in the document's text")
     text: str = Field(description="The page's text, in reading order")
     words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
-    blocks: list[dict[str, Any]] = Field(description="Headings, paragraphs, lists and tables, in order")
+    blocks: list[dict[str, Any]] = Field(
+        description="Headings, paragraphs, list items, tables and so on, in order: `kind`, `char_start` and `char_end` in "
+        "`text`, and where they apply `level`, `box`, `rows` (the cells of a table), `ordered`, `language`, `hidden`, "
+        "`continues`"
+    )
 
 
 class ImageModel(Answer):

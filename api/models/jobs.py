@@ -29,6 +29,16 @@ JOB_EXAMPLE: dict[str, Any] = {
     "warnings": [],
     "error": None,
 }
+QUEUED_JOB_EXAMPLE: dict[str, Any] = {
+    **JOB_EXAMPLE,
+    "status": "queued",
+    "stage": None,
+    "progress": {"percent": 0.0, "pages_done": 0, "pages_total": 0},
+    "queue_position": 0,
+    "attempts": 0,
+    "started_at": None,
+    "heartbeat_at": None,
+}
 
 
 class ProgressModel(Answer):

@@ -171,6 +171,7 @@ class SearchAnswer(Answer):
                 "mode": "hybrid",
                 "recall": "exact",
                 "warnings": [],
+                "partial": False,
             }
         }
     )

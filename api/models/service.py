@@ -53,6 +53,7 @@ class HealthAnswer(Answer):
                         "detail": "run `docatlas models pull`, or set DOCATLAS_CLIP_DIR",
                     },
                 ],
+                "fallback": None,
             }
         }
     )

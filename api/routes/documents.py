@@ -111,10 +111,7 @@ def list_documents(
         Query(max_length=64, description="Documents inside this mail or archive", examples=[EXAMPLE_DOCUMENT_ID]),
     ] = None,
 ) -> dict[str, Any]:
-    """Newest first. `metadata[year]=2024` (or `metadata.year=2024`) keeps documents whose metadata has this value.
-
-    What lies in a mail or an archive is listed with `parent_id` only.
-    """
+    """Newest first. What lies inside a mail or an archive is listed with `parent_id` only."""
     found = documents.list_documents(
         runtime,
         actor,
