@@ -280,8 +280,8 @@ class PageDetail(Answer):
     text: str = Field(description="The page's text, in reading order")
     words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
     blocks: list[dict[str, Any]] = Field(
-        description="Headings, paragraphs, list items, tables and so on, in order: `kind`, `char_start` and `char_end` in "
-        "`text`, and where they apply `level`, `box`, `rows` (the cells of a table), `ordered`, `language`, `hidden`, "
+        description="Headings, paragraphs, list items, tables and so on, in order: `kind`, `char_start` and `char_end` "
+        "in `text`, and where they apply `level`, `box`, `rows` (the cells of a table), `ordered`, `language`, `hidden`, "
         "`continues`"
     )
 
