@@ -9,14 +9,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from api.authentication import required_scope
-from api.error_codes import ERROR_CODES, OPENS_FILES, REFUSALS_NOTE, ErrorCode, codes_of
-from api.errors import PROBLEM_TYPE
 from api.examples import code_samples
-from api.fallback import MOVED
+from api.http.authentication import required_scope
+from api.http.error_codes import ERROR_CODES, OPENS_FILES, REFUSALS_NOTE, ErrorCode, codes_of
+from api.http.errors import PROBLEM_TYPE
+from api.http.fallback import MOVED
 from api.models.base import EXAMPLE_DOCUMENT_ID, MAX_METADATA_BYTES, Answer, Asked, ProblemModel
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
-from services.search import MAX_K
+from services.search.search import MAX_K
 
 _PDF_EXAMPLE = "(bytes of contract.pdf)"
 """Stands for the bytes of a file of this name, which have no place in JSON."""

@@ -281,7 +281,7 @@ class PageDetail(Answer):
     words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
     blocks: list[dict[str, Any]] = Field(
         description="Headings, paragraphs, list items, tables and so on, in order: `kind`, `char_start` and `char_end` "
-        "in `text`, and where they apply `level`, `box`, `rows` (the cells of a table), `ordered`, `language`, `hidden`, "
+        "in `text`, and where they apply `level`, `box`, `rows` (a table's cells), `ordered`, `language`, `hidden`, "
         "`continues`"
     )
 

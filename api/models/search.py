@@ -19,8 +19,8 @@ from api.models.base import (
 )
 from api.models.documents import SpanModel
 from database.filters import FIELDS, MAX_VALUES
-from services.filters import MAX_CONDITIONS
-from services.search import MAX_DOCUMENT_IDS, MAX_K
+from services.search.filters import MAX_CONDITIONS
+from services.search.search import MAX_DOCUMENT_IDS, MAX_K
 
 MAX_QUERY_CHARS = 8192
 

@@ -15,16 +15,16 @@ from pydantic import SecretStr
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from api.error_codes import ERROR_CODES, OF_CALLS
-from api.errors import ERROR_TABLE
+from api.http.error_codes import ERROR_CODES, OF_CALLS
+from api.http.errors import ERROR_TABLE
 from api.models.base import ProblemModel
 from docs.build_api import PAGE, SESSION, VARIABLES, api_page
 from docs.build_formats import REFUSALS, WARNINGS
 from services.runtime import Runtime
-from tests.api_server import opened, wait
 from tests.conftest import DATA, ROOT
-from tests.databases import SqliteDatabases
-from tests.picture_models import NATIVE, write_checkpoint
+from tests.support.api_server import opened, wait
+from tests.support.databases import SqliteDatabases
+from tests.support.picture_models import NATIVE, write_checkpoint
 from tests.support.shell import Shell
 
 FIRST = ("upload_documents", "cancel_job", "retry_job")
