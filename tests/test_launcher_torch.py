@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import importlib.machinery
 import importlib.util
 import json
@@ -15,12 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import quote, unquote
 
 import pytest
+
+from tests.package_index import Indexes, open_indexes, write_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,84 +49,16 @@ def launcher() -> ModuleType:
     return load_launcher(ROOT / "docatlas")
 
 
-def _write_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> None:
-    import zipfile
-
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}/__init__.py": "",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as wheel:
-        for path, text in {**files, f"{info}/RECORD": record}.items():
-            wheel.writestr(path, text)
-
-
-@dataclass
-class Indexes:
-    """Package indexes below one address: `default` has plain builds, `cpu` local versions, `foreign` none that fits."""
-
-    url: str
-    folder: Path
-    asked: list[str] = field(default_factory=list)
-
-    def address(self, name: str) -> str:
-        return f"{self.url}/{name}"
-
-    def downloads(self) -> list[str]:
-        """The wheels that were fetched, as `index/wheel`."""
-        return [path.strip("/") for path in self.asked if path.endswith(".whl")]
-
-
 @pytest.fixture
 def indexes(tmp_path: Path) -> Iterator[Indexes]:
+    """The index `default` has plain builds, `cpu` local versions, and `foreign` none that fits."""
     folder = tmp_path / "indexes"
     for name, version in PINS.items():
-        _write_wheel(folder / "default", name, version)
-        _write_wheel(folder / "cpu", name, f"{version}+cpu")
-        _write_wheel(folder / "foreign", name, f"{version}+cpu", "cp311-cp311-win_arm64")
-    opened = Indexes("", folder)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        """The simple API: /index/package/ lists wheels, /index/wheel is one."""
-
-        def do_GET(self) -> None:
-            path = unquote(self.path)
-            opened.asked.append(path)
-            index, _, rest = path.strip("/").partition("/")
-            wheel = folder / index / rest
-            if rest.endswith(".whl") and wheel.is_file():
-                self._answer(wheel.read_bytes(), "application/octet-stream")
-                return
-            names = [found.name for found in folder.glob(f"{index}/{rest}-*.whl")]
-            if not names:
-                self.send_error(404)
-                return
-            links = "".join(f'<a href="/{index}/{quote(name)}">{name}</a>\n' for name in names)
-            self._answer(f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html")
-
-        def _answer(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        opened.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield opened
-        finally:
-            server.shutdown()
-            thread.join()
+        write_wheel(folder / "default", name, version)
+        write_wheel(folder / "cpu", name, f"{version}+cpu")
+        write_wheel(folder / "foreign", name, f"{version}+cpu", tag="cp311-cp311-win_arm64")
+    with open_indexes(folder) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +157,7 @@ def test_without_a_driver_the_cpu_index_is_used_and_asked_once(clone: Clone, ind
     said = clone.install(indexes.address("cpu"))
     assert "no NVIDIA driver" in said
     assert clone.installed() == CPU_BUILDS
-    assert not [path for path in indexes.downloads() if path.startswith("default/")]
+    assert not [path for path in indexes.asked if path.startswith("/default/") and path.endswith(".whl")]
     indexes.asked.clear()
     again = clone.start()
     assert (again.returncode, again.stderr) == (0, "")
