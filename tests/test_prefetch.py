@@ -84,7 +84,8 @@ def test_a_start_without_a_terminal_tells_how_far_the_text_model_is(tmp_path: Pa
         assert process.stdout is not None
         try:
             assert process.stderr.readline() == f"docatlas: fetching the text model {TEXT_MODEL.name}\n"
-            came, found = [], []
+            came: list[float] = []
+            found: list[re.Match[str]] = []
             while len(found) < 4:
                 line = process.stderr.readline()
                 matched = LINE.fullmatch(line.rstrip("\n"))
