@@ -12,16 +12,16 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api.authentication import Authentication
-from api.errors import add_error_handlers
-from api.fallback import StoreNotice
-from api.metrics import Metrics, RequestCounting
-from api.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
+from api.http.authentication import Authentication
+from api.http.errors import add_error_handlers
+from api.http.fallback import StoreNotice
+from api.http.metrics import Metrics, RequestCounting
+from api.http.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
+from api.http.security import access_of
+from api.http.uploads import remove_abandoned
 from api.openapi import make_openapi
 from api.routes import api_keys, auth, contents, documents, jobs, metrics, search, service
-from api.security import access_of
-from api.uploads import remove_abandoned
-from services.health import product_version
+from services.admin.health import product_version
 from services.runtime import Runtime
 
 THREADS = 64

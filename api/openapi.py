@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.authentication import required_scope
-from api.errors import ERROR_TABLE, PROBLEM_TYPE, type_uri
-from api.fallback import MOVED
+from api.http.authentication import required_scope
+from api.http.errors import ERROR_TABLE, PROBLEM_TYPE, type_uri
+from api.http.fallback import MOVED
 from api.models.base import ProblemModel
 
 _PDF_EXAMPLE = "(bytes of contract.pdf)"

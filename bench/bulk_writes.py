@@ -23,7 +23,8 @@ import psycopg
 from sqlalchemy import insert
 
 from bench.vector_search import HNSW, Matrix, database, mixture
-from database import documents, schema
+from database import schema
+from database.documents import documents
 from database.ids import new_id, now
 from database.postgres.copy import copy_rows
 from database.postgres.embedded import EmbeddedPostgres

@@ -36,8 +36,8 @@ import sys, tempfile
 from contextlib import closing
 from pathlib import Path
 from services.content import Page, Upload
-from services.extract.request import ExtractRequest, extract
-from services.formats.detection import detect_format
+from services.sandbox.extract import ExtractRequest, extract
+from services.formats.detection.detect import detect_format
 from services.runtime import open_runtime
 from services.settings import Settings
 
@@ -104,7 +104,7 @@ TOOLS: Mapping[str, str] = {
 
 def _environment() -> Mapping[str, Mapping[str, str]]:
     """What a tool needs in its environment: kreuzberg brings Tesseract without language data, and gets ours."""
-    from services.ocr.tesseract import find_tesseract
+    from services.ocr.tesseract.engine import find_tesseract
 
     tesseract = find_tesseract()
     data = None if tesseract is None else tesseract.tessdata_dir

@@ -33,11 +33,11 @@ import psutil
 from bench.mutations import mutate
 from services.content import Format, Limits, Upload
 from services.errors import DocatlasError
-from services.extract.pool import ChildPool
-from services.extract.request import ExtractRequest, extract
-from services.formats.detection import detect_format
-from services.formats.libreoffice import find_libreoffice
+from services.formats.detection.detect import detect_format
+from services.formats.office.libreoffice import find_libreoffice
 from services.options import Options
+from services.sandbox.extract import ExtractRequest, extract
+from services.sandbox.pool import ChildPool
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 LIMITS = Limits(wall_s=5.0, cpu_s=10.0, memory_bytes=1024**3, max_output_bytes=256 * 1024**2)
@@ -223,7 +223,7 @@ class Fuzz:
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Reads along what the supervisor logs, inside the block."""
-        log = logging.getLogger("services.extract.supervisor")
+        log = logging.getLogger("services.sandbox.supervisor")
         level, passes_on = log.level, log.propagate
         log.setLevel(logging.INFO)
         log.propagate = False

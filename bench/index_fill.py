@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.corpus import paragraph
-from database import contents, documents, generations
-from database import jobs as job_rows
+from database.documents import contents, documents, generations
 from database.ids import new_id
+from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, ChunkRecord, GenerationSummary
 from database.store import open_store
-from services.embedding import open_text_embedder
+from services.embedding.base import open_text_embedder
 from services.options import Options
 from services.settings import Settings
 

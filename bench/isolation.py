@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from api.app import create_app
-from tests.databases import KINDS, open_databases
-from tests.endpoint_cases import fuzz, routes_of, takes_ids, two_accounts
-from tests.isolation_cases import VERBS, as_table, matrix, open_ground
-from tests.postgres_server import PostgresServer, open_server
+from tests.support.databases import KINDS, open_databases
+from tests.support.endpoint_cases import fuzz, routes_of, takes_ids, two_accounts
+from tests.support.isolation_cases import VERBS, as_table, matrix, open_ground
+from tests.support.postgres_server import PostgresServer, open_server
 
 
 def print_matrix(server: PostgresServer) -> None:

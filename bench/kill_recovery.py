@@ -79,7 +79,7 @@ def pages_of(client: httpx.Client, path: str) -> list[Mapping[str, Any]]:
 
 def outcomes(client: httpx.Client, data_dir: Path) -> dict[str, Outcome]:
     """What each document became, by file name. Texts and offsets over HTTP, vectors from the store."""
-    from database import contents
+    from database.documents import contents
     from database.records import LOCAL_ACTOR
     from database.store import open_store
 

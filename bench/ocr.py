@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.errors import DocatlasError
-from services.ocr import OcrEngine
-from services.ocr.drivers import AUTOMATIC, LibraryDriver, ProcessDriver
+from services.ocr.base import OcrEngine
 from services.ocr.engines import EngineName, find_engines, open_engine, open_reader
-from services.ocr.tesseract import find_tesseract
+from services.ocr.tesseract.drivers import AUTOMATIC, LibraryDriver, ProcessDriver
+from services.ocr.tesseract.engine import find_tesseract
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from services.content import Format, Limits, Page, Upload
 from services.errors import DocatlasError
-from services.extract.pool import ChildPool
-from services.extract.request import ExtractRequest, extract
 from services.options import Options
+from services.sandbox.extract import ExtractRequest, extract
+from services.sandbox.pool import ChildPool
 
 MAX_BYTES = 1_000_000_000
 _WORDS = [
@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("--only", choices=[format.value for format in _WRITERS])
     parser.add_argument("--keep", type=Path, help="write the documents there, or take those of an earlier run")
     arguments = parser.parse_args()
-    log, peaks = logging.getLogger("services.extract.supervisor"), _Peaks()
+    log, peaks = logging.getLogger("services.sandbox.supervisor"), _Peaks()
     log.setLevel(logging.DEBUG)
     log.addHandler(peaks)
     log.propagate = False

@@ -34,8 +34,9 @@ from pgvector.psycopg import register_vector
 from psycopg.types.json import Jsonb
 from sqlalchemy import event
 
-from database import documents, jobs
+from database.documents import documents
 from database.ids import new_id
+from database.jobs import jobs
 from database.postgres.embedded import EmbeddedPostgres
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore

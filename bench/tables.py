@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from services.content import Block, BlockKind, Limits, Page, Upload
-from services.formats import EXTRACTORS, ExtractContext, detect_format
-from services.ocr import NoOcr
+from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.ocr.base import NoOcr
 from services.options import Options
 
 

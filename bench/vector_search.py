@@ -31,7 +31,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from database import contents, documents, generations
+from database.documents import contents, documents, generations
 from database.ids import new_id
 from database.postgres.embedded import EmbeddedPostgres
 from database.postgres.engine import PostgresOptions

@@ -18,7 +18,7 @@ def upgrade(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     Where DOCATLAS_DATABASE_URL is of the role docatlas_server, that role can log in with its password afterwards.
     """
-    from services.schemas import open_schema
+    from services.admin.schema import open_schema
 
     settings = load_settings(data_dir)
     with open_schema(settings) as schema:
@@ -33,8 +33,8 @@ def upgrade(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Lists the migrations and whether each is applied. Exits with 1 while one is missing."""
-    from database.fallback.copies import waiting_copies
-    from services.schemas import open_schema
+    from database.fallback.waiting_copies import waiting_copies
+    from services.admin.schema import open_schema
 
     settings = load_settings(data_dir)
     with open_schema(settings) as schema:

@@ -15,7 +15,7 @@ from cli.console import AsJson, DataDir, load_settings, print_json, print_line, 
 if TYPE_CHECKING:
     from database.copying.comparison import TableComparison
     from database.copying.files import FileReport
-    from services.moving import Place
+    from services.admin.copy_database import Place
 
 From = Annotated[
     str | None,
@@ -53,7 +53,7 @@ def copy(
     address: libpq reads it from ~/.pgpass or PGPASSWORD. Exits with 1 when the two are not the same in the end, or when
     files asked for by --files-from are missing.
     """
-    from services.moving import copy_database, move_files
+    from services.admin.copy_database import copy_database, move_files
 
     settings = load_settings(data_dir)
     ours, theirs = _places(source, target, settings)
@@ -67,7 +67,7 @@ def copy(
 
 def verify(source: From = None, target: To = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Compares two databases row by row and writes nothing. Exits with 1 when they are not the same."""
-    from services.moving import compare_databases, move_files
+    from services.admin.copy_database import compare_databases, move_files
 
     settings = load_settings(data_dir)
     ours, theirs = _places(source, target, settings)
@@ -80,7 +80,7 @@ def verify(source: From = None, target: To = None, data_dir: DataDir = None, as_
 
 
 def _places(source: str | None, target: str | None, settings: Any) -> tuple[Place, Place]:
-    from services.moving import find_place
+    from services.admin.copy_database import find_place
 
     if source is None and target is None:
         raise typer.BadParameter("name at least one database with --from or --to; the other is the configured one")

@@ -13,7 +13,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Says what is installed, which models and programs are used, and what to do. Exits with 1 when one is broken."""
-    from services.doctor import examine, wrong_settings
+    from services.admin.doctor import examine, wrong_settings
 
     try:
         checks = examine(load_settings(data_dir, allow_unknown=True))

@@ -50,7 +50,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Lists the documents, newest first. Those inside mails and archives are listed with --parent only."""
-    from services import documents
+    from services.documents import documents
 
     with open_data(data_dir) as runtime:
         page = documents.list_documents(
@@ -91,7 +91,7 @@ def list_(
 @app.command()
 def show(document_id: DocumentId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Shows all that is known of a document."""
-    from services import documents
+    from services.documents import documents
 
     with open_data(data_dir) as runtime:
         document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
@@ -107,7 +107,7 @@ def content(
     as_json: AsJson = False,
 ) -> None:
     """Prints the extracted text. With `--json`, as JSON with its pages and blocks."""
-    from services.rendering import render_content
+    from services.documents.export import render_content
 
     if as_json:
         form = ContentForm.JSON
@@ -128,7 +128,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Deletes documents with every chunk, vector, picture and file. Exits with 1 when one did not exist."""
-    from services import documents
+    from services.documents import documents
     from services.errors import NotFound
 
     deleted: list[str] = []
@@ -166,7 +166,8 @@ def reprocess(
     as_json: AsJson = False,
 ) -> None:
     """Reads a stored document again; options left out stay as they were."""
-    from services import documents, jobs
+    from services.documents import documents
+    from services.jobs import jobs
 
     options = {
         "ocr": ocr,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cli.console import plain, progress_console
-from database import jobs as job_rows
+from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, TERMINAL_STATUSES, JobRecord
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from services.errors import DocatlasError, InputError, NotFound, error_from
 from services.options import OCR_MODES, parse_options
 
 if TYPE_CHECKING:
-    from services.documents import Accepted, Received
-    from services.queueing import JobView
+    from services.documents.documents import Accepted, Received
+    from services.queue.queue import JobView
     from services.runtime import Runtime
 
 BATCH = 50
@@ -57,7 +57,7 @@ class Entry:
         return self.error is not None
 
     def as_json(self) -> dict[str, Any]:
-        from services.jobs import job_json
+        from services.jobs.jobs import job_json
 
         return {
             "path": str(self.path),
@@ -145,7 +145,7 @@ def submit(
     runtime: Runtime, paths: Sequence[Path], options: Mapping[str, Any], metadata: Mapping[str, Any] | None
 ) -> list[Entry]:
     """One entry a path, in order; the files are copied into the data folder and their jobs are queued."""
-    from services.documents import accept
+    from services.documents.documents import accept
 
     received = [_receive(runtime, path) for path in paths]
     accepted: list[Accepted | DocatlasError]
@@ -172,7 +172,7 @@ def _receive(runtime: Runtime, path: Path) -> Received:
     """A copy of the file in the data folder's scratch, hashed on the way; the caller removes it."""
     from database.ids import new_id
     from services.content import Upload
-    from services.documents import Received, too_large
+    from services.documents.documents import Received, too_large
     from services.filenames import display_name
 
     limit = runtime.settings.max_upload_bytes
@@ -211,9 +211,9 @@ def _batches(paths: Iterator[Path]) -> Iterator[list[Path]]:
 
 def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
     """Fills in how each job ended and what its document is by then."""
-    from services.documents import children_of, get_document
+    from services.documents.documents import children_of, get_document
     from services.errors import Problem
-    from services.queueing import JobView
+    from services.queue.queue import JobView
 
     labels = {entry.job.job.job_id: entry.path.name for entry in entries if entry.job is not None}
     ended = follow_jobs(runtime, labels)

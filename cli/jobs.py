@@ -10,7 +10,7 @@ from cli.console import AsJson, Cursor, DataDir, Limit, open_data, print_json, p
 from database.records import LOCAL_ACTOR
 
 if TYPE_CHECKING:
-    from services.queueing import JobView
+    from services.queue.queue import JobView
 
 app = typer.Typer(help="Jobs: list, show, cancel, retry, backfill.", no_args_is_help=True)
 
@@ -27,8 +27,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Lists the jobs, newest first."""
-    from services import jobs
-    from services.filters import refusing_bad_queries
+    from services.jobs import jobs
+    from services.search.filters import refusing_bad_queries
 
     with open_data(data_dir) as runtime, refusing_bad_queries():
         page = jobs.list_jobs(
@@ -58,7 +58,7 @@ def list_(
 @app.command()
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Shows a job: how far it is, what it warned of, why it failed."""
-    from services import jobs
+    from services.jobs import jobs
 
     with open_data(data_dir) as runtime:
         print_job(jobs.get_job(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
@@ -68,7 +68,7 @@ def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> No
 def backfill(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Computes the vectors of pictures that were stored before there was a picture model, and waits for it."""
     from cli.follow import follow_jobs
-    from services import jobs
+    from services.jobs import jobs
 
     with open_data(data_dir) as runtime:
         view = jobs.add_backfill(runtime, LOCAL_ACTOR)
@@ -82,7 +82,7 @@ def backfill(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Cancels a job that waits, and asks one that runs to stop."""
-    from services import jobs
+    from services.jobs import jobs
 
     with open_data(data_dir) as runtime:
         print_job(jobs.cancel(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
@@ -91,7 +91,7 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
 @app.command()
 def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Queues a failed or cancelled job again; a running server takes it, else the next `ingest` or `serve`."""
-    from services import jobs
+    from services.jobs import jobs
 
     with open_data(data_dir) as runtime:
         print_job(jobs.retry(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
@@ -109,7 +109,7 @@ def progress(view: JobView) -> str:
 
 def print_job(view: JobView, *, as_json: bool) -> None:
     """Prints one job."""
-    from services.jobs import job_json
+    from services.jobs.jobs import job_json
 
     found: dict[str, Any] = job_json(view)
     if as_json:

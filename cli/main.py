@@ -42,7 +42,7 @@ app.add_typer(users.app, name="users")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from services.health import product_version
+        from services.admin.health import product_version
 
         sys.stdout.write(f"docatlas {product_version()}\n")
         raise typer.Exit

@@ -53,8 +53,8 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Finds passages and pictures, each with its document, page and box."""
-    from services.hits import SearchRequest
-    from services.search import search as find
+    from services.search.hits import SearchRequest
+    from services.search.search import search as find
 
     request = SearchRequest(query=query, mode=mode.value, k=k, min_score=min_score, document_ids=document or None)
     with open_data(data_dir) as runtime:
@@ -63,7 +63,7 @@ def search(
         with _patience("searching"):
             result = find(runtime, LOCAL_ACTOR, request)
     if as_json:
-        from api.views import search_answer
+        from api.models.from_records import search_answer
 
         print_json(search_answer(result, with_text=True).model_dump(mode="json"))
         return
@@ -95,7 +95,7 @@ def context(
     as_json: AsJson = False,
 ) -> None:
     """Prints a prompt with numbered sources, ready for any chat model; no model is called."""
-    from services.context import ContextRequest, prepare_context
+    from services.chat.context import ContextRequest, prepare_context
 
     request = ContextRequest(message=message, k=k, token_budget=token_budget, document_ids=document or None)
     with open_data(data_dir) as runtime:
@@ -103,7 +103,7 @@ def context(
         with _patience("looking for sources"):
             prepared = prepare_context(runtime, LOCAL_ACTOR, request)
     if as_json:
-        from api.views import context_members
+        from api.models.from_records import context_members
 
         print_json(context_members(prepared))
         return

@@ -15,8 +15,8 @@ import typer
 
 from cli.console import AsJson, DataDir, load_settings, print_text
 from cli.models import require_text_model
+from services.admin.schema import describe_database
 from services.errors import Conflict, DocatlasError, Forbidden, InternalError, InvalidOption
-from services.schemas import describe_database
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
 
     from api.app import create_app
     from cli.http_server import HttpServer
-    from services.memory import bound_allocator
+    from services.allocator import bound_allocator
     from services.runtime import open_runtime
 
     bound_allocator()

@@ -32,8 +32,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Adds an account whose password is kept here, as a hash; also while registration is closed."""
-    from services import user_administration
-    from services.accounts.principals import is_user_id
+    from services.accounts.principal import is_user_id
+    from services.admin import users as user_administration
 
     if user_id is not None and not is_user_id(user_id):
         raise typer.BadParameter("--user-id is no UUID in lower case, such as those that `docatlas users list` prints")
@@ -51,7 +51,7 @@ def add(
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Lists every user, by id."""
-    from services import user_administration
+    from services.admin import users as user_administration
 
     with open_data(data_dir) as runtime:
         found = user_administration.list_users(runtime)
@@ -89,7 +89,7 @@ def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def disable(user: User, data_dir: DataDir = None) -> None:
     """Keeps a user out: no login, no refresh, and tokens and keys are refused within seconds. Documents stay."""
-    from services import user_administration
+    from services.admin import users as user_administration
 
     with open_data(data_dir) as runtime:
         user_id = user_administration.disable_user(runtime, user)
@@ -99,7 +99,7 @@ def disable(user: User, data_dir: DataDir = None) -> None:
 @app.command()
 def enable(user: User, data_dir: DataDir = None) -> None:
     """Lets a disabled user in again."""
-    from services import user_administration
+    from services.admin import users as user_administration
 
     with open_data(data_dir) as runtime:
         user_id = user_administration.enable_user(runtime, user)
@@ -109,7 +109,7 @@ def enable(user: User, data_dir: DataDir = None) -> None:
 @app.command("set-password")
 def set_password(user: User, password_stdin: FromStdin = False, data_dir: DataDir = None) -> None:
     """Sets the password of a local account and ends its sessions."""
-    from services import user_administration
+    from services.admin import users as user_administration
 
     password = _password(password_stdin)
     with open_data(data_dir) as runtime:
@@ -125,7 +125,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a user with every document, file, session and key of theirs."""
-    from services import user_administration
+    from services.admin import users as user_administration
 
     with open_data(data_dir) as runtime:
         user_id = user_administration.find_user(runtime, user)

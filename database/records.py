@@ -132,7 +132,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """A page of one generation; `layout` (packed by services.pages) may be left empty in listings."""
+    """A page of one generation; `layout` (packed by services.page_json) may be left empty in listings."""
 
     number: int
     char_start: int

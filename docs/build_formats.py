@@ -9,13 +9,13 @@ from pathlib import Path
 
 from database.records import NOTICE_CODES
 from services.content import Format, Limits
-from services.formats import EXTRACTORS, MEDIA_TYPES, RENDERED_FORMATS
 from services.formats.descriptions import DESCRIPTIONS
-from services.formats.extensions import EXTENSIONS, TEXT_NOT_READ
+from services.formats.detection.extensions import EXTENSIONS, TEXT_NOT_READ
+from services.formats.registry import EXTRACTORS, MEDIA_TYPES, RENDERED_FORMATS
 
 PAGE = Path(__file__).with_name("formats.md")
 _WIDTH = 120
-_READER = re.compile(r"`services\.formats\.(\w+)\.\w+`")
+_READER = re.compile(r"`services\.formats\.([\w.]+)\.\w+`")
 
 GROUPS: Mapping[str, tuple[Format, ...]] = {
     "Documents": (
@@ -216,11 +216,11 @@ def _format(format: Format) -> Iterator[str]:
 
 
 def reader_of(format: Format) -> str:
-    """The module below services/formats that reads a format, by the table of extractors."""
+    """The path below services/formats, without its ending, of the module that reads a format."""
     found = _READER.search(EXTRACTORS[format].__doc__ or "")
     if found is None:
         raise ValueError(f"the row of {format.value} does not name its module")
-    return found[1]
+    return found[1].replace(".", "/")
 
 
 def _limits() -> Iterator[str]:

@@ -10,30 +10,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from database import jobs as job_rows
-from database.blobs import BlobStore, open_blobs
+from database.blobs.base import BlobStore, open_blobs
+from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
-from services.accounts.opening import open_accounts
+from services.accounts.wiring import open_accounts
 from services.content import Format, Picture, Upload
-from services.embedding import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
+from services.embedding.base import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
-from services.extract.ocr_choice import pack_choice
-from services.extract.pool import ChildPool
-from services.extract.request import ExtractRequest, extract, rendered_page
-from services.formats import RENDERED_FORMATS
-from services.formats.detection import detect_format
-from services.formats.libreoffice import find_libreoffice
+from services.formats.detection.detect import detect_format
+from services.formats.office.libreoffice import find_libreoffice
+from services.formats.registry import RENDERED_FORMATS
 from services.ocr.engines import Engines, find_engines
-from services.ocr.tesseract import TesseractInstall
+from services.ocr.tesseract.engine import TesseractInstall
 from services.options import Options
-from services.passwords import PasswordVault
-from services.queueing import EmbeddedQueue, JobNotifier, JobView
+from services.queue.passwords import PasswordVault
+from services.queue.queue import EmbeddedQueue, JobNotifier, JobView
+from services.sandbox.extract import ExtractRequest, extract, rendered_page
+from services.sandbox.ocr_choice import pack_choice
+from services.sandbox.pool import ChildPool
 from services.settings import Settings
 from services.stores import open_configured_store
 
 if TYPE_CHECKING:
-    from services.worker import Worker
+    from services.jobs.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Runtime:
 
     def start_worker(self) -> Worker:
         """Starts the threads that take the worker's lease as soon as it is free, and then run jobs."""
-        from services.worker import Worker
+        from services.jobs.worker import Worker
 
         with self._lock:
             if self._worker is None:
@@ -158,7 +158,7 @@ class Runtime:
 
         Raises NotFound where the format has no such page, and what reading the file raises.
         """
-        with rendered_page(
+        return rendered_page(
             upload,
             format,
             number,
@@ -167,8 +167,7 @@ class Runtime:
             password=password,
             scratch=self.blobs.scratch(),
             pool=self.children,
-        ) as (path, media_type):
-            return path.read_bytes(), media_type
+        )
 
     def close(self) -> None:
         """Stops the worker (running jobs go back to the queue), the parsing processes, the notifier and the store."""

@@ -117,8 +117,8 @@ def _sentence(error: Exception) -> str:
 
 def _with_fallback(settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool) -> Store:
     """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
-    from database.fallback.copies import FOLDER
     from database.fallback.store import FallbackStore
+    from database.fallback.waiting_copies import FOLDER
 
     # Not the database of an installation without Postgres, whose documents belong to nobody else.
     return FallbackStore(

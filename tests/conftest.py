@@ -17,11 +17,11 @@ import pytest
 
 from database.store import Store
 from services.settings import Settings
-from tests.databases import KINDS, Databases, Kind, open_databases
+from tests.support.databases import KINDS, Databases, Kind, open_databases
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
-    from tests.postgres_server import DatabaseUrls, PostgresServer
+    from tests.support.postgres_server import DatabaseUrls, PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).resolve().parent / "data"
@@ -63,7 +63,7 @@ def databases(store_kind: Kind, request: pytest.FixtureRequest) -> Iterator[Data
 @pytest.fixture
 def store(databases: Databases, tmp_path: Path) -> Iterator[Store]:
     """A migrated store with two owners, in the folder `data`."""
-    from tests.store_cases import prepare
+    from tests.support.store_cases import prepare
 
     opened = databases.open(tmp_path / "data")
     prepare(opened)
@@ -98,7 +98,7 @@ def working_runtime(runtime: Runtime) -> Runtime:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A Postgres for this run of the tests; do not stop or pause it, others use it."""
-    from tests.postgres_server import open_server
+    from tests.support.postgres_server import open_server
 
     with open_server() as server:
         yield server
@@ -117,7 +117,7 @@ def idle(
     module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Runtime, httpx.Client]]:
     """A server that queues jobs and runs none: for what is decided at upload."""
-    from tests.api_server import LIMIT, opened
+    from tests.support.api_server import LIMIT, opened
 
     given: dict[str, Any] = {"max_upload_bytes": LIMIT, "max_files_per_request": 120}
     with opened(module_databases, tmp_path_factory.mktemp("uploads"), runs_jobs=False, **given) as both:

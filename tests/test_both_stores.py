@@ -8,7 +8,7 @@ from pathlib import Path
 
 from database.records import SERVICE_ACTOR
 from database.store import Store
-from tests.databases import KINDS, Databases
+from tests.support.databases import KINDS, Databases
 
 TESTS = Path(__file__).resolve().parent
 FIXTURES = frozenset({"store_kind", "databases", "module_databases", "start_server"})
@@ -27,21 +27,15 @@ OF_ONE_STORE = frozenset(
     }
 )
 """Names of what is one store and no other: functions, classes, modules and fixtures."""
-NAMED_FOR_ONE = ("test_sqlite_", "test_postgres_", "test_fallback_")
-"""Modules whose name already says that they are about one, or about the one that stands in for the other."""
+NAMED_FOR_ONE = ("database/sqlite/", "database/postgres/", "database/fallback/")
+"""Folders of modules whose name already says that they are about one, or about the one that stands in for the other."""
 REASONS = {
-    "test_accounts_fallback": "The SQLite store stands in for the other one.",
-    "test_accounts_postgres": "Triggers on Supabase's `auth.users`, and column rights, which SQLite does not have.",
-    "test_copy_rows": "COPY, which SQLite does not have; what both write in bulk is there on both.",
-    "test_db_commands": "What is said about a Postgres that cannot be used; SQLite's part is in test_cli_commands.",
-    "test_db_copy": "Moves between the two stores.",
-    "test_db_copy_refusals": "Moves between the two stores.",
-    "test_embedded_postgres": "The server process itself.",
-    "test_isolation_connections": "Roles and claims on pooled connections, which SQLite does not have.",
-    "test_isolation_matrix": "Row level security, which SQLite does not have.",
-    "test_pooler": "PgBouncer speaks to Postgres only.",
-    "test_supabase_cli": "The Supabase command line speaks to Postgres only.",
-    "test_supabase_storage": "Files in a bucket; the rows beside them are read through the same functions on either.",
+    "services/accounts/test_fallback": "The SQLite store stands in for the other one.",
+    "services/accounts/test_postgres": "Triggers on Supabase's `auth.users`, and column rights, which SQLite lacks.",
+    "cli/test_db_commands": "What is said about a Postgres that cannot be used; SQLite's part is in cli/test_commands.",
+    "database/copying/test_copying": "Moves between the two stores.",
+    "database/copying/test_refusals": "Moves between the two stores.",
+    "database/blobs/test_storage": "Files in a bucket; the rows beside them are read by the same functions on either.",
 }
 """Other modules that use a name of one store, and why."""
 
@@ -71,7 +65,9 @@ def settings_on_sqlite(source: str) -> Iterator[int]:
 
 
 def modules() -> dict[str, str]:
-    return {path.stem: path.read_text("utf-8") for path in sorted(TESTS.glob("test_*.py")) if path != Path(__file__)}
+    """The text of each test module, by its path below tests/ without its ending."""
+    found = (path for path in sorted(TESTS.rglob("test_*.py")) if path != Path(__file__))
+    return {path.relative_to(TESTS).with_suffix("").as_posix(): path.read_text("utf-8") for path in found}
 
 
 def test_a_module_about_one_store_says_so() -> None:

@@ -19,7 +19,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.package_index import Indexes, open_indexes, write_wheel
+from tests.support.package_index import Indexes, open_indexes, write_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 

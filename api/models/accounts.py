@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from api.models.base import EXAMPLE_TIME, Answer, Asked, PlainText
-from database.account_records import ApiKeyRecord
+from database.accounts.records import ApiKeyRecord
 from services.accounts.emails import MAX_EMAIL_CHARS
 from services.accounts.passwords import MAX_CHARS, MIN_CHARS
-from services.accounts.principals import SCOPES, Scope, ordered
+from services.accounts.principal import SCOPES, Scope, ordered
 
 EXAMPLE_USER_ID = "019aa5d0-1c2b-7a64-b1f3-2d9e8c7b6a50"
 EXAMPLE_KEY_ID = "019aa5d1-77aa-7c02-8e15-6f3b2a1c0d9e"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from database.fallback.use import use_of_store
+from database.fallback.answered_from import use_of_store
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16

@@ -18,7 +18,7 @@ from api.models.base import (
     Whole,
 )
 from api.models.documents import SpanModel
-from services.search import MAX_DOCUMENT_IDS, MAX_K
+from services.search.search import MAX_DOCUMENT_IDS, MAX_K
 
 MAX_QUERY_CHARS = 8192
 

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from api.dependencies import PagingDep, PrincipalDep, RuntimeDep
+from api.http.dependencies import PagingDep, PrincipalDep, RuntimeDep
 from api.models.accounts import ApiKeyModel, ApiKeyRequest, NewApiKeyAnswer, api_key_members
 from api.models.base import ListModel, page_of
 from services.accounts import api_keys
-from services.accounts.entrance import require_accounts
+from services.accounts.login import require_accounts
 
 router = APIRouter(prefix="/v1/api-keys", tags=["accounts"])
 

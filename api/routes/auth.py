@@ -9,8 +9,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from api.authentication import credential_of
-from api.dependencies import HashersDep, PrincipalDep, RuntimeDep, SessionKeepersDep
+from api.http.authentication import credential_of
+from api.http.dependencies import HashersDep, PrincipalDep, RuntimeDep, SessionKeepersDep
 from api.models.accounts import (
     LoginRequest,
     MeAnswer,
@@ -20,9 +20,9 @@ from api.models.accounts import (
     RegisterRequest,
     SessionAnswer,
 )
-from services.account_overview import overview
 from services.accounts.local import Grant
-from services.accounts.principals import ordered
+from services.accounts.overview import overview
+from services.accounts.principal import ordered
 from services.runtime import Runtime
 
 router = APIRouter(tags=["accounts"])

@@ -8,13 +8,15 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
-from api.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
-from api.files import file_response, matches_tag
+from api.http.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.http.files import file_response, matches_tag
 from api.models.base import ListModel, page_of
 from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
+from api.models.from_records import chunk_model, image_model, page_detail, page_model
 from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE, REDIRECTED
-from api.views import chunk_model, image_model, page_detail, page_model
-from services import documents, page_images, rendering, stored_files
+from services.documents import documents, page_images
+from services.documents import export as rendering
+from services.documents import files as stored_files
 
 router = APIRouter(tags=["contents"])
 

@@ -9,18 +9,18 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.dependencies import ActorDep, PagingDep, RuntimeDep
-from api.errors import request_id_of
+from api.http.dependencies import ActorDep, PagingDep, RuntimeDep
+from api.http.errors import request_id_of
+from api.http.uploads import json_field, only_fields, read_upload, whole_number
 from api.models.base import EXAMPLE_DOCUMENT_ID, JsonObject, ListModel, page_of
 from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, OptionsModel, ProcessAnswer, UploadAnswer
+from api.models.from_records import document_model, upload_entry
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
-from api.uploads import json_field, only_fields, read_upload, whole_number
-from api.views import document_model, upload_entry
 from database.records import Condition, DocumentFilter
-from services import documents
 from services.content import Format
-from services.documents import Accepted
+from services.documents import documents
+from services.documents.documents import Accepted
 from services.errors import FieldError, InvalidOption
 from services.options import pointer_step
 from services.runtime import Runtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from api.metrics import CONTENT_TYPE, Metrics
+from api.http.metrics import CONTENT_TYPE, Metrics
 
 router = APIRouter(tags=["service"])
 

@@ -7,19 +7,20 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 
-from api.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.http.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.http.uploads import only_fields, read_upload, whole_number
 from api.models.base import ListModel, page_of
 from api.models.context import ContextAnswer, ContextQuery, LegacyContextAnswer
+from api.models.from_records import context_members, search_answer, search_note
 from api.models.search import SearchAnswer, SearchNote, SearchQuery
 from api.openapi import PICTURE_FORM
-from api.uploads import only_fields, read_upload, whole_number
-from api.views import context_members, search_answer, search_note
 from database.records import Actor
-from services import context, search, search_log
+from services.chat import context
 from services.errors import FieldError, InvalidOption
-from services.filters import parse_filters
-from services.hits import SearchRequest
 from services.runtime import Runtime
+from services.search import search, search_log
+from services.search.filters import parse_filters
+from services.search.hits import SearchRequest
 
 router = APIRouter()
 

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from api.dependencies import ActorDep, RuntimeDep
 from api.docs_page import DOCS_PAGE, DOCS_POLICY
-from api.errors import PROBLEM_TYPE, error_json
+from api.http.dependencies import ActorDep, RuntimeDep
+from api.http.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
 from database.store import StoreState
-from services import health
+from services.admin import health
 from services.errors import TransientError
 
 router = APIRouter(tags=["service"])

@@ -28,7 +28,7 @@ from database.copying.rows import Part, Row, count_rows, parts_of, show_key, tab
 from database.copying.writing import announce_rows, insert_rows, numbered_by, replace_row, reserve_numbers
 from database.errors import RowRefused, StoreError
 from database.ids import format_time
-from database.jobs import RUNNING_STATUSES
+from database.jobs.jobs import RUNNING_STATUSES
 from database.records import SERVICE_ACTOR
 from database.store import Store, Transaction
 

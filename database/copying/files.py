@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, union_all
 
 from database import schema
-from database.blobs import BlobStore, is_sha256
+from database.blobs.base import BlobStore, is_sha256
 from database.errors import BlobDamaged
 from database.ids import new_id
 from database.records import SERVICE_ACTOR

@@ -23,9 +23,10 @@ from sqlalchemy import (
     tuple_,
 )
 
-# Imported for the tables that it adds to the schema.
-from database import account_tables as account_tables
 from database import schema
+
+# Imported for the tables that it adds to the schema.
+from database.accounts import tables as account_tables  # noqa: F401
 from database.copying.forms import Form, form_of
 from database.errors import StoreError
 

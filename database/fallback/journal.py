@@ -36,7 +36,7 @@ class Entry:
     document_id: str
     user_id: str
     stamp: str
-    """Of the documents and jobs as they were sent; see database.fallback.families."""
+    """Of the documents and jobs as they were sent; see database.fallback.upload_trees."""
     outcome: Outcome
     """`sent`: perhaps it arrived. `confirmed`: it is there. `dropped`: its owner is gone. `refused`: it cannot be
     stored there, and stays here."""

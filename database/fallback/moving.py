@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, insert, select, update
 
-from database import aliases, changes, schema
-from database import jobs as job_rows
+from database import change_counter as changes
+from database import schema
+from database.documents import document_aliases as aliases
 from database.errors import StoreError
-from database.fallback.families import Family, RowValues
-from database.fallback.parts import Place, Proof, copy_parts, delete_parts, read_proof
+from database.fallback.document_parts import Place, Proof, copy_parts, delete_parts, read_proof
+from database.fallback.upload_trees import Family, RowValues
 from database.ids import now
+from database.jobs import jobs as job_rows
 from database.sql import among_ids
 from database.store import Transaction
 

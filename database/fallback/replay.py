@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from sqlalchemy import Connection, Table, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from database import documents, schema
+from database import schema
+from database.documents import documents
 from database.errors import RowRefused, StoreBusy
 from database.fallback import journal, moving
-from database.fallback.families import Family, read_families
 from database.fallback.journal import Entry, Outcome
 from database.fallback.moving import ReplayMismatch
+from database.fallback.upload_trees import Family, read_families
 from database.records import SERVICE_ACTOR, worker_for
 from database.sql import among_ids
 from database.store import Store, Transaction

@@ -12,13 +12,14 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
-from database import account_mirror, users
+from database.accounts import mirror as account_mirror
+from database.accounts import users
 from database.errors import LoginRefused, StoreBusy, StoreError, StoreUnavailable
 from database.fallback import journal
+from database.fallback.answered_from import note_use
 from database.fallback.breaker import Breaker
-from database.fallback.giving_back import Drain, GivingBack, Pace
 from database.fallback.replay import Replay
-from database.fallback.use import note_use
+from database.fallback.replay_rounds import Drain, GivingBack, Pace
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.store import MigrationState, Store, StoreState, Transaction
 

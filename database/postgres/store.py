@@ -8,8 +8,8 @@ from typing import Literal
 
 from sqlalchemy import select
 
-from database import claims
 from database.errors import MigrationError, StoreBusy
+from database.jobs import claims
 from database.postgres import keywords, migrations, vectors
 from database.postgres.engine import PostgresConnections, PostgresOptions, connection_arguments
 from database.postgres.probe import PostgresProbe

@@ -9,7 +9,8 @@ from typing import Literal
 
 from sqlalchemy import select
 
-from database import claims, migrations
+from database import migrations
+from database.jobs import claims
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.sqlite import keywords
 from database.sqlite.engine import SqliteConnections

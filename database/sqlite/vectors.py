@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, LargeBinary, Table, and_, func, select, type_coerce
 
 from database import schema
-from database.changes import read_counter
+from database.change_counter import read_counter
 from database.columns import VECTOR_WIDTH
 from database.filters import filter_key, matches
 from database.records import Actor, DocumentFilter, RowHit, Vector

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from database import api_keys
-from database.account_records import ApiKeyRecord
+from database.accounts import api_keys
+from database.accounts.records import ApiKeyRecord
 from database.ids import now, parse_time
 from database.records import Actor, ListPage, worker_for
 from database.store import Store, Transaction
-from services.accounts.outage import Absence, require_database
-from services.accounts.principals import Principal, Scope, ordered
+from services.accounts.fallback_rules import Absence, require_database
+from services.accounts.principal import Principal, Scope, ordered
 from services.accounts.sessions import hash_of
 from services.errors import Conflict, FieldError, Forbidden, InvalidOption, NotFound, Unauthenticated
-from services.filters import refusing_bad_queries
+from services.search.filters import refusing_bad_queries
 
 PREFIX = "dak_"
 VISIBLE_CHARS = 12

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from database import accounts, api_keys, users
-from database.account_records import ApiKeyRecord
+from database.accounts import accounts, api_keys, users
+from database.accounts.records import ApiKeyRecord
 from database.errors import StoreError
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store, Transaction
 from services.accounts.api_keys import PREFIX, find_key, principal_of
 from services.accounts.buckets import Allowance, Buckets
-from services.accounts.outage import Absence, database_away
-from services.accounts.principals import Principal
+from services.accounts.fallback_rules import Absence, database_away
+from services.accounts.principal import Principal
 from services.accounts.supabase_tokens import SupabaseTokens
 from services.accounts.tokens import ISSUER, AccessTokens, invalid_token, issuer_of
 from services.errors import RateLimited, Retry, TransientError, Unauthenticated

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from database import account_sessions, accounts
-from database.account_records import AccountRecord
+from database.accounts import accounts
+from database.accounts import sessions as account_sessions
+from database.accounts.records import AccountRecord
 from database.ids import new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
 from services.accounts.attempts import LoginAttempts
 from services.accounts.emails import normal_email
-from services.accounts.outage import Absence, require_database
+from services.accounts.fallback_rules import Absence, require_database
 from services.accounts.passwords import PasswordHasher, check_password
-from services.accounts.principals import Principal
+from services.accounts.principal import Principal
 from services.accounts.sessions import Session, Sessions, session_ended
 from services.accounts.tokens import AccessTokens
 from services.errors import Conflict, Forbidden, NotFound, Unauthenticated

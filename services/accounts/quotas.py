@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from database import accounts
-from database.account_records import StorageUse
+from database.accounts import accounts
+from database.accounts.records import StorageUse
 from database.records import LOCAL_USER_ID
 from database.store import Transaction
 from services.errors import QuotaExceeded

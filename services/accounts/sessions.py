@@ -18,11 +18,12 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from database import account_sessions, accounts
+from database.accounts import accounts
+from database.accounts import sessions as account_sessions
 from database.ids import format_time, new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
-from services.accounts.outage import Absence
+from services.accounts.fallback_rules import Absence
 from services.errors import Unauthenticated
 
 PREFIX = "drt_"

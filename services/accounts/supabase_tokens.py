@@ -8,7 +8,7 @@ import jwt
 from pydantic import SecretStr
 
 from services.accounts.jwks import KeySet
-from services.accounts.principals import Principal, is_user_id
+from services.accounts.principal import Principal, is_user_id
 from services.accounts.tokens import expired_token, invalid_token
 
 AUDIENCE = ROLE = "authenticated"

@@ -10,7 +10,7 @@ import jwt
 from pydantic import SecretStr
 
 from database.ids import new_id
-from services.accounts.principals import Principal, is_user_id
+from services.accounts.principal import Principal, is_user_id
 from services.errors import Unauthenticated
 
 ISSUER = AUDIENCE = "docatlas"

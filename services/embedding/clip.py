@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.embedding import DIMENSIONS, Vectors
-from services.embedding.arithmetic import choose_arithmetic
+from services.embedding.base import DIMENSIONS, Vectors
+from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import PICTURE_MODEL
+from services.embedding.priority_lock import Turns
 from services.embedding.threads import prepare_torch
-from services.embedding.turns import Turns
 from services.embedding.weights import is_present, model_folder, weights_sha256
 from services.errors import CapabilityMissing, UnreadableDocument
 from services.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from services.embedding import DIMENSIONS, Vectors
+from services.embedding.base import DIMENSIONS, Vectors
 
 _WORD = re.compile(r"\w+")
 

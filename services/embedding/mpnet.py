@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.embedding import DIMENSIONS, Vectors
-from services.embedding.arithmetic import choose_arithmetic
+from services.embedding.base import DIMENSIONS, Vectors
 from services.embedding.batches import token_batches
+from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import TEXT_MODEL
+from services.embedding.priority_lock import Turns
 from services.embedding.threads import prepare_torch
-from services.embedding.turns import Turns
 from services.embedding.weights import model_folder, require
 from services.errors import CapabilityMissing
 from services.settings import Settings

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from services.errors import CapabilityMissing
-from services.ocr import OcrEngine, OcrResult
+from services.ocr.base import OcrEngine, OcrResult
 from services.ocr.preparation import estimate_text_height, is_strip, sideways_ratio, to_gray
-from services.ocr.reading import SIDEWAYS, Reading, result_of, transposition
+from services.ocr.tesseract.reading import SIDEWAYS, Reading, result_of, transposition
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from services.ocr.rapidocr_engine import RapidOcrEngine
-    from services.ocr.tesseract import TesseractEngine
+    from services.ocr.rapidocr.engine import RapidOcrEngine
+    from services.ocr.tesseract.engine import TesseractEngine
 
 SURE = 0.92
 """Tesseract's mean confidence from which its reading of a page is kept and RapidOCR is not asked.

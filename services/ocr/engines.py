@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from services.ocr import NoOcr, OcrEngine
 from services.ocr.auto import AutoEngine
-from services.ocr.drivers import LibraryDriver
-from services.ocr.rapidocr_engine import RapidOcrEngine
-from services.ocr.rapidocr_models import RapidOcrInstall, find_rapidocr
-from services.ocr.tesseract import TesseractEngine, TesseractInstall, find_tesseract
+from services.ocr.base import NoOcr, OcrEngine
+from services.ocr.rapidocr.engine import RapidOcrEngine
+from services.ocr.rapidocr.models import RapidOcrInstall, find_rapidocr
+from services.ocr.tesseract.drivers import LibraryDriver
+from services.ocr.tesseract.engine import TesseractEngine, TesseractInstall, find_tesseract
 from services.ocr.workers import OcrWorkers
 
 EngineName = Literal["auto", "tesseract", "rapidocr", "none"]

@@ -8,8 +8,8 @@ from typing import IO, Any
 
 from services.content import Page
 from services.errors import Problem, UnreadableDocument
-from services.ocr import OcrResult
-from services.pages import pack_page, unpack_page
+from services.ocr.base import OcrResult
+from services.page_json import pack_page, unpack_page
 
 _HEADER = struct.Struct(">II")
 """Bytes of the JSON and bytes that follow it."""

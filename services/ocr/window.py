@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from services.content import Limits
-from services.ocr import OcrEngine, OcrResult
+from services.ocr.base import OcrEngine, OcrResult
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ import sys
 from typing import IO, Any
 
 from services.errors import DocatlasError, Problem
-from services.ocr import OcrEngine
+from services.ocr.base import OcrEngine
 from services.ocr.engines import open_worker_reader, unpack_engines
 from services.ocr.frames import pack_failure, pack_result, read_frame, write_frame
 

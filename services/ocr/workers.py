@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.errors import UnreadableDocument
-from services.ocr import OcrEngine, OcrResult, too_slow
+from services.ocr.base import OcrEngine, OcrResult, too_slow
 from services.ocr.frames import read_frame, unpack_result, write_frame
 from services.ocr.preparation import to_gray
 

@@ -17,7 +17,7 @@ import olefile
 import reportlab
 from PIL import Image, ImageDraw, ImageFont
 
-from services.formats.libreoffice import find_libreoffice
+from services.formats.office.libreoffice import find_libreoffice
 from tests.data.compound_file import compound_file
 
 HERE = Path(__file__).resolve().parent

@@ -1,0 +1,1 @@
+"""Stored files by their content: on disk, or in Supabase Storage."""

@@ -1,0 +1,1 @@
+"""Rows of documents: uploads, pages, passages, pictures, and the searches over them."""

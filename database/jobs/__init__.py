@@ -1,0 +1,1 @@
+"""Rows of jobs: queued, claimed, waited for, ended."""

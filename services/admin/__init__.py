@@ -1,0 +1,1 @@
+"""What an operator asks: doctor, health, metrics, users, schema, and copying a database."""

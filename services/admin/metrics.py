@@ -1,0 +1,31 @@
+"""Numbers about the running service, for whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from database.errors import StoreError
+from database.jobs.job_status import count_by_status
+from database.records import SERVICE_ACTOR
+from database.store import StoreState
+from services.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is counted; a mapping is empty where the database could not be asked."""
+
+    jobs: Mapping[str, int]
+    """How many jobs of all owners have each status."""
+    store: StoreState
+
+
+def read_figures(runtime: Runtime) -> Figures:
+    """The numbers as they are now; never waits longer than one transaction."""
+    try:
+        with runtime.store.begin(SERVICE_ACTOR) as tx:
+            jobs = count_by_status(tx)
+    except StoreError:
+        jobs = {}
+    return Figures(jobs, runtime.store.state())

@@ -1,0 +1,1 @@
+"""Answers from documents: the context that a prompt is given."""

@@ -1,0 +1,1 @@
+"""Cuts pages into passages."""

@@ -1,0 +1,1 @@
+"""What a client does with documents: upload, list, change, delete, download, export."""

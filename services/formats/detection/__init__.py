@@ -1,0 +1,1 @@
+"""Tells a file's format by its content."""

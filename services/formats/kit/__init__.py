@@ -1,0 +1,1 @@
+"""What every reader uses: building pages, writing pictures and attachments, opening archives."""

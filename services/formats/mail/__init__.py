@@ -1,0 +1,1 @@
+"""Reads mails: EML and MSG."""

@@ -1,0 +1,1 @@
+"""Reads plain text, Markdown, reStructuredText, XML and notebooks."""

@@ -1,0 +1,1 @@
+"""Reads Office files, and what Word, slides and sheets have in common."""

@@ -1,0 +1,35 @@
+"""Encrypted Office documents: their name does not say what they are, and what is inside is seen only without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from services.content import Format, Part, Upload
+from services.errors import UnreadableDocument
+from services.formats.detection.detect import detect_format
+from services.formats.office.encryption import decrypted, is_ole
+from services.formats.registry import EXTRACTORS, ExtractContext
+
+_KINDS = (Format.DOCX, Format.PPTX, Format.XLSX)
+
+
+def extract_encrypted(upload: Upload, context: ExtractContext) -> Iterator[Part]:
+    """The parts of the document that the password opens, read as what its package says that it is.
+
+    Raises:
+        EncryptedDocument: `password_required`, `password_wrong`, `encryption_unsupported`.
+        UnreadableDocument: `corrupt_document`, and what the format's extractor raises.
+    """
+    path = decrypted(upload.path, context.password, context.folder)
+    try:
+        found = None if is_ole(path) else detect_format(path, upload.filename, context.limits).format
+        if found not in _KINDS:
+            raise UnreadableDocument(
+                "What the password opens is no Word, PowerPoint or Excel document of 2007 or later. Save it anew "
+                "without a password.",
+                code="corrupt_document",
+            )
+        yield from EXTRACTORS[found](replace(upload, path=path, size_bytes=path.stat().st_size), context)
+    finally:
+        path.unlink(missing_ok=True)

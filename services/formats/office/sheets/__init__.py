@@ -1,0 +1,1 @@
+"""Reads XLSX and XLS."""

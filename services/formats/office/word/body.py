@@ -1,0 +1,392 @@
+"""Walks the body of a WordprocessingML document in order and puts it into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from services.content import BlockKind, MarkKind
+from services.errors import UnreadableDocument
+from services.formats.kit.captions import CaptionMatcher, PlacedPicture
+from services.formats.kit.decoding import clean_text
+from services.formats.kit.page_builder import PageBuilder, one_line
+from services.formats.kit.run_text import LinkStart, RunText, Words
+from services.formats.office.charts import Chart
+from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
+from services.formats.office.word.grid import (
+    WRAPPERS,
+    cell_span,
+    check_depth,
+    goes_on_above,
+    in_body,
+    points_of,
+    removed_text,
+    row_cells,
+    skipped_columns,
+    table_rows,
+)
+from services.formats.office.word.notes import Notes, NoteText
+from services.formats.office.word.runs import (
+    Break,
+    Deletion,
+    End,
+    InsertionStart,
+    Note,
+    PictureRef,
+    alternative,
+    is_on_or_bare,
+    read_inline,
+)
+from services.formats.office.word.styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+
+
+@dataclass(slots=True)
+class Draft:
+    """A page under construction."""
+
+    builder: PageBuilder
+    pictures: list[PlacedPicture] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+class BodyReader:
+    """Reads one document. `title` and `language` are set by `read`."""
+
+    def __init__(self, package: Package, main: str) -> None:
+        self._package = package
+        self._main = main
+        self._styles: dict[str, Style] = read_styles(self._related_xml("styles"))
+        self._numbering = Numbering(self._related_xml("numbering"))
+        self._notes = Notes(package, main)
+        self._captions = CaptionMatcher()
+        self._drafts: list[Draft] = []
+        self._later: list[tuple[BlockKind, str]] = []
+        self._fresh_break = True
+        self._shown: set[str] = set()
+        self.title = ""
+        self.language = ""
+
+    def read(self) -> list[Draft]:
+        """The pages of the document, at least one."""
+        root = self._package.xml(self._main)
+        body = child(root, "w:body")
+        if body is None:
+            raise UnreadableDocument(
+                "The document has no body. Save it anew in Word and upload it again.", code="corrupt_document"
+            )
+        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and in_body(item)]
+        self._sections: list[Element | None] = [*sections] or [None]
+        self._section = 0
+        self._new_page()
+        self._add_header()
+        self._read_blocks(body, self._main, 0)
+        self._add_footer()
+        self._end_page()
+        for note in self._notes.take_comments():
+            self._draft.builder.add(BlockKind.COMMENT, self._remark(note))
+        return self._drafts
+
+    def _related_xml(self, kind: str) -> Element | None:
+        names = self._package.related(self._main, kind)
+        return self._package.optional_xml(names[0]) if names else None
+
+    # Pages and sections
+
+    @property
+    def _draft(self) -> Draft:
+        return self._drafts[-1]
+
+    def _new_page(self) -> None:
+        width = height = 0.0
+        section = self._sections[min(self._section, len(self._sections) - 1)]
+        size = child(section, "w:pgSz")
+        if size is not None:
+            width, height = (points_of(attribute(size, name)) for name in ("w:w", "w:h"))
+        self._drafts.append(Draft(PageBuilder(len(self._drafts) + 1, width=width, height=height)))
+
+    def _end_page(self) -> None:
+        """Writes the notes of the page below it."""
+        while self._draft.notes:
+            notes, self._draft.notes = self._draft.notes, []
+            for note in notes:
+                for found in self._notes.take(note.kind, note.id):
+                    text = "\n".join(self._plain_blocks(found.element, found.part, 1))
+                    self._draft.builder.add(BlockKind.FOOTNOTE, text)
+        self._write_later()
+
+    def _meet_note(self, note: Note) -> None:
+        """A comment comes behind the block that it is about, a note to the end of the page."""
+        if note.kind != "comment":
+            self._draft.notes.append(note)
+            return
+        for found in self._notes.take(note.kind, note.id):
+            self._later.append((BlockKind.COMMENT, self._remark(found)))
+
+    def _remark(self, note: NoteText) -> str:
+        text = "\n".join(self._plain_blocks(note.element, note.part, 1))
+        return f"{note.author}: {text}" if note.author and text else text
+
+    def _write_later(self) -> None:
+        """Writes the comments and deletions of the block that was just written."""
+        later, self._later = self._later, []
+        for kind, text in later:
+            self._draft.builder.add(kind, clean_text(text))
+
+    def _turn_page(self, kind: Break) -> None:
+        """Begins a page, unless Word's note of where a page began only repeats a break that was just made."""
+        if kind is Break.RENDERED and self._fresh_break:
+            return
+        self._end_page()
+        self._new_page()
+        self._fresh_break = True
+
+    def _add_header(self) -> None:
+        self._add_margins("w:headerReference", BlockKind.PAGE_HEADER)
+
+    def _add_footer(self) -> None:
+        self._add_margins("w:footerReference", BlockKind.PAGE_FOOTER)
+
+    def _add_margins(self, reference: str, kind: BlockKind) -> None:
+        """Headers or footers of the section, each text once in the document."""
+        section = self._sections[min(self._section, len(self._sections) - 1)]
+        for item in section if section is not None else ():
+            if name_of(item.tag) != reference:
+                continue
+            relation = self._package.relations(self._main).get(attribute(item, "r:id"))
+            root = self._package.optional_xml(relation.target) if relation else None
+            if root is None or relation is None:
+                continue
+            text = "\n".join(self._plain_blocks(root, relation.target, 1))
+            if text.strip() and text not in self._shown:
+                self._shown.add(text)
+                self._draft.builder.add(kind, text)
+
+    def _end_section(self, properties: Element) -> None:
+        self._add_footer()
+        self._section += 1
+        following = self._sections[min(self._section, len(self._sections) - 1)]
+        if (value_of(following, "w:type") or "nextPage") != "continuous":
+            self._turn_page(Break.RENDERED)
+        self._add_header()
+
+    # Blocks
+
+    def _read_blocks(self, holder: Element, part: str, depth: int) -> None:
+        check_depth(depth)
+        for item in holder:
+            match name_of(item.tag):
+                case "w:p":
+                    self._read_paragraph(item, part, depth)
+                case "w:tbl":
+                    self._read_table(item, part, depth)
+                case "mc:AlternateContent":
+                    self._read_blocks(alternative(item), part, depth + 1)
+                case name if name in WRAPPERS:
+                    self._read_blocks(item, part, depth + 1)
+                case _:
+                    pass
+
+    def _read_paragraph(self, paragraph: Element, part: str, depth: int) -> None:
+        properties = child(paragraph, "w:pPr")
+        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+        own = value_of(properties, "w:pageBreakBefore")
+        if is_on(own) if own is not None else style.page_break_before:
+            self._turn_page(Break.RENDERED)
+        kind, level, ordered, label = self._classify(properties, style)
+        unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
+        boxes: list[Element] = []
+        pictures: list[PlacedPicture] = []
+        charts: list[Chart] = []
+        hidden: list[bool] = []
+        run = RunText()
+        run.add(label)
+
+        def flush() -> None:
+            text, marks = run.take()
+            if not text.strip():
+                return
+            self._fresh_break = False
+            if kind is BlockKind.HEADING and style.name == "title" and not self.title:
+                self.title = text
+            self._match_captions(kind, text, pictures)
+            all_hidden = all(hidden) if hidden else unseen
+            self._draft.builder.add(kind, text, level=level, ordered=ordered, hidden=all_hidden, marks=marks)
+            self._write_later()
+
+        for piece in read_inline(paragraph, part, self._package):
+            match piece:
+                case Words():
+                    if piece.text.strip():
+                        hidden.append(piece.hidden)
+                    run.add(piece.text)
+                case LinkStart():
+                    run.open(MarkKind.LINK, piece.address)
+                case InsertionStart():
+                    run.open(MarkKind.INSERTION, piece.author)
+                case End.LINK:
+                    run.close(MarkKind.LINK)
+                case End.INSERTION:
+                    run.close(MarkKind.INSERTION)
+                case Deletion():
+                    self._later.append((BlockKind.DELETION, piece.text))
+                case Break():
+                    if piece is Break.RENDERED and len(run) <= len(label) and self._fresh_break:
+                        continue
+                    if len(run) > len(label) or not label:
+                        flush()
+                    self._turn_page(piece)
+                case Note():
+                    self._meet_note(piece)
+                case PictureRef() if piece.part:
+                    pictures.append(self._add_picture(piece))
+                case PictureRef():
+                    run.add(f" {piece.alt} ")
+                case Chart():
+                    charts.append(piece)
+                case _:
+                    boxes.append(piece)
+        if len(run) > len(label) or not label:
+            flush()
+        for picture in pictures:
+            self._captions.picture(picture)
+        self._write_later()
+        for chart in charts:
+            self._add_chart(chart)
+        for box in boxes:
+            self._read_blocks(box, part, depth + 1)
+        section = child(properties, "w:sectPr")
+        if section is not None and depth == 0:
+            self._end_section(section)
+
+    def _match_captions(self, kind: BlockKind, text: str, pictures: list[PlacedPicture]) -> None:
+        if kind is BlockKind.CAPTION:
+            for picture in pictures:
+                self._captions.picture(picture)
+            pictures.clear()
+            self._captions.caption(one_line(text))
+        elif not pictures:
+            self._captions.other()
+
+    def _add_picture(self, reference: PictureRef) -> PlacedPicture:
+        self._fresh_break = False
+        picture = PlacedPicture(reference.part, reference.alt)
+        self._draft.pictures.append(picture)
+        return picture
+
+    def _add_chart(self, chart: Chart) -> None:
+        self._fresh_break = False
+        self._draft.builder.add(BlockKind.CAPTION, clean_text(chart.title))
+        self._draft.builder.add(BlockKind.PARAGRAPH, clean_text(", ".join(chart.axes)))
+        for rows in chart.tables:
+            self._draft.builder.add_table([[clean_text(cell) for cell in row] for row in rows])
+
+    def _classify(self, properties: Element | None, style: Style) -> tuple[BlockKind, int, bool, str]:
+        outline_text = value_of(properties, "w:outlineLvl")
+        stated = whole_number(outline_text)
+        outline = style.outline if stated is None else stated
+        numbered = numbering_of(properties) or style.numbering
+        label = self._numbering.label(*numbered) if numbered else None
+        if style.name == "title":
+            return BlockKind.HEADING, 1, False, ""
+        if outline is None and style.name.startswith("heading ") and style.name[8:9].isdecimal():
+            outline = int(style.name[8]) - 1
+        if outline is not None and outline < 9:
+            return BlockKind.HEADING, min(outline + 1, 6), False, f"{label.text} " if label and label.text else ""
+        if label is not None:
+            shown = "" if label.is_plain or not label.text else f"{label.text} "
+            return BlockKind.LIST_ITEM, label.level + 1, label.is_plain, shown
+        if style.name.startswith(("list bullet", "list number")):
+            return (
+                BlockKind.LIST_ITEM,
+                int(style.name[-1]) if style.name[-1].isdecimal() else 1,
+                "number" in style.name,
+                "",
+            )
+        named = {"quote": BlockKind.QUOTE, "intense quote": BlockKind.QUOTE, "caption": BlockKind.CAPTION,
+                 "html preformatted": BlockKind.CODE, "macro": BlockKind.CODE, "plain text": BlockKind.PARAGRAPH,
+                 "footnote text": BlockKind.FOOTNOTE, "endnote text": BlockKind.FOOTNOTE}  # fmt: skip
+        return named.get(style.name, BlockKind.PARAGRAPH), 0, False, ""
+
+    # Tables
+
+    def _read_table(self, table: Element, part: str, depth: int) -> None:
+        rows = list(table_rows(table))
+        removed = removed_text(table)
+        cells = [list(row_cells(row)) for row in rows]
+        if all(len(line) <= 1 for line in cells):
+            for line in cells:
+                for cell in line:
+                    self._read_blocks(cell, part, depth + 1)
+            self._later.append((BlockKind.DELETION, removed))
+            self._write_later()
+            return
+        self._captions.other()
+        grid: list[Sequence[str]] = []
+        for row, line in zip(rows, cells, strict=True):
+            if any(name_of(item.tag) == "w:lastRenderedPageBreak" for item in row.iter()) and not self._fresh_break:
+                self._draft.builder.add_table(grid)
+                grid = []
+                self._write_later()
+                self._turn_page(Break.RENDERED)
+            shown = [""] * skipped_columns(row)
+            for cell in line:
+                text = "" if goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
+                shown += [text] + [""] * (cell_span(cell) - 1)
+            if any(shown):
+                self._fresh_break = False
+            grid.append(shown)
+        self._draft.builder.add_table(grid)
+        self._later.append((BlockKind.DELETION, removed))
+        self._write_later()
+
+    def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
+        """Paragraphs inside a cell, a note or a header, on one line each; pictures and notes go to the page."""
+        check_depth(depth)
+        for item in holder:
+            match name_of(item.tag):
+                case "w:p":
+                    yield from self._plain_paragraph(item, part, depth)
+                case "w:tbl":
+                    for row in table_rows(item):
+                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in row_cells(row))
+                        yield " ".join(text for text in texts if text)
+                    self._later.append((BlockKind.DELETION, removed_text(item)))
+                case "mc:AlternateContent":
+                    yield from self._plain_blocks(alternative(item), part, depth + 1)
+                case name if name in WRAPPERS:
+                    yield from self._plain_blocks(item, part, depth + 1)
+                case _:
+                    pass
+
+    def _plain_paragraph(self, paragraph: Element, part: str, depth: int) -> Iterator[str]:
+        properties = child(paragraph, "w:pPr")
+        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+        numbered = numbering_of(properties) or style.numbering
+        label = self._numbering.label(*numbered) if numbered else None
+        text: list[str] = [f"{label.text} "] if label and label.text else []
+        boxes: list[Element] = []
+        for piece in read_inline(paragraph, part, self._package):
+            match piece:
+                case Words():
+                    text.append(piece.text)
+                case Break():
+                    text.append(" ")
+                case Deletion():
+                    self._later.append((BlockKind.DELETION, piece.text))
+                case Note():
+                    self._meet_note(piece)
+                case PictureRef() if piece.part:
+                    self._captions.picture(self._add_picture(piece))
+                case PictureRef():
+                    text.append(f" {piece.alt} ")
+                case Chart():
+                    text.append(f" {piece.words} ")
+                case LinkStart() | InsertionStart() | End():
+                    pass
+                case _:
+                    boxes.append(piece)
+        joined = one_line(clean_text("".join(text)))
+        if joined:
+            yield joined
+        for box in boxes:
+            yield from self._plain_blocks(box, part, depth + 1)

@@ -1,0 +1,293 @@
+"""What stands inside a paragraph: text, links, changes, breaks, references to notes, pictures and text boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from services.formats.kit.run_text import LinkStart, Words
+from services.formats.office.charts import Chart, read_chart
+from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
+from services.formats.office.formulas import omml_text
+from services.formats.office.word.styles import is_on
+
+_WORDS_OF_LEFT_OUT = (
+    "w:pPr w:rPr w:delText w:fldData w:rubyPr w:sdtPr w:sdtEndPr w:annotationRef w:footnoteRef w:endnoteRef "
+    "w:proofErr w:bookmarkStart w:bookmarkEnd w:delInstrText"
+)
+_LEFT_OUT = frozenset(_WORDS_OF_LEFT_OUT.split())
+_CHARACTERS = {"w:tab": "\t", "w:ptab": "\t", "w:cr": "\n", "w:noBreakHyphen": "-", "w:softHyphen": ""}
+_NOTE_REFERENCES = {"w:footnoteReference": "footnote", "w:endnoteReference": "endnote", "w:commentReference": "comment"}
+_PRIVATE_SYMBOLS = range(0xF000, 0xF100)
+_HYPERLINK = re.compile(r"\s*HYPERLINK\s+(?:(?P<quoted>\"[^\"]{1,2000}\")|(?P<plain>[^\s\"\\]{1,2000}))?"
+                        r"(?:\s*\\l\s+\"(?P<anchor>[^\"]{1,500})\")?", re.I)  # fmt: skip
+"""Source: ECMA-376 part 1, 17.16.5.25."""
+_MAX_INSTRUCTION_CHARS = 5000
+_REFERENCES_TO_WORDS = frozenset(("c:chart", "cx:chart", "dgm:relIds"))
+"""Charts and diagrams, whose words lie in parts of their own. Beside a chart of 2016 stands a box for older programs
+that only says that the chart cannot be shown."""
+
+
+class Break(Enum):
+    """Where a page ends."""
+
+    EXPLICIT = auto()
+    """The author put it there."""
+    RENDERED = auto()
+    """Word noted that a page began here when it last laid the document out."""
+
+
+class End(Enum):
+    """Where a run with a meaning of its own ends."""
+
+    LINK = auto()
+    INSERTION = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class InsertionStart:
+    """Where a tracked insertion begins."""
+
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a tracked change took out here."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A reference to a footnote, endnote or comment."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRef:
+    """A picture in the part called `part`; without one, only its alternative text."""
+
+    part: str
+    alt: str
+
+
+Inline = Words | LinkStart | InsertionStart | End | Deletion | Break | Note | PictureRef | Chart | Element
+"""An element stands for the content of a text box."""
+
+
+@dataclass(slots=True)
+class _Field:
+    """A field such as HYPERLINK, whose code comes before the text that it shows."""
+
+    code: list[str] = field(default_factory=list)
+    is_shown: bool = False
+    is_link: bool = False
+
+
+def read_inline(paragraph: Element, part: str, package: Package) -> Iterator[Inline]:
+    """The pieces of a paragraph in order. Iterative: markup may nest without end."""
+    stack: list[tuple[Iterator[Element], Inline | None, bool]] = [(iter(paragraph), None, False)]
+    fields: list[_Field] = []
+    while stack:
+        children, closing, hidden = stack[-1]
+        item = next(children, None)
+        if item is None:
+            stack.pop()
+            if closing is not None:
+                yield closing
+            continue
+        name = name_of(item.tag)
+        if not name or name in _LEFT_OUT:
+            continue
+        if name == "w:t":
+            yield Words(item.text or "", hidden)
+        elif name in _CHARACTERS:
+            yield Words(_CHARACTERS[name], hidden)
+        elif name == "w:br":
+            yield Break.EXPLICIT if attribute(item, "w:type") == "page" else Words("\n", hidden)
+        elif name == "w:lastRenderedPageBreak":
+            yield Break.RENDERED
+        elif name == "w:sym":
+            yield Words(_symbol(attribute(item, "w:char")), hidden)
+        elif name in _NOTE_REFERENCES:
+            yield Note(_NOTE_REFERENCES[name], attribute(item, "w:id"))
+        elif name == "w:instrText":
+            if fields and not fields[-1].is_shown:
+                fields[-1].code.append((item.text or "")[:_MAX_INSTRUCTION_CHARS])
+        elif name == "w:fldChar":
+            yield from _turn_field(fields, attribute(item, "w:fldCharType"))
+        elif name in ("w:del", "w:moveFrom"):
+            yield Deletion(deleted_text(item))
+        elif name == "mc:AlternateContent":
+            stack.append((iter(alternative(item)), None, hidden))
+        elif name == "w:drawing":
+            yield from _read_drawing(item, part, package)
+        elif name in ("w:pict", "w:object"):
+            yield from _read_vml(item, part, package)
+        elif name in ("m:oMath", "m:oMathPara"):
+            yield Words(f" {omml_text(item)} ", hidden)
+        else:
+            end: Inline | None = None
+            if name == "w:r":
+                hidden = hidden or is_on_or_bare(child(item, "w:rPr"), "w:vanish")
+            elif name == "w:rt":
+                yield Words(" (", hidden)
+                end = Words(") ", hidden)
+            elif name in ("w:ins", "w:moveTo"):
+                yield InsertionStart(attribute(item, "w:author"))
+                end = End.INSERTION
+            elif name in ("w:hyperlink", "w:fldSimple"):
+                address = (
+                    _address(item, part, package)
+                    if name == "w:hyperlink"
+                    else _field_address(attribute(item, "w:instr"))
+                )
+                if address:
+                    yield LinkStart(address)
+                    end = End.LINK
+            stack.append((iter(item), end, hidden))
+
+
+def is_on_or_bare(properties: Element | None, name: str) -> bool:
+    """True where an on/off property is there and not switched off."""
+    value = value_of(properties, name)
+    return value is not None and (value == "" or is_on(value))
+
+
+def _turn_field(fields: list[_Field], kind: str) -> Iterator[Inline]:
+    if kind == "begin" and len(fields) < 20:
+        fields.append(_Field())
+    elif kind == "separate" and fields:
+        fields[-1].is_shown = True
+        address = _field_address("".join(fields[-1].code))
+        if address:
+            fields[-1].is_link = True
+            yield LinkStart(address)
+    elif kind == "end" and fields and fields.pop().is_link:
+        yield End.LINK
+
+
+def _address(item: Element, part: str, package: Package) -> str:
+    address = package.link(part, attribute(item, "r:id"))
+    anchor = attribute(item, "w:anchor")
+    return f"{address}#{anchor}" if anchor and "#" not in address else address
+
+
+def _field_address(code: str) -> str:
+    """Where a HYPERLINK field leads; empty for another field."""
+    match = _HYPERLINK.match(code[:_MAX_INSTRUCTION_CHARS])
+    if match is None:
+        return ""
+    address = (match.group("quoted") or match.group("plain") or "").strip('"')
+    anchor = match.group("anchor")
+    return f"{address}#{anchor}" if anchor else address
+
+
+def deleted_text(change: Element) -> str:
+    """The text below `change`, which is no longer said."""
+    parts: list[str] = []
+    for item in change.iter():
+        name = name_of(item.tag)
+        if name in ("w:delText", "w:t"):
+            parts.append(item.text or "")
+        elif name in _CHARACTERS:
+            parts.append(_CHARACTERS[name])
+        elif name == "w:br":
+            parts.append("\n")
+    return "".join(parts)
+
+
+def alternative(content: Element) -> Element:
+    """The choice that is read, of several ways to write the same: the first that holds text."""
+    options = [item for item in content if name_of(item.tag) in ("mc:Choice", "mc:Fallback")]
+    return next((item for item in options if _holds_text(item)), options[0] if options else content)
+
+
+def _holds_text(element: Element) -> bool:
+    return any(
+        (name_of(item.tag) in ("w:t", "m:t", "a:t") and item.text) or name_of(item.tag) in _REFERENCES_TO_WORDS
+        for item in element.iter()
+    )
+
+
+def _symbol(code: str) -> str:
+    """The character of a symbol; empty for those that only a font of its own gives a meaning."""
+    try:
+        number = int(code, 16)
+    except ValueError:
+        return ""
+    if number in _PRIVATE_SYMBOLS or not 0x20 <= number <= 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+        return ""
+    return chr(number)
+
+
+def _read_drawing(drawing: Element, part: str, package: Package) -> Iterator[Inline]:
+    relations = package.relations(part)
+    alt = ""
+    pictures: list[str] = []
+    boxes: list[Element] = []
+    for item in _outside_boxes(drawing, boxes):
+        name = name_of(item.tag)
+        if name == "wp:docPr":
+            alt = attribute(item, "descr") or alt
+        elif name == "a:blip":
+            relation = relations.get(attribute(item, "r:embed"))
+            if relation is not None and relation.kind == "image":
+                pictures.append(relation.target)
+        elif name in ("c:chart", "cx:chart"):
+            relation = relations.get(attribute(item, "r:id"))
+            root = package.optional_xml(relation.target) if relation else None
+            if root is not None:
+                yield read_chart(root)
+        elif name == "dgm:relIds":
+            relation = relations.get(attribute(item, "r:dm"))
+            yield from _drawing_text(package, relation.target if relation else "")
+        elif name == "a:t":
+            yield Words(f" {item.text or ''} ")
+    for target in pictures:
+        yield PictureRef(target, alt)
+    if alt:
+        yield PictureRef("", alt)
+    yield from boxes
+
+
+def _read_vml(holder: Element, part: str, package: Package) -> Iterator[Inline]:
+    relations = package.relations(part)
+    boxes: list[Element] = []
+    for item in _outside_boxes(holder, boxes):
+        if name_of(item.tag) == "v:imagedata":
+            relation = relations.get(attribute(item, "r:id"))
+            if relation is not None and relation.kind == "image":
+                yield PictureRef(relation.target, attribute(item, "title") or "")
+        elif name_of(item.tag) == "v:textpath":
+            yield Words(f" {attribute(item, 'string')} ")
+    yield from boxes
+
+
+def _outside_boxes(root: Element, boxes: list[Element]) -> Iterator[Element]:
+    """Descendants of `root`, but of its text boxes only the content's element, into `boxes`."""
+    stack: list[Iterator[Element]] = [iter(root)]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif name_of(item.tag) == "w:txbxContent":
+            boxes.append(item)
+        elif name_of(item.tag) == "mc:AlternateContent":
+            stack.append(iter(alternative(item)))
+        else:
+            yield item
+            stack.append(iter(item))
+
+
+def _drawing_text(package: Package, target: str) -> Iterator[Words]:
+    """Words of a diagram, which lie in a part of their own."""
+    root = package.optional_xml(target) if target else None
+    for item in root.iter() if root is not None else ():
+        if name_of(item.tag) == "a:t" and item.text:
+            yield Words(f" {item.text} ")

@@ -1,0 +1,1 @@
+"""Reads ODT, ODP and ODS."""

@@ -1,0 +1,1 @@
+"""Finds tables on the pages of a PDF."""

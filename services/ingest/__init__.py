@@ -1,0 +1,1 @@
+"""Reads one document, cuts it into passages, embeds and stores them."""

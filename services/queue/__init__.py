@@ -1,0 +1,1 @@
+"""Takes jobs in and announces them."""

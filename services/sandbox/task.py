@@ -1,0 +1,154 @@
+"""What the worker does with its one request: reads a document, or draws a page of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+from services.chunking.chunker import Chunker
+from services.content import DocumentInfo, Format, Limits, Page
+from services.errors import DocatlasError, FieldError, InvalidOption
+from services.formats.registry import EXTRACTORS, ExtractContext, Extractor
+from services.sandbox.confinement import confine, lay_limits, readable_paths, try_to_leave
+from services.sandbox.problems import memory_problem, problem_of
+from services.sandbox.wire import (
+    Piece,
+    frame,
+    pack_part,
+    pack_problem,
+    unpack_format,
+    unpack_limits,
+    unpack_options,
+    unpack_upload,
+)
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def serve(request: Mapping[str, Any], out: IO[bytes], extractors: Mapping[Format, Extractor] = EXTRACTORS) -> None:
+    """Confines this process and answers the request: frames of parts or a picture, and `end`; or one `problem`."""
+    limits = unpack_limits(request["limits"])
+    lay_limits(limits)
+    in_force = confine({**request, "readable": _readable(request)})
+
+    def send(message: dict[str, Any]) -> None:
+        out.write(frame(message))
+        out.flush()
+
+    try:
+        match request["task"]:
+            case "render":
+                send(_render(request, limits))
+            case "probe":
+                folder = Path(request["private"])
+                send({"type": "probe", **in_force, **try_to_leave(folder, Path(request["other_file"]))})
+            case _:
+                for part in _extract(request, limits, extractors):
+                    send(pack_part(part))
+        send({"type": "end"})
+    except DocatlasError as error:
+        send(pack_problem(error.problem))
+    except MemoryError:
+        send(pack_problem(memory_problem(limits.memory_bytes)))
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the boundary: whatever a parser raises on a hostile file is that file's problem
+        with suppress(OSError):  # a parser that complained without end has used up what may be printed
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        send(pack_problem(problem_of(error, limits)))
+
+
+def _readable(request: Mapping[str, Any]) -> list[str]:
+    """What the task reads beside the system's and the program's own files."""
+    upload = request.get("upload")
+    paths = [request["private"], request.get("tokenizer"), request.get("known_pages")]
+    paths.append(None if upload is None else upload["path"])
+    engine = request.get("ocr") or {}
+    programs = [request.get("libreoffice"), *(value for value in engine.values() if isinstance(value, str))]
+    paths += [_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute()]
+    return readable_paths(paths)
+
+
+def _prefix_of(program: Path) -> Path:
+    """The folder that a program is installed in with its libraries and data; a folder is that itself."""
+    if program.is_dir():
+        return program
+    folder = program.parent
+    return folder.parent if folder.name in ("bin", "program") and folder.parent != folder.parent.parent else folder
+
+
+def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[Format, Extractor]) -> Iterator[Piece]:
+    """Yields the parts of the document and, behind each page, the chunks that are complete by then."""
+    from services.sandbox.known_pages import KnownPages
+    from services.sandbox.ocr_choice import open_engine
+
+    upload, options = unpack_upload(request["upload"]), unpack_options(request["options"])
+    context = ExtractContext(
+        options=options,
+        password=request["password"],
+        folder=Path(request["folder"]),
+        limits=limits,
+        ocr=open_engine(request["ocr"]),
+        known_pages=KnownPages(request["known_pages"]),
+        known_pictures=frozenset(request["known_pictures"]),
+        archive_depth=request["archive_depth"],
+        libreoffice=None if request["libreoffice"] is None else Path(request["libreoffice"]),
+    )
+    chunker: Chunker | None = None
+    info, has_pages = DocumentInfo(), False
+    for part in extractors[unpack_format(request["format"])](upload, context):
+        if isinstance(part, DocumentInfo):
+            info = part
+        yield part
+        has_pages = has_pages or isinstance(part, Page)
+        if isinstance(part, Page) and request["chunk"]:
+            if chunker is None:
+                chunker = Chunker(
+                    options,
+                    max_tokens=request["max_tokens"],
+                    count_tokens=token_counter(request["tokenizer"]),
+                    title=info.title,
+                )
+            yield from chunker.feed(part)
+    if options.pages and not has_pages:
+        raise InvalidOption(
+            f"`pages` is `{options.pages}`, but the document has no such page (of {info.page_count}).",
+            code="no_such_page",
+            errors=(FieldError("/options/pages", "must name pages that the document has"),),
+        )
+    if chunker is not None:
+        yield from chunker.finish()
+
+
+@lru_cache(maxsize=1)
+def token_counter(tokenizer: str | None) -> Callable[[str], int]:
+    """A function that counts the model's tokens in a text, with the two that frame it; without a file, words."""
+    if tokenizer is None:
+        return lambda text: len(text.split())
+    from tokenizers import Tokenizer
+
+    model = Tokenizer.from_file(tokenizer)
+    model.no_truncation()
+    model.no_padding()
+    return lambda text: len(model.encode(text).ids)
+
+
+def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    from services.formats.page_images import render_page
+
+    upload = unpack_upload(request["upload"])
+    data, media_type = render_page(
+        upload.path,
+        unpack_format(request["format"]),
+        int(request["page"]),
+        int(request["width"]),
+        password=request["password"],
+        limits=limits,
+    )
+    path = Path(request["folder"]) / "page"
+    path.write_bytes(data)
+    return {"type": "rendered", "path": path.name, "media_type": media_type}
