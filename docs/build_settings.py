@@ -47,18 +47,22 @@ _INTRODUCTION = """\
 Settings are environment variables that begin with `DOCATLAS_`. They are read once, at the start. A list is JSON, as in
 `DOCATLAS_OCR_LANGUAGES='["eng", "deu"]'`. Without any setting, Docatlas runs on loopback, with SQLite, for one user.
 
+A wrong value stops the command with `invalid_setting`. So does a `DOCATLAS_` variable that does not exist
+(`unknown_setting`); the closest one that does is named.
+
 This page is written by `python -m docs.build_settings` from `services/settings.py`; a test compares it.
 """
 
 _LAUNCHER = """\
 ## Launcher
 
-`./docatlas` itself reads two variables before anything is installed:
+`./docatlas` itself reads two variables before anything is installed. [Where PyTorch comes
+from](operations.md#where-pytorch-comes-from) says more:
 
 | setting | default | meaning |
 | --- | --- | --- |
 | `DOCATLAS_VENV` | `.venv` beside the launcher | Folder of the Python environment. |
-| `DOCATLAS_TORCH_INDEX` | none | Address of the package index that PyTorch is installed from. |
+| `DOCATLAS_TORCH_INDEX` | the launcher chooses | Package index that PyTorch is installed from, or `default` for pip's own. |
 """
 
 
