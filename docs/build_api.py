@@ -46,6 +46,10 @@ SESSION=$(curl -s http://127.0.0.1:8000/v1/auth/login -H 'Content-Type: applicat
   -d '{"email": "ada@example.org", "password": "correct horse battery staple"}')
 ACCESS_TOKEN=$(printf %s "$SESSION" | field '["access_token"]')
 REFRESH_TOKEN=$(printf %s "$SESSION" | field '["refresh_token"]')
+MADE=$(curl -s http://127.0.0.1:8000/v1/api-keys -H "Authorization: Bearer $ACCESS_TOKEN" \\
+  -H 'Content-Type: application/json' -d '{"name": "example", "scopes": ["read"]}')
+KEY_ID=$(printf %s "$MADE" | field '["id"]')
+KEY=$(printf %s "$MADE" | field '["secret"]')
 """
 """Commands that set what the examples of accounts use."""
 

@@ -62,7 +62,7 @@ from](operations.md#where-pytorch-comes-from) says more:
 | setting | default | meaning |
 | --- | --- | --- |
 | `DOCATLAS_VENV` | `.venv` beside the launcher | Folder of the Python environment. |
-| `DOCATLAS_TORCH_INDEX` | the launcher chooses | Package index that PyTorch is installed from, or `default` for pip's own. |
+| `DOCATLAS_TORCH_INDEX` | the launcher chooses | Package index that PyTorch is installed from; `default`: pip's own. |
 """
 
 

@@ -59,6 +59,14 @@ def test_named_modules_can_be_run(page: Path) -> None:
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
 
+@pytest.mark.parametrize("page", CURRENT, ids=_id)
+def test_variables_of_commands_are_set_on_the_page(page: Path) -> None:
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    commands = "\n".join(blocks)
+    known = set(re.findall(r"\b([A-Z][A-Z_]*)=", commands)) | set(re.findall(r"\bfor ([A-Z_]+) in ", commands))
+    assert set(re.findall(r"\$([A-Z][A-Z_]*)", commands)) <= known
+
+
 def _defined(path: Path) -> set[str]:
     """The functions, classes, methods and constants of a module, or of all modules below a folder."""
     found: set[str] = set()
