@@ -27,8 +27,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Lists the jobs, newest first."""
+    from services.filters import refusing_bad_queries
     from services.jobs import jobs
-    from services.search.filters import refusing_bad_queries
 
     with open_data(data_dir) as runtime, refusing_bad_queries():
         page = jobs.list_jobs(

@@ -17,9 +17,9 @@ from api.openapi import PICTURE_FORM
 from database.records import Actor
 from services.chat import context
 from services.errors import FieldError, InvalidOption
+from services.filters import parse_filters
 from services.runtime import Runtime
 from services.search import search, search_log
-from services.search.filters import parse_filters
 from services.search.hits import SearchRequest
 
 router = APIRouter()

@@ -14,7 +14,7 @@ from services.accounts.supabase_login import UNREACHABLE, SupabaseLogin, registr
 from services.errors import Conflict, DocatlasError, Forbidden, TransientError, Unauthenticated
 
 
-class Entrance:
+class Login:
     """Sends each call to where the account is. Thread-safe.
 
     With Supabase's accounts, those kept here serve only while Supabase does not answer.

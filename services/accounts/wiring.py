@@ -1,4 +1,4 @@
-"""Puts the parts together that the settings ask for."""
+"""Opens the accounts that the settings ask for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.accounts.attempts import LoginAttempts
 from services.accounts.gate import Gate
 from services.accounts.jwks import KeySet
 from services.accounts.local import LocalAccounts
-from services.accounts.login import Entrance
+from services.accounts.login import Login
 from services.accounts.passwords import Argon2Hasher, PasswordHasher
 from services.accounts.sessions import Sessions
 from services.accounts.supabase_login import SupabaseLogin
@@ -30,7 +30,7 @@ class Accounts:
 
     mode: str
     gate: Gate
-    entrance: Entrance
+    login: Login
     hasher: PasswordHasher
     http: httpx.Client | None
     """Connections to Supabase."""
@@ -63,8 +63,8 @@ def open_accounts(settings: Settings, store: Store, *, hasher: PasswordHasher | 
         requests_per_minute=0 if settings.accounts == "none" else settings.quota_requests_per_minute,
     )
     is_open = settings.registration == "open"
-    entrance = Entrance(gate, attempts, local=local, supabase=supabase, is_registration_open=is_open)
-    return Accounts(settings.accounts, gate, entrance, hashes, http)
+    login = Login(gate, attempts, local=local, supabase=supabase, is_registration_open=is_open)
+    return Accounts(settings.accounts, gate, login, hashes, http)
 
 
 def _local_tokens(settings: Settings) -> AccessTokens | None:

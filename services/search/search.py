@@ -21,8 +21,8 @@ from services.blob_paths import blob_path
 from services.documents.documents import Received
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
+from services.filters import check_conditions
 from services.runtime import Runtime
-from services.search.filters import check_conditions
 from services.search.fusion import RRF_K, FusedScore, fuse_by_rank, fuse_by_value
 from services.search.highlights import QueryWords, best_place, union_box
 from services.search.hits import Hit, Modality, SearchRequest, SearchResult, Shortfall

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from services.errors import InvalidOption
+from services.filters import parse_filters
 from services.runtime import Runtime, open_runtime
-from services.search.filters import parse_filters
 from services.search.highlights import QueryWords
 from services.settings import Settings
 from tests.conftest import DATA
