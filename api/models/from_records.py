@@ -24,7 +24,7 @@ from services.chat.context import Context
 from services.documents.documents import Accepted
 from services.documents.page_images import LAYOUT_FORMATS
 from services.page_json import unpack_words
-from services.search.hits import Hit, SearchResult
+from services.search.search import Hit, SearchResult
 
 
 def document_model(document: DocumentRecord, children: Sequence[str] = ()) -> DocumentModel:

@@ -20,11 +20,8 @@ from database.documents import images
 from database.records import Actor, ChunkRecord, Condition, ImageRecord, Json
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
-from services.search.fusion import fuse_by_rank
 from services.search.highlights import QueryWords, best_place
-from services.search.hits import Hit, Modality, SearchRequest
-from services.search.search import find
-from services.search.search_log import note_search
+from services.search.search import Hit, Modality, SearchRequest, find, fuse_by_rank, record_search
 
 MIN_SOURCE_TOKENS = 40
 """A source that would be cut to less than this is left out: it would say too little to be cited."""
@@ -125,7 +122,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         tokens=sum(count(turn.content) for turn in messages),
         truncated=history_cut or sources_cut,
     )
-    note_search(
+    record_search(
         runtime,
         actor,
         text=request.message,
