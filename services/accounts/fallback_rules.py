@@ -18,16 +18,16 @@ class Absence:
     def check(self) -> None:
         """Returns where what was not found is not there. Raises TransientError (`database_unavailable`)."""
         if self._was_partial or self._store.is_partial:
-            raise database_away()
+            raise database_unavailable()
 
 
 def require_database(store: Store) -> None:
     """Returns where accounts and keys can be changed for good. Raises TransientError (`database_unavailable`)."""
     if store.is_partial:
-        raise database_away()
+        raise database_unavailable()
 
 
-def database_away() -> TransientError:
+def database_unavailable() -> TransientError:
     return TransientError(
         "The database with the accounts does not answer. Try again in a moment.", code="database_unavailable"
     )

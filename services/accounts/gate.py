@@ -18,7 +18,7 @@ from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store, Transaction
 from services.accounts.api_keys import PREFIX, find_key, principal_of
 from services.accounts.buckets import Allowance, Buckets
-from services.accounts.fallback_rules import Absence, database_away
+from services.accounts.fallback_rules import Absence, database_unavailable
 from services.accounts.principal import Principal
 from services.accounts.supabase_tokens import SupabaseTokens
 from services.accounts.tokens import ISSUER, AccessTokens, invalid_token, issuer_of
@@ -135,7 +135,7 @@ class Gate:
         except (StoreError, TransientError) as error:
             known = self._remembered(secret)
             if known is None or known.usable_until <= self._clock() or _is_over(known.principal):
-                raise database_away() from error
+                raise database_unavailable() from error
             self._set(secret, replace(known, fresh_until=self._clock() + FRESH_S), seen)
             return known.principal
         except Unauthenticated:

@@ -1,4 +1,4 @@
-"""Moving everything from one database to another: which two are meant, that nobody works on them, and their files."""
+"""Copies everything from one database into another, rows and files, while no server runs on either."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def copy_database(source: Place, target: Place, settings: Settings, progress: Pr
         return copy_rows(ours, theirs, progress)
 
 
-def move_files(target: Place, settings: Settings, *, files_from: str | None, files_to: str | None) -> FileReport:
+def copy_files(target: Place, settings: Settings, *, files_from: str | None, files_to: str | None) -> FileReport:
     """Looks for every file that the rows of `target` refer to, and with `files_from` brings those that are missing.
 
     `files_from` and `files_to` name a folder `blobs`, or are `supabase`: the configured bucket. Without `files_to` it
@@ -189,7 +189,7 @@ def _both(source: Place, target: Place, settings: Settings, *, writes: bool) -> 
         _require_source(target)
     with ExitStack() as stack:
         for folder in {place.folder.resolve(): place for place in (source, target) if place.folder is not None}:
-            stack.enter_context(_nobody_works_on(folder))
+            stack.enter_context(_holding_lease(folder))
         with _explaining():
             ours = stack.enter_context(_opened(source, settings))
             _require_schema(ours, source)
@@ -232,8 +232,8 @@ def _require_schema(store: Store, place: Place) -> None:
 
 
 @contextmanager
-def _nobody_works_on(folder: Path) -> Iterator[None]:
-    """Holds the worker's lease of a data folder, so that no server runs jobs on it meanwhile."""
+def _holding_lease(folder: Path) -> Iterator[None]:
+    """Holds the worker's lease of a data folder, so that no server runs jobs on it meanwhile. Raises Conflict."""
     from services.jobs.worker import WorkerLease
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
