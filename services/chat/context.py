@@ -12,12 +12,12 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from database.documents import images
 from database.records import Actor, ChunkRecord, Condition, ImageRecord, Json
+from services.embedding.tokenizer import load_tokenizer
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, best_place
@@ -140,18 +140,8 @@ def token_counter(tokenizer_path: Path | None) -> Callable[[str], int]:
     """
     if tokenizer_path is None:
         return lambda text: math.ceil(len(text) / CHARS_PER_TOKEN)
-    tokenizer = _tokenizer(tokenizer_path)
+    tokenizer = load_tokenizer(str(tokenizer_path))
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[Hit]:

@@ -15,8 +15,7 @@ from typing import Any
 
 from services.content import Limits
 from services.errors import DocatlasError, InternalError, Problem, TooLarge, UnreadableDocument, error_from
-from services.sandbox import namespaces
-from services.sandbox import usage
+from services.sandbox import namespaces, usage
 from services.sandbox.child import EXIT_MEMORY
 from services.sandbox.pool import Child, ChildPool, spawn
 from services.sandbox.problems import memory_problem, output_problem
