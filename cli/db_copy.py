@@ -1,4 +1,4 @@
-"""`docatlas db copy` and `docatlas db verify`: everything from one database into another, and whether it is there."""
+"""`docatlas db copy` and `docatlas db verify`: one database into another."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ class _Bars:
 
 @contextmanager
 def _showing_progress() -> Iterator[_Bars]:
-    """One bar on stderr that shows the table under way; nothing where that is no terminal."""
+    """Shows one bar on stderr, of the table under way.
+
+    Nothing where stderr is no terminal.
+    """
     console = progress_console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -130,9 +130,10 @@ def ingest(
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Every file named, and every file below the folders named but hidden ones, by name.
+    """Every file named, and every file below the folders named, by name.
 
-    A path that does not exist is yielded too: it is rejected like any file that cannot be read.
+    Hidden ones below a folder are left out. A path that does not exist is yielded too: it is rejected like any file
+    that cannot be read.
     """
     for path in paths:
         if not path.is_dir():
@@ -149,7 +150,10 @@ def find_files(paths: Sequence[Path]) -> Iterator[Path]:
 def submit(
     runtime: Runtime, paths: Sequence[Path], options: Mapping[str, Any], metadata: Mapping[str, Any] | None
 ) -> list[Entry]:
-    """One entry a path, in order; the files are copied into the data folder and their jobs are queued."""
+    """Copies the files into the data folder and queues their jobs.
+
+    One entry a path, in order.
+    """
     from services.documents.documents import accept
 
     received = [_receive(runtime, path) for path in paths]
@@ -174,7 +178,10 @@ def submit(
 
 
 def _receive(runtime: Runtime, path: Path) -> Received:
-    """A copy of the file in the data folder's scratch, hashed on the way; the caller removes it."""
+    """Copies the file into the data folder's scratch, and hashes it on the way.
+
+    The caller removes the copy.
+    """
     from database.ids import new_id
     from services.content import Upload
     from services.documents.documents import Received, too_large

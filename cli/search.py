@@ -1,4 +1,4 @@
-"""`docatlas search` and `docatlas context`: cited passages, and a prompt made of them."""
+"""`docatlas search` and `docatlas context`: cited passages, and a prompt of them."""
 
 from __future__ import annotations
 

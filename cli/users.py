@@ -137,7 +137,10 @@ def delete(
 
 
 def _password(from_stdin: bool) -> str:
-    """The password, from the first line of stdin or asked for twice; never from the command line, which others see."""
+    """Reads the password from the first line of stdin, or asks for it twice.
+
+    Never from the command line, which others see.
+    """
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)

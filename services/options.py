@@ -63,10 +63,10 @@ def parse_options(
     at: str = "/options",
     is_request: bool = False,
 ) -> Options:
-    """`defaults` with `given` laid over it; null means absent, a password is checked and left out.
+    """`defaults` with `given` laid over it; null means absent.
 
-    `at` is the pointer to `given` in the request. A request may not give `embed`, which a stored document's options
-    hold. Raises InvalidOption with one FieldError for each thing that is wrong.
+    A password is checked and left out. `at` is the pointer to `given` in the request. A request may not give `embed`,
+    which a stored document's options hold. Raises InvalidOption with one FieldError for each thing that is wrong.
     """
     if given is not None and not isinstance(given, Mapping):
         raise InvalidOption("`options` must be a JSON object.", errors=(FieldError(at, "must be an object"),))
@@ -154,7 +154,10 @@ def _check_password(value: Any) -> None:
 
 
 def _names_pages(value: str) -> bool:
-    """True for ranges that begin at 1 or later and do not run backwards, and for the empty string."""
+    """True for page ranges, and for the empty string.
+
+    Ranges begin at 1 or later and do not run backwards.
+    """
     if len(value) > 1000 or not (value == "" or _PAGE_RANGES.fullmatch(value)):
         return False
     ranges = _PAGE_RANGE.findall(re.sub(r"\s+", "", value))

@@ -1,4 +1,7 @@
-"""What `/metrics` tells: requests as this process counts them, and what the runtime knows of itself."""
+"""Collects what `/metrics` answers with.
+
+Requests as this process counts them, and what the runtime knows of itself.
+"""
 
 from __future__ import annotations
 

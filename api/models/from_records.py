@@ -1,4 +1,7 @@
-"""Turns records into the models that are sent, with the addresses that only HTTP knows."""
+"""Turns records into the models that the API answers with.
+
+Adds the addresses that only HTTP knows.
+"""
 
 from __future__ import annotations
 

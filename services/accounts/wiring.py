@@ -26,7 +26,7 @@ SUPABASE_TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """What the API needs to know who asks. Thread-safe."""
+    """The parts of accounts that the settings ask for. Thread-safe."""
 
     mode: str
     gate: Gate
@@ -42,7 +42,10 @@ class Accounts:
 
 
 def open_accounts(settings: Settings, store: Store, *, hasher: PasswordHasher | None = None) -> Accounts:
-    """The accounts that the settings ask for; nothing is connected to before the first request."""
+    """Opens the accounts that the settings ask for.
+
+    Nothing is connected to before the first request.
+    """
     hashes = hasher or Argon2Hasher()
     attempts = LoginAttempts()
     tokens = _local_tokens(settings)

@@ -54,12 +54,18 @@ class _Atom:
 
 
 class Chunker:
-    """Yields the passages of one document while its pages come in; holds back only what the next passage needs."""
+    """Yields the passages of one document while its pages come in.
+
+    Holds back only what the next passage needs.
+    """
 
     def __init__(
         self, options: Options, *, max_tokens: int, count_tokens: Callable[[str], int], title: str = ""
     ) -> None:
-        """`count_tokens` counts as the model does, its special tokens included; so does `max_tokens`."""
+        """Begins a document; `title` stands before its headings.
+
+        `count_tokens` counts as the model does, its special tokens included; so does `max_tokens`.
+        """
         self._size = options.chunk_size
         self._overlap = min(options.chunk_overlap, int(options.chunk_size * _MAX_OVERLAP_SHARE))
         self._max_tokens = max_tokens
@@ -166,7 +172,10 @@ class Chunker:
             yield self._take()
 
     def _take(self) -> Chunk:
-        """The next passage; leaves on the queue what comes after it, begun with what is repeated."""
+        """The next passage, taken off the queue.
+
+        What is repeated from it stands at the front of the queue afterwards.
+        """
         self._make_room()
         count = self._best_end(self._fitting())
         prefix, text = self._compose(count)
@@ -190,7 +199,10 @@ class Chunker:
         return self._text[start - self._base : end - self._base]
 
     def _make_room(self) -> None:
-        """Sees to it that the first new atom fits: beside the repeated ones if it may, cut if it must."""
+        """Makes the first new atom fit a passage.
+
+        It stands beside the repeated ones if it may, and is cut if it must be.
+        """
         new = self._atoms[self._repeated]
         if self._repeated and new.end - self._atoms[0].start > self._size:
             head = self._cut_words(new, self._atoms[0].start + self._size)
@@ -206,7 +218,10 @@ class Chunker:
             self._split(self._repeated, self._cut_words(new, limit) or self._cut_characters(new, limit))
 
     def _fitting(self) -> int:
-        """How many atoms fit by their characters; a long one at the end is cut where the rest would stay too empty."""
+        """How many atoms fit by their characters.
+
+        A long one at the end is cut where the passage would else stay too empty.
+        """
         limit = self._atoms[0].start + self._size
         count = 0
         for atom in self._atoms:
@@ -224,7 +239,10 @@ class Chunker:
         return count
 
     def _fitting_tokens(self, prefix: str, count: int) -> int:
-        """How many of the first `count` atoms fit by their tokens; at least one new one, and less than `count`."""
+        """How many of the first `count` atoms fit by their tokens.
+
+        At least one new one, and less than `count`.
+        """
         room = self._max_tokens - self._special - (self._tokens(prefix) if prefix else 0)
         while self._repeated and sum(self._atom_tokens(self._atoms[i]) for i in range(self._repeated)) > room // 2:
             self._atoms.popleft()
@@ -257,7 +275,10 @@ class Chunker:
         return best
 
     def _repeat(self, taken: list[_Atom]) -> None:
-        """Puts the last whole sentences of a passage before what comes next, unless a heading does."""
+        """Puts the last whole sentences of a passage before what comes next.
+
+        Before a heading nothing is repeated.
+        """
         self._repeated = 0
         if not self._overlap or not self._atoms or self._atoms[0].is_heading:
             return
@@ -276,7 +297,10 @@ class Chunker:
         self._repeated = len(repeated)
 
     def _tail(self, atom: _Atom) -> _Atom | None:
-        """The last words of a long sentence, as many as may be repeated; None where not even one fits."""
+        """The last words of a long sentence, as many as may be repeated.
+
+        None where not even one fits.
+        """
         earliest = max(atom.start, atom.end - self._overlap) - self._base
         end = atom.end - self._base
         cut = cut_between_words(self._text, earliest, min(earliest + self._overlap // 2, end - 1))
@@ -290,7 +314,10 @@ class Chunker:
     # Cutting atoms
 
     def _cut_words(self, atom: _Atom, limit: int) -> int:
-        """Where to cut `atom` between words, at most at `limit`; 0 where its first word is longer."""
+        """Where to cut `atom` between words, at most at `limit`.
+
+        0 where its first word is longer.
+        """
         if limit <= atom.start:
             return 0
         cut = cut_between_words(self._text, atom.start - self._base, limit - self._base) + self._base
@@ -312,7 +339,10 @@ class Chunker:
             self._atoms.insert(index + 1, tail)
 
     def _halve(self) -> bool:
-        """Cuts the first atom in two, which alone has too many tokens; False where it is a single character."""
+        """Cuts the first atom in two, which alone has too many tokens.
+
+        False where it is a single character.
+        """
         atom = self._atoms[0]
         middle = atom.start + max(1, (atom.end - atom.start) // 2)
         cut = self._cut_words(atom, middle) or self._cut_characters(atom, middle)
@@ -333,7 +363,10 @@ class Chunker:
         return self._prefix(first.path, first.table_header), self._slice(first.start, self._atoms[count - 1].end)
 
     def _prefix(self, path: tuple[str, ...], header: str) -> str:
-        """Heading path and table header, shortened to a third of the tokens and of the characters of a passage."""
+        """The heading path and the table header, shortened.
+
+        They take a third of the tokens and of the characters of a passage, at most.
+        """
         key = (path, header)
         known = self._prefixes.get(key)
         if known is not None:
@@ -375,7 +408,10 @@ def _join_prefix(parts: list[str], header: str) -> str:
 
 
 def _first_half(text: str) -> str:
-    """The first words of `text`, half as long or less; empty where there is no place to cut."""
+    """The first words of `text`, half as long or less.
+
+    Empty where there is no place to cut.
+    """
     half = len(text) // 2
     return text[: cut_between_words(text, 0, half)].rstrip(" |") if half else ""
 
@@ -404,7 +440,10 @@ class _Placed:
 
 @dataclass(slots=True)
 class _Run:
-    """`start:end` of the searched text, which stands `shift` characters later in the document's."""
+    """A slice `start:end` of the searched text.
+
+    It stands `shift` characters later in the document's text.
+    """
 
     placed: _Placed
     start: int
@@ -413,7 +452,10 @@ class _Run:
 
 
 class _PageSpans:
-    """The pages that passages may still lie on, and where their parts stand in both texts."""
+    """The pages that passages may still lie on.
+
+    It knows where their parts stand in the searched text and in the document's.
+    """
 
     def __init__(self) -> None:
         self._runs: deque[_Run] = deque()
@@ -423,7 +465,7 @@ class _PageSpans:
         self._end = 0
 
     def add(self, page: Page) -> tuple[str, list[tuple[int, int, int]]]:
-        """Takes up the next page; returns what it adds to the searched text, and which parts of the page that is.
+        """Takes up the next page; returns what it adds to the searched text, with parts.
 
         A part is (offset in the searched text, start, end on the page). A page separator, which belongs to the page
         before it, may come first.
@@ -460,7 +502,10 @@ class _PageSpans:
             self._runs.popleft()
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
-        """The slice `start:end` of the searched text in the document's, page by page and without what lies between."""
+        """Where `start:end` of the searched text stands in the document's, page by page.
+
+        What lies between and is not searched is left out.
+        """
         found: list[tuple[_Placed, int, int]] = []
         for run in self._runs:
             first, last = max(start, run.start) + run.shift, min(end, run.end) + run.shift
@@ -477,7 +522,10 @@ class _PageSpans:
 
 
 def _kept_parts(page: Page) -> list[tuple[int, int]]:
-    """The parts of a page's text that are searched, as (start, end): all but unsearched blocks and the space behind."""
+    """The parts of a page's text that are searched, as (start, end).
+
+    All but unsearched blocks and the space behind them.
+    """
     parts: list[tuple[int, int]] = []
     at = 0
     for block in page.blocks:

@@ -1,7 +1,7 @@
-"""Search over passages and pictures: by meaning, by words, by both, and by picture.
+"""Searches passages and pictures: by meaning, by words, by both, or by picture.
 
-`search` finds ranked lists of passages and of pictures, puts them in one order, reads the rows of the best, and records
-the search.
+`search` finds ranked lists of passages and of pictures, puts them in one order, reads the rows of the best, and
+records the search.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What is looked for: either `query` or `image_id` (or a picture handed to `search` beside it)."""
+    """What to search for: either `query` or `image_id`.
+
+    Neither of them where a picture is handed to `search` beside it.
+    """
 
     query: str | None = None
     image_id: str | None = None
@@ -208,7 +211,7 @@ class _Row:
 
 
 def search(runtime: Runtime, actor: Actor, request: SearchRequest, *, picture: Path | None = None) -> SearchResult:
-    """The best passages and pictures; the search is recorded.
+    """Returns the best passages and pictures, and records the search.
 
     `picture` is an uploaded file to find similar pictures to; it is decoded in a child.
     Raises InvalidOption, NotFound (an unknown `image_id`), CapabilityMissing and what decoding the picture raises.
@@ -219,9 +222,10 @@ def search(runtime: Runtime, actor: Actor, request: SearchRequest, *, picture: P
 
 
 def search_by_picture(runtime: Runtime, actor: Actor, received: Received, *, k: int) -> SearchResult:
-    """Pictures like the uploaded one and the passages around them; the caller removes the file.
+    """Searches for pictures like the uploaded one, and the passages around them.
 
-    It is decoded in a child process: the caller bounds how many run at a time. Raises as `search`.
+    It is decoded in a child process: the caller bounds how many run at a time, and removes the file. Raises as
+    `search`.
     """
     if received.upload is None:
         raise received.error or InvalidOption("The picture could not be read.")
@@ -234,7 +238,10 @@ def find(runtime: Runtime, actor: Actor, request: SearchRequest) -> SearchResult
 
 
 def list_searches(runtime: Runtime, actor: Actor, *, limit: int, cursor: str | None) -> ListPage[SearchRecord]:
-    """The recorded searches, newest first. Raises InvalidOption for a malformed cursor."""
+    """The recorded searches, newest first.
+
+    Raises InvalidOption for a malformed cursor.
+    """
     with runtime.store.begin(actor) as tx, refusing_bad_queries():
         return searches.list_page(tx, limit, cursor)
 
@@ -342,7 +349,10 @@ def _find_texts(runtime: Runtime, actor: Actor, request: SearchRequest, query: s
 
 
 def _cosines(runtime: Runtime, actor: Actor, query: Vector, space: str, chunk_ids: Sequence[str]) -> dict[str, float]:
-    """Exact cosines of chunks that only the keyword search found; those without a vector of `space` are left out."""
+    """Exact cosines of chunks that only the keyword search found.
+
+    Those without a vector of `space` are left out.
+    """
     if not chunk_ids:
         return {}
     with runtime.store.begin(actor) as tx:
@@ -352,7 +362,10 @@ def _cosines(runtime: Runtime, actor: Actor, query: Vector, space: str, chunk_id
 
 
 def _cosine(product: float) -> float:
-    """The product of two unit vectors as a cosine: rounding puts it up to a few millionths outside -1 to 1."""
+    """The product of two unit vectors, clipped to -1 to 1.
+
+    Rounding puts it up to a few millionths outside.
+    """
     return min(1.0, max(-1.0, product))
 
 
@@ -408,7 +421,10 @@ def _find_pictures(runtime: Runtime, actor: Actor, request: SearchRequest, vecto
 
 
 def _passages_beside(runtime: Runtime, actor: Actor, similar: Sequence[RowHit]) -> dict[str, _Beside]:
-    """By chunk id, the passages on the pages of the pictures, each with the first of those that it stands beside."""
+    """The passages on the pages of similar pictures, by chunk id.
+
+    Each with the first of the pictures that it stands beside.
+    """
     beside: dict[str, _Beside] = {}
     with runtime.store.begin(actor) as tx:
         shown = images.get_images(tx, [hit.id for hit in similar])
@@ -425,11 +441,11 @@ def _passages_beside(runtime: Runtime, actor: Actor, similar: Sequence[RowHit]) 
 
 
 def fuse_by_value(semantic: Mapping[str, float], keyword: Mapping[str, float]) -> list[FusedScore]:
-    """The candidates of both lists by the weighted mean of their scaled scores, best first; ties by id.
+    """Joins two lists by the weighted mean of their scaled scores, best first.
 
-    `semantic` has the exact cosine of every candidate that has a vector, also of those that only the keyword list
-    found: a cosine that is missing counts as the lowest. A BM25 that is missing counts as 0, which it is where no word
-    occurs.
+    Ties are ordered by id. `semantic` has the exact cosine of every candidate that has a vector, also of those that
+    only the keyword list found: a cosine that is missing counts as the lowest. A BM25 that is missing counts as 0,
+    which it is where no word occurs.
     """
     cosines, scores = _scaled(semantic), _scaled(keyword, lowest=0.0)
     fused = [
@@ -445,7 +461,10 @@ def fuse_by_value(semantic: Mapping[str, float], keyword: Mapping[str, float]) -
 
 
 def fuse_by_rank(lists: Sequence[Sequence[K]]) -> list[tuple[K, float]]:
-    """The entries of all lists by the sum of 1 / (60 + rank), best first; of equal ones the one that was met first."""
+    """Joins lists by the sum of 1 / (60 + rank), best first.
+
+    Of equal entries the one that was met first comes first.
+    """
     scores: dict[K, float] = {}
     for entries in lists:
         for rank, entry in enumerate(entries, 1):
@@ -454,7 +473,10 @@ def fuse_by_rank(lists: Sequence[Sequence[K]]) -> list[tuple[K, float]]:
 
 
 def _scaled(scores: Mapping[str, float], lowest: float | None = None) -> dict[str, float]:
-    """`scores` moved and stretched to 0..1, from `lowest` (default: the least one) to the greatest."""
+    """`scores` scaled to 0..1.
+
+    0 is `lowest`, or the least score where that is None; 1 is the greatest.
+    """
     if not scores:
         return {}
     low = min(scores.values()) if lowest is None else lowest
@@ -486,7 +508,10 @@ def _order(found: _Matches) -> list[tuple[tuple[Modality, str], float]]:
 
 
 def _read_hits(runtime: Runtime, actor: Actor, request: SearchRequest, found: _Matches) -> list[Hit]:
-    """The k best as hits. What was deleted since it was found is passed over, and the next one takes its place."""
+    """The k best as hits.
+
+    What was deleted since it was found is passed over, and the next one takes its place.
+    """
     texts = {item.id: item for item in found.texts}
     similar = {hit.id: hit for hit in found.pictures}
     order = _order(found)
