@@ -23,7 +23,7 @@ class CheckModel(Answer):
     name: str
     status: Literal["healthy", "degraded", "down"]
     latency_ms: float
-    detail: str
+    detail: str = Field(description="What is wrong and what to do; or, of a healthy one, what was not asked for")
 
 
 class FallbackModel(Answer):
@@ -37,7 +37,7 @@ class FallbackModel(Answer):
 
 
 class HealthAnswer(Answer):
-    """Each dependency; `down` is answered with 503."""
+    """Each dependency; `healthy` when all that was asked for works, `down` is answered with 503."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,7 +50,8 @@ class HealthAnswer(Answer):
                         "name": "image_model",
                         "status": "degraded",
                         "latency_ms": 0.1,
-                        "detail": "run `docatlas models pull`, or set DOCATLAS_CLIP_DIR",
+                        "detail": "The picture model that was asked for cannot be used: let DOCATLAS_CLIP_DIR hold "
+                        "open_clip_config.json and open_clip_model.safetensors.",
                     },
                 ],
             }

@@ -21,7 +21,7 @@ from database.records import Actor
 from database.store import StoreState
 from services.content import VECTOR_WIDTH, Format
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
-from services.embedding.weights import ModelState, list_models
+from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
 from services.formats.detection.extensions import EXTENSIONS
 from services.formats.registry import MEDIA_TYPES
@@ -41,7 +41,7 @@ class Check:
     status: State
     latency_ms: float
     detail: str = ""
-    """What is wrong and what to do; empty when healthy."""
+    """What is wrong and what to do; of a healthy one, what it does not do because nothing asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ def require_ready(runtime: Runtime) -> None:
 
 
 def check_health(runtime: Runtime) -> Health:
-    """Each dependency with the time that asking it took; the whole is down when the database or the files are."""
+    """Each dependency with the time that asking it took; healthy as a whole when all that was asked for works.
+
+    The whole is down when the database or the files are.
+    """
     checks = (
         _timed("database", lambda: _database(runtime)),
         _timed("files", lambda: _files(runtime)),
@@ -132,17 +135,24 @@ def _text_model(runtime: Runtime) -> tuple[State, str]:
 
 
 def _image_model(runtime: Runtime) -> tuple[State, str]:
-    if runtime.image_embedder is not None:
+    embedder = runtime.image_embedder
+    problem = runtime.image_model_problem if embedder is None else embedder.problem
+    if problem is not None:
+        return "degraded", problem.detail
+    if embedder is not None:
         return "healthy", ""
     state = _model_state(runtime, "pictures")
-    return "degraded", state.advice if state is not None and state.advice else "The picture model is not installed."
+    advice = "" if state is None else state.advice
+    if asks_for_pictures(runtime.settings):
+        return "degraded", f"The picture model that was asked for cannot be used: {advice}."
+    return "healthy", f"No picture model is installed, and none was asked for. To search pictures, {advice}."
 
 
 def _ocr(runtime: Runtime) -> tuple[State, str]:
     if runtime.ocr_engines.name != "none":
         return "healthy", ""
     if runtime.settings.ocr_engine == "none":
-        return "degraded", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
+        return "healthy", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
     return "degraded", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
 
 
