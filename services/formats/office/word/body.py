@@ -30,6 +30,7 @@ from services.formats.office.word.runs import (
     Break,
     Deletion,
     End,
+    Inline,
     InsertionStart,
     Note,
     PictureRef,
@@ -47,6 +48,49 @@ class Draft:
     builder: PageBuilder
     pictures: list[PlacedPicture] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Paragraph:
+    """A paragraph that is being read."""
+
+    style: Style
+    kind: BlockKind
+    level: int
+    ordered: bool
+    label: str
+    """The number or bullet that it begins with."""
+    is_unseen: bool
+    """True where the mark at its end is hidden."""
+    run: RunText = field(default_factory=RunText)
+    pictures: list[PlacedPicture] = field(default_factory=list)
+    """Pictures that wait for a caption."""
+    charts: list[Chart] = field(default_factory=list)
+    boxes: list[Element] = field(default_factory=list)
+    """Contents of text boxes."""
+    hidden_words: list[bool] = field(default_factory=list)
+    """Of each run of words, whether it is hidden."""
+
+    def __post_init__(self) -> None:
+        self.run.add(self.label)
+
+    def add(self, words: Words) -> None:
+        if words.text.strip():
+            self.hidden_words.append(words.hidden)
+        self.run.add(words.text)
+
+    @property
+    def has_begun(self) -> bool:
+        """True where it holds more than its label."""
+        return len(self.run) > len(self.label)
+
+    @property
+    def says_something(self) -> bool:
+        return self.has_begun or not self.label
+
+    @property
+    def is_hidden(self) -> bool:
+        return all(self.hidden_words) if self.hidden_words else self.is_unseen
 
 
 class BodyReader:
@@ -186,77 +230,90 @@ class BodyReader:
                 case _:
                     pass
 
-    def _read_paragraph(self, paragraph: Element, part: str, depth: int) -> None:
-        properties = child(paragraph, "w:pPr")
-        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+    def _read_paragraph(self, element: Element, part: str, depth: int) -> None:
+        properties = child(element, "w:pPr")
+        style = self._style_of(properties)
         own = value_of(properties, "w:pageBreakBefore")
         if is_on(own) if own is not None else style.page_break_before:
             self._turn_page(Break.RENDERED)
-        kind, level, ordered, label = self._classify(properties, style)
         unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
-        boxes: list[Element] = []
-        pictures: list[PlacedPicture] = []
-        charts: list[Chart] = []
-        hidden: list[bool] = []
-        run = RunText()
-        run.add(label)
-
-        def flush() -> None:
-            text, marks = run.take()
-            if not text.strip():
-                return
-            self._fresh_break = False
-            if kind is BlockKind.HEADING and style.name == "title" and not self.title:
-                self.title = text
-            self._match_captions(kind, text, pictures)
-            all_hidden = all(hidden) if hidden else unseen
-            self._draft.builder.add(kind, text, level=level, ordered=ordered, hidden=all_hidden, marks=marks)
-            self._write_later()
-
-        for piece in read_inline(paragraph, part, self._package):
-            match piece:
-                case Words():
-                    if piece.text.strip():
-                        hidden.append(piece.hidden)
-                    run.add(piece.text)
-                case LinkStart():
-                    run.open(MarkKind.LINK, piece.address)
-                case InsertionStart():
-                    run.open(MarkKind.INSERTION, piece.author)
-                case End.LINK:
-                    run.close(MarkKind.LINK)
-                case End.INSERTION:
-                    run.close(MarkKind.INSERTION)
-                case Deletion():
-                    self._later.append((BlockKind.DELETION, piece.text))
-                case Break():
-                    if piece is Break.RENDERED and len(run) <= len(label) and self._fresh_break:
-                        continue
-                    if len(run) > len(label) or not label:
-                        flush()
-                    self._turn_page(piece)
-                case Note():
-                    self._meet_note(piece)
-                case PictureRef() if piece.part:
-                    pictures.append(self._add_picture(piece))
-                case PictureRef():
-                    run.add(f" {piece.alt} ")
-                case Chart():
-                    charts.append(piece)
-                case _:
-                    boxes.append(piece)
-        if len(run) > len(label) or not label:
-            flush()
-        for picture in pictures:
-            self._captions.picture(picture)
-        self._write_later()
-        for chart in charts:
-            self._add_chart(chart)
-        for box in boxes:
-            self._read_blocks(box, part, depth + 1)
+        paragraph = _Paragraph(style, *self._classify(properties, style), unseen)
+        for piece in read_inline(element, part, self._package):
+            self._read_piece(piece, paragraph)
+        if paragraph.says_something:
+            self._write_paragraph(paragraph)
+        self._write_anchored(paragraph, part, depth)
         section = child(properties, "w:sectPr")
         if section is not None and depth == 0:
             self._end_section(section)
+
+    def _style_of(self, properties: Element | None) -> Style:
+        return self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+
+    def _read_piece(self, piece: Inline, paragraph: _Paragraph) -> None:
+        run = paragraph.run
+        match piece:
+            case Words():
+                paragraph.add(piece)
+            case LinkStart():
+                run.open(MarkKind.LINK, piece.address)
+            case InsertionStart():
+                run.open(MarkKind.INSERTION, piece.author)
+            case End.LINK:
+                run.close(MarkKind.LINK)
+            case End.INSERTION:
+                run.close(MarkKind.INSERTION)
+            case Deletion():
+                self._later.append((BlockKind.DELETION, piece.text))
+            case Break():
+                self._break_paragraph(piece, paragraph)
+            case Note():
+                self._meet_note(piece)
+            case PictureRef() if piece.part:
+                paragraph.pictures.append(self._add_picture(piece))
+            case PictureRef():
+                run.add(f" {piece.alt} ")
+            case Chart():
+                paragraph.charts.append(piece)
+            case _:
+                paragraph.boxes.append(piece)
+
+    def _break_paragraph(self, kind: Break, paragraph: _Paragraph) -> None:
+        """Ends the page inside of a paragraph; what comes before the break stays on it."""
+        if kind is Break.RENDERED and not paragraph.has_begun and self._fresh_break:
+            return
+        if paragraph.says_something:
+            self._write_paragraph(paragraph)
+        self._turn_page(kind)
+
+    def _write_paragraph(self, paragraph: _Paragraph) -> None:
+        """Adds what was read of the paragraph since it was last written."""
+        text, marks = paragraph.run.take()
+        if not text.strip():
+            return
+        self._fresh_break = False
+        if paragraph.kind is BlockKind.HEADING and paragraph.style.name == "title" and not self.title:
+            self.title = text
+        self._match_captions(paragraph.kind, text, paragraph.pictures)
+        self._draft.builder.add(
+            paragraph.kind,
+            text,
+            level=paragraph.level,
+            ordered=paragraph.ordered,
+            hidden=paragraph.is_hidden,
+            marks=marks,
+        )
+        self._write_later()
+
+    def _write_anchored(self, paragraph: _Paragraph, part: str, depth: int) -> None:
+        """Adds what is anchored in the paragraph and comes behind it: charts, and the content of text boxes."""
+        for picture in paragraph.pictures:
+            self._captions.picture(picture)
+        self._write_later()
+        for chart in paragraph.charts:
+            self._add_chart(chart)
+        for box in paragraph.boxes:
+            self._read_blocks(box, part, depth + 1)
 
     def _match_captions(self, kind: BlockKind, text: str, pictures: list[PlacedPicture]) -> None:
         if kind is BlockKind.CAPTION:
@@ -360,7 +417,7 @@ class BodyReader:
 
     def _plain_paragraph(self, paragraph: Element, part: str, depth: int) -> Iterator[str]:
         properties = child(paragraph, "w:pPr")
-        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+        style = self._style_of(properties)
         numbered = numbering_of(properties) or style.numbering
         label = self._numbering.label(*numbered) if numbered else None
         text: list[str] = [f"{label.text} "] if label and label.text else []
