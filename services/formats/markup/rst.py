@@ -123,66 +123,42 @@ class _Reader:
         """Writes what `node` says itself, and gives its children that are still to be visited."""
         from docutils import nodes
 
-        if not isinstance(node, nodes.Element) or node.tagname in _LEFT_OUT:
+        if not isinstance(node, nodes.Element) or node.tagname in _LEFT_OUT or _is_generated(node):
             return []
-        name, children = node.tagname, list(node.children)
-        classes: list[str] = node.get("classes", [])
+        if isinstance(node, nodes.field):
+            return self._field(node, place)
+        return [] if self._write(node, place) else _places_within(node, place)
+
+    def _write(self, node: nodes.Element, place: _Place) -> bool:
+        """Adds a node that is written as a whole; False for one whose children are."""
+        from docutils import nodes
+
         match node:
             case nodes.system_message():
                 self._unknown(node, place)
-                return []
-            case nodes.topic() | nodes.section() if "contents" in classes or "system-messages" in classes:
-                return []
-            case nodes.section():
-                return [(child, replace(place, sections=place.sections + 1)) for child in children]
             case nodes.title() | nodes.subtitle():
                 extra = isinstance(node, nodes.subtitle)
-                self._add(
-                    BlockKind.HEADING, node, level=min(6, max(1, place.sections + 1 - self._has_no_title(node) + extra))
-                )
-                return []
+                level = place.sections + 1 - self._has_no_title(node) + extra
+                self._add(BlockKind.HEADING, node, level=min(6, max(1, level)))
             case nodes.literal_block() | nodes.doctest_block():
-                language = next((word for word in classes if word != "code"), "")
+                language = next((word for word in node.get("classes", []) if word != "code"), "")
                 self.page.add(BlockKind.CODE, node.astext(), language=language[:32])
-                return []
             case nodes.table():
                 self._table(node)
-                return []
             case nodes.caption():
                 self._add(BlockKind.CAPTION, node)
-                return []
             case nodes.image():
                 self.page.add(place.kind, str(node.get("alt", "")))
-                return []
-            case nodes.bullet_list() | nodes.enumerated_list():
-                ordered = isinstance(node, nodes.enumerated_list)
-                return [(child, replace(place, lists=place.lists + 1, ordered=ordered)) for child in children]
-            case nodes.list_item():
-                first = replace(place, kind=BlockKind.LIST_ITEM)
-                after = replace(place, kind=BlockKind.PARAGRAPH)
-                return [(child, first if index == 0 else after) for index, child in enumerate(children)]
-            case nodes.block_quote():
-                return [(child, replace(place, kind=BlockKind.QUOTE)) for child in children]
-            case nodes.footnote() | nodes.citation():
-                label = next((child.astext() for child in children if isinstance(child, nodes.label)), "")
-                inside = replace(place, kind=BlockKind.FOOTNOTE, prefix=f"[{label}] " if label else "")
-                return [(child, inside) for child in children if not isinstance(child, nodes.label)]
             case nodes.docinfo():
                 self._docinfo(node)
-                return []
-            case nodes.field():
-                return self._field(node, place)
             case nodes.line_block():
                 lines = [part.astext() for part in node.findall(nodes.line)]
                 self.page.add(place.kind, "\n".join(lines))
-                return []
             case nodes.TextElement():
                 self._add(place.kind, node, place=place)
-                return []
-        if name in _ADMONITIONS:
-            first = replace(place, prefix=f"{name.capitalize()}: ")
-            return [(child, first if index == 0 else place) for index, child in enumerate(children)]
-        return [(child, place) for child in children]
+            case _:
+                return False
+        return True
 
     def _has_no_title(self, node: nodes.Node) -> int:
         """1 in a document whose sections stand side by side at the top, else 0: one title then stands above them."""
@@ -242,8 +218,7 @@ class _Reader:
         name, body = field.children[0].astext(), list(field.children[-1].children)
         if not body:
             self.page.add(place.kind, name)
-        first = replace(place, prefix=f"{name}: ")
-        return [(child, first if index == 0 else place) for index, child in enumerate(body)]
+        return _first_and_rest(body, replace(place, prefix=f"{name}: "), place)
 
     def _unknown(self, message: nodes.system_message, place: _Place) -> None:
         """What stands in a directive that docutils does not know, such as those of Sphinx: its words are kept."""
@@ -263,6 +238,44 @@ class _Reader:
             self.page.add(place.kind, head)
             for paragraph in _BLANK_LINES.split("\n".join(line.strip() for line in lines)):
                 self.page.add(BlockKind.PARAGRAPH, one_line(paragraph))
+
+
+def _is_generated(node: nodes.Element) -> bool:
+    """True for a table of contents, and for the section in which docutils gathers its messages."""
+    from docutils import nodes
+
+    classes = node.get("classes", [])
+    return isinstance(node, (nodes.topic, nodes.section)) and ("contents" in classes or "system-messages" in classes)
+
+
+def _places_within(node: nodes.Element, place: _Place) -> list[tuple[nodes.Node, _Place]]:
+    """The children of `node` that are to be visited, and where each stands."""
+    from docutils import nodes
+
+    children = list(node.children)
+    match node:
+        case nodes.section():
+            return [(child, replace(place, sections=place.sections + 1)) for child in children]
+        case nodes.bullet_list() | nodes.enumerated_list():
+            ordered = isinstance(node, nodes.enumerated_list)
+            return [(child, replace(place, lists=place.lists + 1, ordered=ordered)) for child in children]
+        case nodes.list_item():
+            after = replace(place, kind=BlockKind.PARAGRAPH)
+            return _first_and_rest(children, replace(place, kind=BlockKind.LIST_ITEM), after)
+        case nodes.block_quote():
+            return [(child, replace(place, kind=BlockKind.QUOTE)) for child in children]
+        case nodes.footnote() | nodes.citation():
+            label = next((child.astext() for child in children if isinstance(child, nodes.label)), "")
+            inside = replace(place, kind=BlockKind.FOOTNOTE, prefix=f"[{label}] " if label else "")
+            return [(child, inside) for child in children if not isinstance(child, nodes.label)]
+        case _ if node.tagname in _ADMONITIONS:
+            return _first_and_rest(children, replace(place, prefix=f"{node.tagname.capitalize()}: "), place)
+        case _:
+            return [(child, place) for child in children]
+
+
+def _first_and_rest(children: list[nodes.Node], first: _Place, rest: _Place) -> list[tuple[nodes.Node, _Place]]:
+    return [(child, rest if index else first) for index, child in enumerate(children)]
 
 
 def _inline(node: nodes.Element) -> tuple[str, list[Mark]]:
