@@ -12,7 +12,6 @@ from services.errors import UnreadableDocument
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, link, one_line
 from services.formats.kit.paging import give_pages
-from services.formats.markup.rst_bounds import is_cheap
 from services.formats.markup.text import extract_text
 from services.formats.registry import ExtractContext
 
@@ -48,12 +47,25 @@ _BLANK_LINES = re.compile(r"\n[ \t]*\n")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _ADMONITIONS = frozenset({"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning"})
 _LEFT_OUT = frozenset({"comment", "substitution_definition", "target", "raw", "pending", "meta", "decoration"})
+_MAX_COST = 300_000_000
+"""Length of a paragraph times the signs in it that may begin markup, over all paragraphs.
+
+Source: 10,000 unmatched asterisks in a paragraph of 30,000 characters, which are this, took docutils 0.22 four seconds;
+the largest paragraphs of the Linux kernel's manuals make a thousandth of it."""
+
+_MAX_SUBSTITUTED = 3_000_000
+"""Characters that substitutions may put in."""
+
+_SMALL_PARAGRAPH = 4_000
+_SUBSTITUTION_ROUNDS = 40
+_SUBSTITUTION = re.compile(r"^[ \t]*\.\.[ \t]+\|([^|\n]{1,200})\|([^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.M)
+_USE = re.compile(r"\|([^|\n]{1,200})\|")
 
 
 def extract_rst(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """One page. Raises UnreadableDocument (`nesting_too_deep`, `unreadable_rst`)."""
     text, _ = decode_text(upload.path.read_bytes())
-    if len(text) > MAX_CHARS or not is_cheap(text):
+    if len(text) > MAX_CHARS or not _is_cheap(text):
         why = f"is longer than {MAX_CHARS:,} characters" if len(text) > MAX_CHARS else "holds too much markup at a time"
         parts = extract_text(upload, context)
         yield next(parts)
@@ -302,3 +314,45 @@ def _inline(node: nodes.Element) -> tuple[str, list[Mark]]:
         parts.append(text)
         length += len(text)
     return "".join(parts), marks
+
+
+def _is_cheap(text: str) -> bool:
+    """True for a text that docutils reads in a time that its length explains."""
+    cost = 0
+    for paragraph in _BLANK_LINES.split(text):
+        if len(paragraph) > _SMALL_PARAGRAPH:
+            signs = sum(paragraph.count(sign) for sign in "*`_")
+            if paragraph.lstrip()[:1] not in ("+", "|"):  # the bars of a table begin nothing
+                signs += paragraph.count("|")
+            else:
+                cost += sum(
+                    len(line) * line.count("|") for line in paragraph.split("\n") if len(line) > _SMALL_PARAGRAPH
+                )
+            cost += len(paragraph) * signs
+            if cost > _MAX_COST:
+                return False
+    return "|" not in text or _is_short_substituted(text)
+
+
+def _is_short_substituted(text: str) -> bool:
+    defined = {_folded(name): body for name, body in _SUBSTITUTION.findall(text)}
+    if not defined:
+        return True
+    uses = {name: [_folded(use) for use in _USE.findall(body)] for name, body in defined.items()}
+    everywhere = [name for name in map(_folded, _USE.findall(text)) if name in defined]
+    sizes = {name: len(body) for name, body in defined.items()}
+    for _ in range(_SUBSTITUTION_ROUNDS):
+        if sum(sizes[name] for name in everywhere) > _MAX_SUBSTITUTED:
+            return False
+        grown = {
+            name: len(body) + sum(min(sizes.get(use, 0), _MAX_SUBSTITUTED) for use in uses[name])
+            for name, body in defined.items()
+        }
+        if grown == sizes:
+            break
+        sizes = grown
+    return True
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).lower()

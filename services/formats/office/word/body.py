@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.content import BlockKind, MarkKind
@@ -13,18 +14,6 @@ from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.run_text import LinkStart, RunText, Words
 from services.formats.office.charts import Chart
 from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
-from services.formats.office.word.grid import (
-    WRAPPERS,
-    cell_span,
-    check_depth,
-    goes_on_above,
-    in_body,
-    points_of,
-    removed_text,
-    row_cells,
-    skipped_columns,
-    table_rows,
-)
 from services.formats.office.word.notes import Notes, NoteText
 from services.formats.office.word.runs import (
     Break,
@@ -35,10 +24,20 @@ from services.formats.office.word.runs import (
     Note,
     PictureRef,
     alternative,
+    deleted_text,
     is_on_or_bare,
     read_inline,
 )
 from services.formats.office.word.styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+
+_MAX_DEPTH = 60
+"""Levels of tables, content controls and text boxes within each other. Word allows about twenty."""
+
+_WRAPPERS = frozenset(("w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:ins", "w:moveTo"))
+_TWIPS_PER_POINT = 20
+_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(pt|in|mm|cm|pc|pi)?", re.ASCII)
+_MAX_SPAN = 63
+"""Source: Word's limit of columns in a table."""
 
 
 @dataclass(slots=True)
@@ -118,7 +117,7 @@ class BodyReader:
             raise UnreadableDocument(
                 "The document has no body. Save it anew in Word and upload it again.", code="corrupt_document"
             )
-        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and in_body(item)]
+        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and _in_body(item)]
         self._sections: list[Element | None] = [*sections] or [None]
         self._section = 0
         self._new_page()
@@ -145,7 +144,7 @@ class BodyReader:
         section = self._sections[min(self._section, len(self._sections) - 1)]
         size = child(section, "w:pgSz")
         if size is not None:
-            width, height = (points_of(attribute(size, name)) for name in ("w:w", "w:h"))
+            width, height = (_points_of(attribute(size, name)) for name in ("w:w", "w:h"))
         self._drafts.append(Draft(PageBuilder(len(self._drafts) + 1, width=width, height=height)))
 
     def _end_page(self) -> None:
@@ -216,7 +215,7 @@ class BodyReader:
     # Blocks
 
     def _read_blocks(self, holder: Element, part: str, depth: int) -> None:
-        check_depth(depth)
+        _check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
@@ -225,7 +224,7 @@ class BodyReader:
                     self._read_table(item, part, depth)
                 case "mc:AlternateContent":
                     self._read_blocks(alternative(item), part, depth + 1)
-                case name if name in WRAPPERS:
+                case name if name in _WRAPPERS:
                     self._read_blocks(item, part, depth + 1)
                 case _:
                     pass
@@ -367,9 +366,9 @@ class BodyReader:
     # Tables
 
     def _read_table(self, table: Element, part: str, depth: int) -> None:
-        rows = list(table_rows(table))
-        removed = removed_text(table)
-        cells = [list(row_cells(row)) for row in rows]
+        rows = list(_table_rows(table))
+        removed = _removed_text(table)
+        cells = [list(_row_cells(row)) for row in rows]
         if all(len(line) <= 1 for line in cells):
             for line in cells:
                 for cell in line:
@@ -385,10 +384,10 @@ class BodyReader:
                 grid = []
                 self._write_later()
                 self._turn_page(Break.RENDERED)
-            shown = [""] * skipped_columns(row)
+            shown = [""] * _skipped_columns(row)
             for cell in line:
-                text = "" if goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
-                shown += [text] + [""] * (cell_span(cell) - 1)
+                text = "" if _goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
+                shown += [text] + [""] * (_cell_span(cell) - 1)
             if any(shown):
                 self._fresh_break = False
             grid.append(shown)
@@ -398,19 +397,19 @@ class BodyReader:
 
     def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
         """Paragraphs inside a cell, a note or a header, on one line each; pictures and notes go to the page."""
-        check_depth(depth)
+        _check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
                     yield from self._plain_paragraph(item, part, depth)
                 case "w:tbl":
-                    for row in table_rows(item):
-                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in row_cells(row))
+                    for row in _table_rows(item):
+                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in _row_cells(row))
                         yield " ".join(text for text in texts if text)
-                    self._later.append((BlockKind.DELETION, removed_text(item)))
+                    self._later.append((BlockKind.DELETION, _removed_text(item)))
                 case "mc:AlternateContent":
                     yield from self._plain_blocks(alternative(item), part, depth + 1)
-                case name if name in WRAPPERS:
+                case name if name in _WRAPPERS:
                     yield from self._plain_blocks(item, part, depth + 1)
                 case _:
                     pass
@@ -447,3 +446,86 @@ class BodyReader:
             yield joined
         for box in boxes:
             yield from self._plain_blocks(box, part, depth + 1)
+
+
+def _check_depth(depth: int) -> None:
+    """Raises UnreadableDocument (`nesting_too_deep`)."""
+    if depth > _MAX_DEPTH:
+        raise UnreadableDocument(
+            f"The document nests tables or text boxes more than {_MAX_DEPTH} deep. It was not read.",
+            code="nesting_too_deep",
+        )
+
+
+def _in_body(section: Element) -> bool:
+    """True for the properties of a section of the body: its last child, or in a paragraph that is a child of it."""
+    parent = section.getparent()
+    if name_of(parent.tag) == "w:pPr":
+        return name_of(parent.getparent().getparent().tag) == "w:body"
+    return name_of(parent.tag) == "w:body"
+
+
+def _unwrapped(holder: Element, name: str) -> Iterator[Element]:
+    stack: list[Iterator[Element]] = [iter(holder)]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif name_of(item.tag) == name:
+            yield item
+        elif name_of(item.tag) in _WRAPPERS and len(stack) < _MAX_DEPTH:
+            stack.append(iter(item))
+
+
+def _table_rows(table: Element) -> Iterable[Element]:
+    """The rows of a table, those that a tracked change took out left out."""
+    return (row for row in _unwrapped(table, "w:tr") if not _is_removed(row))
+
+
+def _removed_text(table: Element) -> str:
+    """What the rows said that a tracked change took out, a line for each; empty without such."""
+    lines = (
+        " | ".join(one_line(" ".join(map(deleted_text, cell.iter("{*}p")))) for cell in _row_cells(row))
+        for row in _unwrapped(table, "w:tr")
+        if _is_removed(row)
+    )
+    return "\n".join(line for line in lines if line.strip(" |"))
+
+
+def _is_removed(row: Element) -> bool:
+    return child(child(row, "w:trPr"), "w:del") is not None
+
+
+def _row_cells(row: Element) -> Iterable[Element]:
+    """The cells of a row."""
+    return _unwrapped(row, "w:tc")
+
+
+def _cell_span(cell: Element) -> int:
+    """Columns that the cell takes."""
+    return min(max(1, _number(value_of(child(cell, "w:tcPr"), "w:gridSpan"))), _MAX_SPAN)
+
+
+def _skipped_columns(row: Element) -> int:
+    """Columns of the grid that lie before the row's first cell."""
+    return min(_number(value_of(child(row, "w:trPr"), "w:gridBefore")), _MAX_SPAN)
+
+
+def _goes_on_above(cell: Element) -> bool:
+    """True for a cell that only continues the one above it."""
+    merged = value_of(child(cell, "w:tcPr"), "w:vMerge")
+    return merged is not None and merged != "restart"
+
+
+def _number(value: str | None) -> int:
+    return int(value) if value and value.isdecimal() and len(value) <= 3 else 0
+
+
+def _points_of(value: str) -> float:
+    """Twips, or a length with its unit as strict files write it, in points; 0 where it is neither."""
+    units = {"pt": 1.0, "in": 72.0, "mm": 72 / 25.4, "cm": 72 / 2.54, "pc": 12.0, "pi": 12.0}
+    match = _LENGTH.fullmatch(value)
+    if match is None:
+        return 0.0
+    unit = match.group(2)
+    return round(float(match.group(1)) * units[unit], 2) if unit else int(float(match.group(1))) / _TWIPS_PER_POINT
