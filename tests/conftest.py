@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from database.store import Store
 from services.settings import Settings
 from tests.support.databases import KINDS, Databases, Kind, open_databases
+from tests.support.selection import is_quick, needs_more_than_a_store
 from tests.support.server_process import Server
 
 if TYPE_CHECKING:
@@ -31,6 +33,36 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with SIGINT ignored, and the programs under test would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--fast`."""
+    parser.addoption(
+        "--fast", action="store_true", help="only tests without Postgres, models, other programs and processes"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is not quick with `--fast`; where several workers share the tests, the longest files go first."""
+    if config.getoption("--fast"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
+        items[:] = [item for item in items if is_quick(item)]
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if needs_more_than_a_store(item)}
+        items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the ten files that took longest, where more than ten ran."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) > 10:
+        terminalreporter.section("slowest 10 files")
+        for name, spent in seconds.most_common(10):
+            terminalreporter.line(f"{spent:7.1f} s  {name}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
