@@ -40,7 +40,10 @@ ABANDONED_AFTER_S = 6 * 3600.0
 
 
 def create_app(runtime: Runtime) -> FastAPI:
-    """The application. The caller opened `runtime` and closes it after the server has stopped."""
+    """The FastAPI application on `runtime`.
+
+    The caller opened `runtime` and closes it after the server has stopped.
+    """
     app = FastAPI(
         title="Docatlas",
         version=product_version(),
@@ -102,5 +105,8 @@ def _describe(app: FastAPI) -> None:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The function's name: generated clients then have `search_documents` and not `search_documents_v1_search_post`."""
+    """The name of the route's function.
+
+    Generated clients then have `search_documents` and not `search_documents_v1_search_post`.
+    """
     return route.name
