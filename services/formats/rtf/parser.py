@@ -229,7 +229,7 @@ class RtfReader:
                 pass
 
     def _begin_link(self, code: str) -> None:
-        """Begins a link where the code of a field is one; it ends with the group around the code, which is the field."""
+        """Begins a link where a field's code is one; it ends with the group around the code, which is the field."""
         match = _HYPERLINK.match(code)
         if match is not None:
             address = match.group(1)
