@@ -128,7 +128,7 @@ def _raised() -> set[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERROR_TABLE:
                     codes = [item.value for item in node.keywords if item.arg == "code"]
-                    found |= {(node.func.id, code.value) for code in codes if isinstance(code, ast.Constant)}
+                    found |= {(node.func.id, str(code.value)) for code in codes if isinstance(code, ast.Constant)}
     return found
 
 
