@@ -117,6 +117,17 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def print_page_json(data: Sequence[object], next_cursor: str | None) -> None:
+    """Prints one page of a list as JSON, as the API answers with one."""
+    print_json({"data": data, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+
+
+def print_cursor(next_cursor: str | None) -> None:
+    """Prints how to see the next page, where there is one."""
+    if next_cursor is not None:
+        print_line(f"There are more: --cursor {next_cursor}")
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Prints rows under their headings; the columns named in `right` are aligned to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

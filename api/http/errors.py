@@ -1,4 +1,4 @@
-"""The one table from the tree of errors to HTTP, and the handlers that answer with RFC 9457 problems."""
+"""Maps the tree of errors to HTTP, and answers with RFC 9457 problems."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def error_json(error: DocatlasError, *, instance: str | None = None, request_id:
 
 
 def stored_problem_json(stored: Mapping[str, Any] | None, *, instance: str) -> dict[str, Any] | None:
-    """A problem that a job recorded (`Problem.as_json`), in the words of an HTTP error."""
+    """A problem that a job recorded, as an HTTP error is written."""
     if stored is None:
         return None
     problem = Problem(
@@ -175,7 +175,10 @@ def _response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None)
 
 
 def _encodable(value: Any) -> Any:
-    """`value` with U+FFFD for what UTF-8 cannot say: a problem may quote half of a surrogate pair from the request."""
+    """`value` with U+FFFD for what UTF-8 cannot encode.
+
+    A problem may quote half of a surrogate pair from the request.
+    """
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, Mapping):
@@ -222,7 +225,10 @@ async def _on_store_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_refused_row(request: Request, error: Exception) -> JSONResponse:
-    """A row without its owner, who was deleted since the gate let them in; anything else is a defect."""
+    """Answers a write of a user who was deleted since the gate let them in.
+
+    Their row is refused; any other refused row is a defect and is raised again.
+    """
     principal = getattr(request.state, "principal", None)
     if isinstance(principal, Principal) and principal.kind != "nobody":
         gate = request.app.state.runtime.accounts.gate
@@ -248,7 +254,10 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """The methods of every route at the request's path; the router itself tells those of the first one only."""
+    """The methods of every route at the request's path.
+
+    The router itself tells those of the first one only.
+    """
     found: set[str] = set()
     for route in (*request.app.routes, *request.app.state.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -274,7 +283,10 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 
 
 def _pointer(location: tuple[Any, ...]) -> str:
-    """A JSON pointer into the body, or below `/query`, `/path` or `/header` for what stands elsewhere."""
+    """A JSON pointer into the body.
+
+    It begins with `/query`, `/path` or `/header` for what stands elsewhere.
+    """
     steps = location[1:] if location and location[0] == "body" else location
     return "".join(f"/{pointer_step(str(step))}" for step in steps)
 

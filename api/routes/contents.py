@@ -14,9 +14,7 @@ from api.models.base import ListModel, page_of
 from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
 from api.models.from_records import chunk_model, image_model, page_detail, page_model
 from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE, REDIRECTED
-from services.documents import documents, page_images
-from services.documents import export as rendering
-from services.documents import files as stored_files
+from services.documents import documents, export, files, page_images
 
 router = APIRouter(tags=["contents"])
 
@@ -72,7 +70,7 @@ def get_file(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The bytes as they were uploaded. `Range` is supported."""
-    file = stored_files.original(runtime, actor, document_id)
+    file = files.original(runtime, actor, document_id)
     return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)
 
 
@@ -97,7 +95,7 @@ def get_content(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """In reading order, in UTF-8. The offsets of chunks count code points of `format=text`."""
-    content = rendering.render_content(runtime, actor, document_id, format)
+    content = export.render_content(runtime, actor, document_id, format)
     headers = {"ETag": f'"{content.tag}"', "Cache-Control": "private, no-cache"}
     if matches_tag(if_none_match, content.tag):
         content.chunks.close()
@@ -209,5 +207,5 @@ def get_image_content(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The picture's bytes. `Range` is supported."""
-    file = stored_files.picture(runtime, actor, image_id)
+    file = files.picture(runtime, actor, image_id)
     return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)

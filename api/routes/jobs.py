@@ -10,8 +10,8 @@ from api.http.dependencies import ActorDep, JobId, PagingDep, RuntimeDep
 from api.models.base import ListModel, page_of
 from api.models.jobs import JobModel, JobStatus, job_model
 from services.errors import NotFound
+from services.filters import refusing_bad_queries
 from services.jobs import jobs
-from services.search.filters import refusing_bad_queries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

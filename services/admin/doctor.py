@@ -1,6 +1,6 @@
-"""What this installation has and lacks: facts that are cheap to get, and what to do about each that is missing.
+"""Checks what this installation has and lacks, and says what to do about it.
 
-Nothing is loaded, fetched, created or migrated by looking.
+Only what is cheap to find out. Nothing is loaded, fetched, created or migrated by looking.
 """
 
 from __future__ import annotations
@@ -10,35 +10,19 @@ import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from services.admin.checks import Check, CheckStatus
 from services.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from services.ocr.engines import Engines
 
-CheckStatus = Literal["ok", "warning", "broken"]
-
 MIN_FREE_BYTES = 1024**3
 """Below this a warning: an ingest of one file at the upload limit needs the file, its pages and its vectors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. `broken`: something needed does not work; `warning`: something that is wanted is reduced."""
-
-    name: str
-    status: CheckStatus
-    summary: str
-    """One line for a person."""
-    advice: str = ""
-    """What to do, unless the status is `ok`."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """The same for a program; JSON values only."""
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -89,7 +73,10 @@ def _torch(settings: Settings) -> Check:
 
 
 def _folder(name: str, path: Path, setting: str) -> Check:
-    """Whether `path`, or the nearest folder above it that exists, can be written, and how much room it has."""
+    """Whether `path` can be written, and how much room it has.
+
+    Where it does not exist, that is asked of the nearest folder above it.
+    """
     standing = path
     while not standing.exists() and standing != standing.parent:
         standing = standing.parent
