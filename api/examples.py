@@ -101,9 +101,9 @@ def code_samples(method: str, path: str, operation: Mapping[str, Any]) -> list[d
     The extension is Redoc's, and most viewers read it.
     """
     body = operation.get("requestBody", {}).get("content", {})
-    kind, media = next(iter(body.items()), ("", {}))
+    kind = next(iter(body), "")
     name = operation["operationId"]
-    samples = [("", media.get("example")), *MORE.get(name, ())]
+    samples = [("", body[kind]["example"] if kind else None), *MORE.get(name, ())]
     return [
         {
             "lang": "Shell",
