@@ -1,13 +1,69 @@
-"""Translates what the file system, the database and the place of the files refuse."""
+"""Finds and removes stored files, and translates what the file system, the database and the blob store refuse."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from database.blobs.base import BlobStore
+from database.documents import documents
 from database.errors import BlobDamaged, BlobsUnavailable, RowRefused, StoreError, StoreUnavailable
-from services.errors import DocatlasError, InternalError, Retry, TransientError
+from database.store import Store, Transaction
+from services.errors import DocatlasError, FieldError, InternalError, InvalidOption, NotFound, Retry, TransientError
+from services.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def blob_path(blobs: BlobStore, sha256: str) -> Path:
+    """The path of a stored file, fetched to this node first where it lies elsewhere. Raises NotFound, StoreError."""
+    try:
+        return blobs.path(sha256)
+    except FileNotFoundError as error:
+        raise NotFound("The stored file is missing. Upload the document again.", code="file_missing") from error
+
+
+def require_original(blobs: BlobStore, settings: Settings, sha256: str) -> None:
+    """Brings an original to this node. Raises InternalError, or TransientError where another node may have it yet."""
+    try:
+        blobs.path(sha256)
+    except FileNotFoundError as error:
+        if settings.blob_storage == "local":
+            raise InternalError(
+                "The original file is missing from the data folder. Upload the document again."
+            ) from error
+        raise TransientError(
+            "The original file is not in the bucket. The node that took it may not have stored it there yet; "
+            "if that node is gone, upload the document again.",
+            code="file_missing",
+            retry=Retry(45.0),
+        ) from error
+
+
+def remove_unreferenced(store: Store, blobs: BlobStore, sha256s: Sequence[str]) -> None:
+    """Removes those of the files that no document refers to any more; call it once the deletion is committed.
+
+    A process that dies before it leaves the files to the worker's sweep.
+    """
+    if not sha256s:
+        return
+    try:
+        with store.all_references() as transactions:
+            for sha256 in unreferenced(transactions, sha256s):
+                blobs.delete(sha256)
+    except StoreUnavailable as error:
+        _log.warning("files are left to the sweep, which removes what nobody refers to: %s", error)
+
+
+def unreferenced(transactions: Sequence[Transaction], sha256s: Collection[str]) -> list[str]:
+    """Those of `sha256s` that no document refers to in any database; none where not all can be asked."""
+    left = set(sha256s) if transactions else set()
+    for tx in transactions:
+        left &= set(documents.unreferenced(tx, left))
+    return sorted(left)
 
 
 def translate_store_error(error: StoreError) -> DocatlasError:
@@ -47,3 +103,14 @@ def translate_os_error() -> Iterator[None]:
                 retry=Retry(60.0),
             ) from error
         raise
+
+
+@contextmanager
+def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid_cursor") -> Iterator[None]:
+    """Turns the store's ValueError about what stands at `pointer` into InvalidOption."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        detail = f"{message[:1].upper()}{message[1:]}."
+        raise InvalidOption(detail, code=code, errors=(FieldError(pointer, message),)) from error

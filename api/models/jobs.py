@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from api.http.errors import stored_problem_json
 from api.models.base import EXAMPLE_DOCUMENT_ID, EXAMPLE_JOB_ID, EXAMPLE_TIME, Answer, IssueModel, ProblemModel
-from services.queue.queue import JobView
+from services.queue.job_view import JobView
 
 JobStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelling", "cancelled"]
 
@@ -62,23 +62,6 @@ class JobModel(Answer):
 
 
 def job_model(view: JobView) -> JobModel:
-    """The job as a client sees it."""
-    job = view.job
-    return JobModel.model_validate(
-        {
-            "id": job.job_id,
-            "type": job.type,
-            "document_id": job.document_id,
-            "status": job.status,
-            "stage": job.stage,
-            "progress": {"percent": job.percent, "pages_done": job.pages_done, "pages_total": job.pages_total},
-            "queue_position": view.queue_position,
-            "attempts": job.attempts,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "heartbeat_at": job.heartbeat_at,
-            "finished_at": job.finished_at,
-            "warnings": list(job.warnings),
-            "error": stored_problem_json(job.error, instance=f"/v1/jobs/{job.job_id}"),
-        }
-    )
+    """The job with its problem in the words of an HTTP error."""
+    error = stored_problem_json(view.job.error, instance=f"/v1/jobs/{view.job.job_id}")
+    return JobModel.model_validate({**view.as_json(), "error": error})

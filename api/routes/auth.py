@@ -102,7 +102,7 @@ async def change_password(
 @router.get("/v1/auth/me", response_model=MeAnswer, summary="Who am I?")
 def read_me(runtime: RuntimeDep, principal: PrincipalDep) -> dict[str, Any]:
     """The account that the token or key is of, what it may do, and how much of the quotas is used."""
-    found = overview(runtime, principal)
+    found = overview(runtime.settings, runtime.store, runtime.accounts, principal)
     return {
         "id": principal.user_id,
         "email": found.email,

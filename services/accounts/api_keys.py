@@ -17,7 +17,7 @@ from services.accounts.fallback_rules import Absence, require_database
 from services.accounts.principal import Principal, Scope, ordered
 from services.accounts.sessions import hash_of
 from services.errors import Conflict, FieldError, Forbidden, InvalidOption, NotFound, Unauthenticated
-from services.search.filters import refusing_bad_queries
+from services.storage import refusing_bad_queries
 
 PREFIX = "dak_"
 VISIBLE_CHARS = 12

@@ -9,7 +9,7 @@ from database.records import SERVICE_ACTOR, Actor, ImageRecord, Vector
 from services.content import Issue
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, UnreadableDocument
-from services.jobs.run import Run
+from services.ingest.run import Run
 from services.runtime import Runtime
 
 PAGE_OF_IMAGES = 64

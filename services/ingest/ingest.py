@@ -40,18 +40,18 @@ from services.content import (
     Progress,
     Upload,
 )
-from services.documents.files import require_original
 from services.errors import CapabilityMissing, EncryptedDocument, NotFound
 from services.formats.detection.detect import detect_format
 from services.ingest.children import ChildWriter
 from services.ingest.image_vectors import embed_images, pending_vectors_issue
-from services.jobs.run import Run
+from services.ingest.run import Run
 from services.options import Options, parse_options
 from services.page_json import pack_layout
 from services.runtime import Runtime
 from services.sandbox.extract import ExtractRequest, Piece, extract
 from services.sandbox.known_pages import page_line
 from services.sandbox.wire import pack_span
+from services.storage import require_original
 
 EMBED_BATCH = 16
 """Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself.
@@ -97,7 +97,7 @@ def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestRe
         raise NotFound("The document was deleted while its job was waiting.")
     run.progress("detecting")
     options = parse_options(job.options)
-    require_original(runtime, document.sha256)
+    require_original(runtime.blobs, runtime.settings, document.sha256)
     with tempfile.TemporaryDirectory(prefix="resume-", dir=run.scratch, ignore_cleanup_errors=True) as folder:
         return _Ingest(runtime, run, actor, document, options).perform(Path(folder))
 
@@ -159,7 +159,7 @@ class _Ingest:
             case DocumentInfo():
                 state.info = piece
             case Progress():
-                self._run.progress(piece.stage, pages_done=piece.pages_done, pages_total=piece.pages_total)
+                self._show_pages(piece.stage, piece.pages_done, piece.pages_total)
             case Issue():
                 state.page_issues.append(piece)
             case Picture():
@@ -269,11 +269,13 @@ class _Ingest:
         state.page_issues, state.page_pictures = [], []
         state.pages += 1
         state.chars = char_start + len(page.text)
-        self._run.progress(
-            "ocr" if page.source.value == "ocr" else "extracting",
-            pages_done=state.pages,
-            pages_total=max(state.pages, state.info.page_count),
-        )
+        stage = "ocr" if page.source.value == "ocr" else "extracting"
+        self._show_pages(stage, state.pages, max(state.pages, state.info.page_count))
+
+    def _show_pages(self, stage: str, done: int, total: int) -> None:
+        """Tells the job how many pages are read; without a total, no percentage can be told."""
+        percent = round(EXTRACTION_PERCENT * min(1.0, done / total), 1) if total else None
+        self._run.progress(stage, pages_done=done, pages_total=total, percent=percent)
 
     def _keep_chunks(self, *, with_vectors: bool = False) -> None:
         """Writes the chunks that wait; one that an interrupted run has stored already stays, with its vector."""

@@ -1,4 +1,4 @@
-"""The threads that run jobs in this process, for as long as it holds the data folder's lease."""
+"""Runs jobs in this process, for as long as it holds the lease of the data folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import Self
 
 import filelock
 
@@ -21,12 +22,13 @@ from database.ids import format_time, new_id, now
 from database.jobs import claims, waiting
 from database.jobs import jobs as job_rows
 from database.records import SERVICE_ACTOR, JobRecord
-from services.jobs.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
-from services.queue.submission import unreferenced
+from services.jobs.client import add_backfill
+from services.jobs.jobs import run_claimed_job
+from services.jobs.run import SCRATCH_PREFIX
+from services.queue.submission import announce_all
+from services.runtime import Runtime
 from services.sandbox.folders import remove, sweep_folders
-
-if TYPE_CHECKING:
-    from services.runtime import Runtime
+from services.storage import unreferenced
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,10 @@ def lease_holder(data_dir: Path) -> int | None:
 
 
 class Worker:
-    """Waits for the lease, takes over what a dead holder left, and runs jobs in threads until it is stopped."""
+    """Waits for the lease, takes over what a dead holder left, and runs jobs until it is stopped.
+
+    `with Worker(runtime):` starts and stops it. Whoever opened the runtime stops its worker before closing it.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -109,7 +114,8 @@ class Worker:
         self._lease = WorkerLease(runtime.settings.data_dir)
         self._stopping = threading.Event()
         self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._unrecorded: list[JobRecord] = []
         self._backfilled_spaces: set[tuple[str, str]] = set()
 
     @property
@@ -117,17 +123,24 @@ class Worker:
         return self._lease.is_held
 
     def start(self) -> None:
+        """Returns at once; jobs are run as soon as the lease is free."""
         self._leader.start()
 
     def stop(self) -> None:
-        """Ends the children and the threads; jobs that run go back to the queue. Then the lease is free."""
+        """Puts the jobs that run back into the queue, and returns when all threads have ended and the lease is free."""
         self._stopping.set()
-        self._runtime.queue.notify("")
         self._leader.join()
-        for thread in self._threads:
-            thread.join()
         if self._lease.is_held:
             self._lease.give_back()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def _lead(self) -> None:
         while not self._lease.take():
@@ -136,10 +149,11 @@ class Worker:
         if not self._try_until_stopped(self._take_over):
             return
         self._runtime.store.take_charge(lambda: self._lease.is_held)
-        for number in range(self._runtime.settings.worker_threads):
-            thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        settings = self._runtime.settings
+        with self._runtime.queue.dispatching(self.run_next, threads=settings.worker_threads, sweep_s=settings.sweep_s):
+            self._do_chores_until_stopped()
+
+    def _do_chores_until_stopped(self) -> None:
         swept: float | None = None
         while True:
             if swept is None or time.monotonic() - swept >= ORPHAN_AGE_S:
@@ -186,13 +200,14 @@ class Worker:
         silent_since = _seconds_ago(SILENT_S)
         # Looked for first: the service's write waits for every owner's, and every owner's for it.
         with self._runtime.store.begin(SERVICE_ACTOR) as tx:
-            if not claims.orphans(tx, self._worker_id, silent_since=silent_since):
-                return
+            silent = claims.orphans(tx, self._worker_id, silent_since=silent_since)
+        if not silent:
+            return
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
             requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=silent_since)
         if requeued:
             _log.info("took over %d jobs of another node that is silent", requeued)
-            self._runtime.queue.notify("")
+            announce_all(self._runtime.queue, silent)
 
     def _move_files(self) -> None:
         """Brings files, and deletions of files, that wait on this node to where every node reads them."""
@@ -203,6 +218,22 @@ class Worker:
                 if not transactions:
                     return
                 blobs.settle(due, wanted=set(due).difference(unreferenced(transactions, due)))
+
+    def _put_unrecorded_back(self) -> None:
+        """Queues jobs again that ended without a record of it.
+
+        Those of a database that is out of reach wait for it, while what another database has is run.
+        """
+        with self._lock:
+            jobs, self._unrecorded = self._unrecorded, []
+        left = list(jobs)
+        try:
+            for job in jobs:
+                if self._put_back(job):
+                    left.remove(job)
+        finally:
+            with self._lock:
+                self._unrecorded += left
 
     def _put_back(self, job: JobRecord) -> bool:
         """Queues a job again whose end could not be written; False while its database does not work."""
@@ -255,35 +286,37 @@ class Worker:
                     for sha256 in unreferenced(transactions, [entry.sha256]):
                         blobs.delete(sha256)
 
-    def _work(self) -> None:
-        seen = 0
-        # Jobs that ended without a record of it. Those of a database that is out of reach wait for it here, while the
-        # thread runs what another database has.
-        unrecorded: list[JobRecord] = []
-        while not self._stopping.is_set():
-            try:
-                unrecorded = [job for job in unrecorded if not self._put_back(job)]
-                job = self._runtime.store.claim_job(self._worker_id)
-                if job is not None:
-                    unrecorded.append(job)
-                    self._run(job)
-                    unrecorded.pop()
-                    continue
-            except StoreUnavailable as error:
-                _log.warning("a job is left until the database works again: %s", error)
-                self._stopping.wait(min(FAULT_PAUSE_S, self._runtime.settings.sweep_s))
-                continue
-            except Exception:
-                # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
-                # leave the job behind that it could not record.
-                _log.exception("a worker could not claim or record a job; it tries again")
-                self._stopping.wait(FAULT_PAUSE_S)
-                continue
-            seen = self._runtime.queue.wait(seen, self._runtime.settings.sweep_s)
+    def run_next(self) -> bool:
+        """Claims the fairest job and runs it; False when there was none, or when the worker is being stopped.
+
+        Thread-safe. Never raises: after a fault of the store it pauses.
+        """
+        if self._stopping.is_set():
+            return False
+        try:
+            self._put_unrecorded_back()
+            job = self._runtime.store.claim_job(self._worker_id)
+            if job is None:
+                return False
+            self._run(job)
+        except StoreUnavailable as error:
+            _log.warning("a job is left until the database works again: %s", error)
+            self._stopping.wait(min(FAULT_PAUSE_S, self._runtime.settings.sweep_s))
+        except Exception:
+            # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
+            # leave the job behind that it could not record.
+            _log.exception("a worker could not claim or record a job; it tries again")
+            self._stopping.wait(FAULT_PAUSE_S)
+        return True
 
     def _run(self, job: JobRecord) -> None:
-        with self._runtime.store.running(job) as must_stop:
-            run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
+        try:
+            with self._runtime.store.running(job) as must_stop:
+                run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
+        except Exception:
+            with self._lock:
+                self._unrecorded.append(job)
+            raise
 
 
 def remove_old_scratch(scratch: Path, oldest: float) -> None:

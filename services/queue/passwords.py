@@ -1,8 +1,10 @@
-"""Passwords of encrypted documents, for as long as their jobs need them: in memory only, never stored or logged."""
+"""Keeps passwords of encrypted documents while their jobs need them: in memory only, never stored or logged."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 
 class PasswordVault:
@@ -23,3 +25,20 @@ class PasswordVault:
     def forget(self, job_id: str) -> None:
         with self._lock:
             self._passwords.pop(job_id, None)
+
+    @contextmanager
+    def keeping(self, password: str | None) -> Iterator[Callable[[str], None]]:
+        """A function that keeps `password` for a job id; call it before the job's transaction commits.
+
+        A worker may claim the job the moment it is committed. A block that raises, so that nothing is committed, keeps
+        nothing; without a password the function does nothing.
+        """
+        with ExitStack() as undo:
+
+            def keep(job_id: str) -> None:
+                if password is not None:
+                    self.keep(job_id, password)
+                    undo.callback(self.forget, job_id)
+
+            yield keep
+            undo.pop_all()

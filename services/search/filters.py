@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from database.filters import FIELDS, MAX_VALUES, OPERATORS, condition_sql
@@ -12,6 +11,7 @@ from database.ids import parse_time
 from database.records import Condition
 from services.errors import FieldError, InvalidOption
 from services.options import pointer_step
+from services.storage import refusing_bad_queries
 
 INVALID_FILTER = "invalid_filter"
 MAX_CONDITIONS = 50
@@ -19,17 +19,6 @@ MAX_INTEGER = 2**53
 """Larger integers are not told apart by JSON readers that use doubles. Source: RFC 8259, section 6."""
 
 Operator = Literal["$eq", "$in", "$gte", "$lte"]
-
-
-@contextmanager
-def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid_cursor") -> Iterator[None]:
-    """Turns the store's ValueError about what stands at `pointer` into InvalidOption."""
-    try:
-        yield
-    except ValueError as error:
-        message = str(error)
-        detail = f"{message[:1].upper()}{message[1:]}."
-        raise InvalidOption(detail, code=code, errors=(FieldError(pointer, message),)) from error
 
 
 def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -> None:

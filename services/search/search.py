@@ -17,8 +17,7 @@ from database.records import (
     RowHit,
     Vector,
 )
-from services.blob_paths import blob_path
-from services.documents.documents import Received
+from services.content import Received
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
 from services.runtime import Runtime
@@ -27,6 +26,7 @@ from services.search.fusion import RRF_K, FusedScore, fuse_by_rank, fuse_by_valu
 from services.search.highlights import QueryWords, best_place, union_box
 from services.search.hits import Hit, Modality, SearchRequest, SearchResult, Shortfall
 from services.search.search_log import note_search
+from services.storage import blob_path
 
 MAX_K = 200
 MAX_DOCUMENT_IDS = 10_000
@@ -229,7 +229,7 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
     embedder = runtime.image_embedder
     if embedder is None:
         raise image_model_missing()
-    return embedder.embed_pictures([blob_path(runtime, image.sha256)])[0], embedder.space
+    return embedder.embed_pictures([blob_path(runtime.blobs, image.sha256)])[0], embedder.space
 
 
 def _similar(

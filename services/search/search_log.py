@@ -8,7 +8,7 @@ from database.documents import searches
 from database.errors import StoreBusy, StoreUnavailable
 from database.records import Actor, Json, ListPage, SearchRecord, Vector
 from services.runtime import Runtime
-from services.search.filters import refusing_bad_queries
+from services.storage import refusing_bad_queries
 
 _log = logging.getLogger(__name__)
 
