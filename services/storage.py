@@ -12,7 +12,7 @@ from database.blobs.base import BlobStore
 from database.documents import documents
 from database.errors import BlobDamaged, BlobsUnavailable, RowRefused, StoreError, StoreUnavailable
 from database.store import Store, Transaction
-from services.errors import DocatlasError, FieldError, InternalError, InvalidOption, NotFound, Retry, TransientError
+from services.errors import DocatlasError, InternalError, NotFound, Retry, TransientError
 from services.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -103,14 +103,3 @@ def translate_os_error() -> Iterator[None]:
                 retry=Retry(60.0),
             ) from error
         raise
-
-
-@contextmanager
-def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid_cursor") -> Iterator[None]:
-    """Turns the store's ValueError about what stands at `pointer` into InvalidOption."""
-    try:
-        yield
-    except ValueError as error:
-        message = str(error)
-        detail = f"{message[:1].upper()}{message[1:]}."
-        raise InvalidOption(detail, code=code, errors=(FieldError(pointer, message),)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from database.accounts.accounts import storage_use
+from database.accounts import accounts as account_rows
 from database.accounts.records import StorageUse
 from database.store import Store
 from services.accounts.principal import Principal
@@ -24,13 +24,13 @@ class Overview:
     requests_per_minute: int | None
 
 
-def overview(settings: Settings, store: Store, accounts: Accounts, principal: Principal) -> Overview:
+def read_overview(store: Store, accounts: Accounts, settings: Settings, principal: Principal) -> Overview:
     """What the principal keeps and may keep."""
     with store.begin(principal.actor) as tx:
-        use = storage_use(tx)
+        use = account_rows.storage_use(tx)
     has_limits = is_limited(settings, principal.user_id)
     return Overview(
-        email=accounts.entrance.email_of(principal),
+        email=accounts.login.email_of(principal),
         use=use,
         max_documents=settings.quota_documents or None if has_limits else None,
         max_bytes=settings.quota_bytes or None if has_limits else None,

@@ -33,14 +33,14 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
+from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Detection, detect_format
 from services.options import Options, parse_options
 from services.queue.job_view import JobView
 from services.queue.submission import announce_all, queue_positions, release_stopped
 from services.runtime import Runtime
-from services.search.filters import check_conditions, check_time
-from services.storage import refusing_bad_queries, remove_unreferenced
+from services.storage import remove_unreferenced
 
 T = TypeVar("T")
 

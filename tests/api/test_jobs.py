@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from database.records import LOCAL_ACTOR
+from services.jobs.client import get_job
 from services.jobs.worker import Worker
 from services.runtime import Runtime
 from tests.conftest import DATA
@@ -74,6 +76,12 @@ def test_many_waiting_clients_hold_up_nobody(idle: tuple[Runtime, httpx.Client])
     replies, alive, found = asyncio.run(scenario())
     assert (alive, found) == (200, 200)
     assert {reply.json()["status"] for reply in replies} == {"cancelled"}
+
+
+def test_a_job_has_the_same_members_over_http_and_from_a_command(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, client = idle
+    job_id = upload(client, "a.txt", b"shown twice")["job"]["id"]
+    assert client.get(f"/v1/jobs/{job_id}").json() == get_job(runtime, LOCAL_ACTOR, job_id).as_json()
 
 
 @pytest.mark.parametrize("given", ["61", "-1", "nan", "soon"])

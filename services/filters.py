@@ -1,9 +1,10 @@
-"""Parses the `filters` of a search and of a list into conditions."""
+"""Checks the filters, cursors and times of searches and lists."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from database.filters import FIELDS, MAX_VALUES, OPERATORS, condition_sql
@@ -11,7 +12,6 @@ from database.ids import parse_time
 from database.records import Condition
 from services.errors import FieldError, InvalidOption
 from services.options import pointer_step
-from services.storage import refusing_bad_queries
 
 INVALID_FILTER = "invalid_filter"
 MAX_CONDITIONS = 50
@@ -19,6 +19,17 @@ MAX_INTEGER = 2**53
 """Larger integers are not told apart by JSON readers that use doubles. Source: RFC 8259, section 6."""
 
 Operator = Literal["$eq", "$in", "$gte", "$lte"]
+
+
+@contextmanager
+def refusing_bad_queries(pointer: str = "/query/cursor", *, code: str = "invalid_cursor") -> Iterator[None]:
+    """Turns the store's ValueError about what stands at `pointer` into InvalidOption."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        detail = f"{message[:1].upper()}{message[1:]}."
+        raise InvalidOption(detail, code=code, errors=(FieldError(pointer, message),)) from error
 
 
 def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -> None:
@@ -41,16 +52,19 @@ def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -
 
 
 def check_time(given: str | None, *, at: str) -> None:
-    """Returns when `given` is None or a time. Raises InvalidOption that points to `at`."""
+    """Returns when `given` is None or a time.
+
+    Raises InvalidOption that points to `at`.
+    """
     if given is not None:
         with refusing_bad_queries(at, code=INVALID_FILTER):
             parse_time(given)
 
 
 def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
-    """Conditions from `{"format": "pdf", "metadata.year": {"$gte": 2020}}`; a bare value means `$eq`, null is absent.
+    """The conditions of a JSON object such as `{"metadata.year": {"$gte": 2020}}`.
 
-    Raises InvalidOption with a pointer for each thing that is wrong.
+    A bare value means `$eq`, null is absent. Raises InvalidOption with a pointer for each thing that is wrong.
     """
     wrong: list[FieldError] = []
     conditions: list[Condition] = []
