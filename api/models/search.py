@@ -19,7 +19,7 @@ from api.models.base import (
 )
 from api.models.documents import SpanModel
 from database.filters import FIELDS, MAX_VALUES
-from services.search.filters import MAX_CONDITIONS
+from services.filters import MAX_CONDITIONS
 from services.search.search import MAX_DOCUMENT_IDS, MAX_K
 
 MAX_QUERY_CHARS = 8192
