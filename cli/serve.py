@@ -53,9 +53,10 @@ def serve(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM; running jobs then go back to the queue.
+    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM.
 
-    With `--json` the one line on stdout is a JSON object with the address. The log goes to stderr.
+    Running jobs then go back to the queue. With `--json` the one line on stdout is a JSON object with the address. The
+    log goes to stderr.
     """
     settings = load_settings(data_dir, host=host, port=port, postgres=None if postgres is None else postgres.value)
     logging.basicConfig(

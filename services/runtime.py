@@ -1,4 +1,4 @@
-"""Wires the parts together: `open_runtime(settings)` is the one place that knows which implementation is used."""
+"""Wires the parts together: `open_runtime` alone chooses implementations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
 
 
 class Runtime:
-    """Everything that a request or a job needs; opened once a process, closed at its end. Thread-safe."""
+    """Everything that a request or a job needs.
+
+    Opened once a process and closed at its end. Thread-safe.
+    """
 
     def __init__(
         self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder, queue: Queue
@@ -62,7 +65,10 @@ class Runtime:
 
     @property
     def image_embedder(self) -> ImageEmbedder | None:
-        """The picture model, or None while there are no usable weights; they are looked for again on each call."""
+        """The picture model, or None while there are no usable weights.
+
+        They are looked for again on each call.
+        """
         with self._lock:
             if self._image_embedder is None:
                 try:
@@ -76,7 +82,10 @@ class Runtime:
 
     @property
     def image_model_problem(self) -> CapabilityMissing | None:
-        """Why the configured picture model cannot be used; None where it can, or where none is configured."""
+        """Why the configured picture model cannot be used.
+
+        None where it can, or where none is configured.
+        """
         return self._image_model_problem
 
     @cached_property
@@ -101,7 +110,7 @@ class Runtime:
         return pack_choice(self.ocr_engines)
 
     def warm_up(self) -> None:
-        """Begins to load the text model and the parsers, so that the first query and the first file find them there."""
+        """Begins to load the text model and the parsers, before the first query or file."""
         self.children.warm_up()
         threading.Thread(target=self._load_text_model, name="warm-up", daemon=True).start()
 
@@ -113,9 +122,10 @@ class Runtime:
 
     @contextmanager
     def extract_query_picture(self, path: Path) -> Iterator[Path]:
-        """A safe copy of the uploaded picture at `path`, decoded and written again by a child; valid inside the block.
+        """A safe copy of the uploaded picture at `path`, valid inside the block.
 
-        Raises UnsupportedFormat when it is not a picture, and what its decoding raises.
+        A child process decodes it and writes it again. Raises UnsupportedFormat when it is not a picture, and what its
+        decoding raises.
         """
         detection = detect_format(path, path.name, self.settings.limits)
         if detection.format not in PICTURE_FORMATS:
@@ -140,7 +150,7 @@ class Runtime:
     def render_file(
         self, upload: Upload, format: Format, number: int, width: int, *, password: str | None = None
     ) -> tuple[bytes, str]:
-        """Page `number` (from 1) of a file as a picture `width` pixels wide: its bytes and media type.
+        """Page `number` (from 1) as a picture `width` pixels wide: bytes, media type.
 
         Raises NotFound where the format has no such page, and what reading the file raises.
         """
@@ -156,7 +166,7 @@ class Runtime:
         )
 
     def close(self) -> None:
-        """Ends the parsing processes and the notifier, and closes the queue, the accounts, the store and the files.
+        """Ends the parsing processes, and closes all that the runtime holds.
 
         Whoever started a worker on this runtime has stopped it before.
         """
@@ -177,9 +187,10 @@ class Runtime:
 
 
 def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
-    """A runtime on `settings`' database and data folder, migrated; models are loaded when they are first needed.
+    """A runtime on the database and data folder of `settings`, migrated.
 
-    `queue`, which the runtime closes, replaces the queue of this process alone.
+    Models are loaded when they are first needed. `queue`, which the runtime closes, replaces the queue of this process
+    alone.
     """
     store = open_configured_store(settings)
     key = settings.supabase_service_key

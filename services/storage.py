@@ -1,4 +1,4 @@
-"""Finds and removes stored files, and translates what the file system, the database and the blob store refuse."""
+"""Finds and removes stored files, and translates errors of the stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 def blob_path(blobs: BlobStore, sha256: str) -> Path:
-    """The path of a stored file, fetched to this node first where it lies elsewhere. Raises NotFound, StoreError."""
+    """The path of a stored file, fetched to this node where it lies elsewhere.
+
+    Raises NotFound and StoreError.
+    """
     try:
         return blobs.path(sha256)
     except FileNotFoundError as error:
@@ -27,7 +30,10 @@ def blob_path(blobs: BlobStore, sha256: str) -> Path:
 
 
 def require_original(blobs: BlobStore, settings: Settings, sha256: str) -> None:
-    """Brings an original to this node. Raises InternalError, or TransientError where another node may have it yet."""
+    """Brings an original to this node.
+
+    Raises InternalError, or TransientError where another node may have it yet.
+    """
     try:
         blobs.path(sha256)
     except FileNotFoundError as error:
@@ -44,9 +50,9 @@ def require_original(blobs: BlobStore, settings: Settings, sha256: str) -> None:
 
 
 def remove_unreferenced(store: Store, blobs: BlobStore, sha256s: Sequence[str]) -> None:
-    """Removes those of the files that no document refers to any more; call it once the deletion is committed.
+    """Removes those of the files that no document refers to any more.
 
-    A process that dies before it leaves the files to the worker's sweep.
+    Call it once the deletion is committed. A process that dies before it leaves the files to the worker's sweep.
     """
     if not sha256s:
         return
@@ -59,7 +65,10 @@ def remove_unreferenced(store: Store, blobs: BlobStore, sha256s: Sequence[str]) 
 
 
 def unreferenced(transactions: Sequence[Transaction], sha256s: Collection[str]) -> list[str]:
-    """Those of `sha256s` that no document refers to in any database; none where not all can be asked."""
+    """Those of `sha256s` that no document refers to in any database.
+
+    None where not all can be asked.
+    """
     left = set(sha256s) if transactions else set()
     for tx in transactions:
         left &= set(documents.unreferenced(tx, left))
@@ -67,7 +76,7 @@ def unreferenced(transactions: Sequence[Transaction], sha256s: Collection[str]) 
 
 
 def translate_store_error(error: StoreError) -> DocatlasError:
-    """What a client, or a job's record, is told of `error`; its own text is for the log."""
+    """What clients and jobs are told of `error`, whose own text is for the log."""
     if isinstance(error, BlobsUnavailable):
         return TransientError(
             "The stored files cannot be reached at the moment. Try again; `/health` tells more.",
@@ -92,7 +101,10 @@ def translate_store_error(error: StoreError) -> DocatlasError:
 
 @contextmanager
 def translate_os_error() -> Iterator[None]:
-    """Turns a full disk, quota or file table into TransientError (`storage_full`); other errors pass."""
+    """Turns a full disk, quota or file table into TransientError (`storage_full`).
+
+    Other errors pass.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Documents as a client handles them: accept uploads, list, read, change, delete, and read again."""
+"""Accepts uploads; lists, reads, changes, deletes and reprocesses documents."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def accept(
     embed: bool = True,
     options_at: str = "/options",
 ) -> list[Accepted]:
-    """Stores the files and queues their jobs; one entry per file, in order. Consumes the files on disk.
+    """Stores the files and queues their jobs; one entry a file, in order.
 
-    Without `embed` the text is stored and no vectors. `options_at` is the pointer to the options in the request.
-    A file that is refused does not cost the others, but a single one raises its error. Raises InvalidOption, and
-    CapabilityMissing for an OCR language that is asked for and not installed.
+    Consumes the files on disk. Without `embed` the text is stored and no vectors. `options_at` is the pointer to the
+    options in the request. A file that is refused does not cost the others, but a single one raises its error. Raises
+    InvalidOption, and CapabilityMissing for an OCR language that is asked for and not installed.
     """
     files = _within_quota(runtime, actor, files)
     parsed = parse_options(options, defaults=runtime.settings.default_options, at=options_at, is_request=True)
@@ -155,9 +155,10 @@ def accept(
 
 
 def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
-    """Returns when the OCR languages that the request names are installed. Raises CapabilityMissing.
+    """Returns when the OCR languages that the request names are installed.
 
-    Without an OCR engine, or where the server's default is meant, only the pages that need it tell what is missing.
+    Raises CapabilityMissing. Without an OCR engine, or where the server's default is meant, only the pages that need it
+    tell what is missing.
     """
     if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.ocr_engines.name == "none":
         return
@@ -165,7 +166,7 @@ def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, option
 
 
 def _within_quota(runtime: Runtime, actor: Actor, files: Sequence[Received]) -> list[Received]:
-    """The files, of which those that do not fit are refused before their bytes are kept anywhere.
+    """Refuses the files that the quota has no room for, before their bytes are kept.
 
     The transaction that writes the documents asks once more: another upload may take the room meanwhile.
     """
@@ -181,7 +182,7 @@ def _within_quota(runtime: Runtime, actor: Actor, files: Sequence[Received]) -> 
 
 
 def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasError:
-    """The file's format once its bytes are in the blob store, or the error that refuses it."""
+    """The file's format, once its bytes are in the blob store, or why it is refused."""
     if file.upload is None:
         return file.error or InputError("The file could not be read.")
     try:
@@ -207,7 +208,7 @@ def list_documents(
     limit: int = 50,
     cursor: str | None = None,
 ) -> ListPage[DocumentRecord]:
-    """Documents, newest first: those that were uploaded, or those that lie in `parent_id`.
+    """Documents, newest first: the uploaded ones, or those inside `parent_id`.
 
     Raises InvalidOption for a malformed cursor, filter or time.
     """
@@ -234,7 +235,7 @@ def get_document(runtime: Runtime, actor: Actor, document_id: str) -> DocumentRe
 
 
 def moved_to(runtime: Runtime, actor: Actor, document_id: str) -> str | None:
-    """The document that `document_id` has become (database.documents.document_aliases); None where it is no such id."""
+    """The id of the document that `document_id` has become; None where it is no alias."""
     with runtime.store.begin(actor) as tx:
         return document_aliases.resolve(tx, document_id)
 
@@ -248,9 +249,9 @@ def update_document(
 
 
 def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
-    """Deletes the document and those inside it, with every chunk, vector, picture and file; jobs of them end.
+    """Deletes the document and those inside it, with all that belongs to them.
 
-    Raises NotFound.
+    That is every chunk, vector, picture and file; their jobs end. Raises NotFound.
     """
     with runtime.store.begin(actor, write=True) as tx:
         stopped = children.unfinished_inside(tx, document_id)
@@ -265,9 +266,9 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
 
 
 def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping[str, Any] | None) -> JobView:
-    """The job that reads the stored original again. Options left out are the document's own.
+    """Queues the job that reads the stored original again.
 
-    Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
+    Options left out are the document's own. Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
     """
     password = (options or {}).get("password")
     with runtime.passwords.keeping(password) as keep, runtime.store.begin(actor, write=True) as tx:
@@ -287,7 +288,10 @@ def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping
 def list_images(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[ImageRecord]:
-    """The pictures of a document, in order. Raises NotFound, and InvalidOption for a malformed cursor."""
+    """The pictures of a document, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     behind = _position(cursor)
     with runtime.store.begin(actor) as tx:
         existing(documents.get(tx, document_id), document_id)
@@ -307,7 +311,10 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
 def list_chunks(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[ChunkRecord]:
-    """The chunks of a document, in order. Raises NotFound, and InvalidOption for a malformed cursor."""
+    """The chunks of a document, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     with runtime.store.begin(actor) as tx, refusing_bad_queries():
         existing(documents.get(tx, document_id), document_id)
         return contents.list_chunks(tx, document_id, limit=limit, cursor=cursor)
@@ -316,7 +323,10 @@ def list_chunks(
 def list_pages(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[PageRecord]:
-    """The pages of a document without their layout, in order. Raises NotFound, and InvalidOption as `list_images`."""
+    """The pages of a document without their layout, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     behind = _position(cursor)
     with runtime.store.begin(actor) as tx:
         existing(documents.get(tx, document_id), document_id)

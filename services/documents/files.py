@@ -1,4 +1,4 @@
-"""Originals and pictures as files: on this node, or at an address that serves them without us."""
+"""Finds originals and pictures as files on this node, or as signed addresses."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def stored_file(runtime: Runtime, file: FileName) -> StoredFile:
 
 
 def signed_address(runtime: Runtime, file: FileName) -> str | None:
-    """An address that serves the file to anybody for `signed_url_s` seconds; None where this server has to send it."""
+    """An address that serves the file to anybody for `signed_url_s` seconds.
+
+    None where this server has to send it.
+    """
     name = download_name(file.filename)
     return runtime.blobs.url(file.sha256, filename=name, expires_s=runtime.settings.signed_url_s)

@@ -44,9 +44,10 @@ class PageImage:
 
 
 def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, width: int) -> PageImage:
-    """Page `number` (from 1), `width` pixels wide; rendered by a child process where it is not cached.
+    """Page `number` (from 1) as a picture `width` pixels wide.
 
-    The caller bounds how many run at a time. Raises NotFound, and what reading the file raises.
+    A child process renders it where it is not cached. The caller bounds how many run at a time. Raises NotFound, and
+    what reading the file raises.
     """
     with runtime.store.begin(actor) as tx:
         document = documents.get(tx, document_id)
@@ -71,9 +72,10 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
 
 
 def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> PageImage:
-    """The picture `image_id` scaled down to `width` pixels, never up; made by a child process where it is not cached.
+    """The picture `image_id` scaled down to `width` pixels, never up.
 
-    The caller bounds how many run at a time. Raises NotFound, and what reading the picture raises.
+    A child process makes it where it is not cached. The caller bounds how many run at a time. Raises NotFound, and what
+    reading the picture raises.
     """
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
@@ -129,7 +131,10 @@ def _keep(folder: Path, name: str, content: bytes) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Removes the pictures that were not asked for longest, until the rest fits into three quarters of the bound."""
+    """Removes the pictures that were not asked for longest.
+
+    What is left takes at most three quarters of the bound.
+    """
     entries = []
     for path in folder.iterdir():
         try:

@@ -1,4 +1,4 @@
-"""The ingest of one document: read in a child, chunked, embedded, stored under a new generation, then switched to.
+"""Reads, chunks, embeds and stores one document under a new generation.
 
 Every step can be repeated. Pages, chunks and vectors are written in short transactions under the job's generation,
 which readers do not see; a run that was killed is resumed by the next one, which finds the pages and the vectors that
@@ -85,9 +85,10 @@ class _State:
 
 
 def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestReport:
-    """Reads the stored original of `document_id` into the job's generation, ready to be published.
+    """Reads the stored original of `document_id` into the job's generation.
 
-    Raises the document's own problem (services.errors.InputError), CapabilityMissing, TransientError or NotFound.
+    What it stored can be published then. Raises the document's own problem (services.errors.InputError),
+    CapabilityMissing, TransientError or NotFound.
     """
     job = run.job
     actor = worker_for(job.user_id)
@@ -137,11 +138,14 @@ class _Ingest:
 
     @property
     def _last_percent(self) -> float:
-        """Where the progress stands when all is stored; the rest is that of the documents inside."""
+        """The percentage when all is stored; the documents inside make up the rest."""
         return EXTRACTION_PERCENT if self._children.ids else 99.0
 
     def _recall(self, file: Path) -> Mapping[int, list[Issue]]:
-        """Writes the pages that an interrupted run has stored to `file`; returns their numbers and their issues."""
+        """Writes the pages that an interrupted run has stored to `file`.
+
+        Returns their issues by page number.
+        """
         document_id = self._document.document_id
         issues: dict[int, list[Issue]] = {}
         with self._runtime.store.begin(self._actor) as tx, file.open("w", encoding="utf-8") as lines:
@@ -234,7 +238,7 @@ class _Ingest:
         )
 
     def _keep_page(self, page: Page, *, is_known: bool) -> None:
-        """Stores a page with its pictures in one transaction, so that a page that is there is there as a whole."""
+        """Stores a page with its pictures in one transaction: as a whole, or not."""
         state = self._state
         char_start = state.chars + (len(PAGE_SEPARATOR) if state.pages else 0)
         if not is_known:
@@ -273,12 +277,15 @@ class _Ingest:
         self._show_pages(stage, state.pages, max(state.pages, state.info.page_count))
 
     def _show_pages(self, stage: str, done: int, total: int) -> None:
-        """Tells the job how many pages are read; without a total, no percentage can be told."""
+        """Tells the job how many pages are read; no percentage without a total."""
         percent = round(EXTRACTION_PERCENT * min(1.0, done / total), 1) if total else None
         self._run.progress(stage, pages_done=done, pages_total=total, percent=percent)
 
     def _keep_chunks(self, *, with_vectors: bool = False) -> None:
-        """Writes the chunks that wait; one that an interrupted run has stored already stays, with its vector."""
+        """Writes the chunks that wait.
+
+        One that an interrupted run has stored already stays, with its vector.
+        """
         waiting, self._waiting = self._waiting, []
         self._state.chunks += len(waiting)
         new = [(c, h) for c in waiting if self._stored_hashes.get(c.ordinal) != (h := _content_hash(c))]
@@ -325,7 +332,10 @@ class _Ingest:
             self._run.tick()
 
     def _vectors(self, wanted: Mapping[str, tuple[str, str]]) -> Mapping[str, Vector]:
-        """Vectors by content hash of `(prefix, text)`; what the owner has in the same space is not computed again."""
+        """Vectors by content hash of `(prefix, text)`.
+
+        What the owner has in the same space is not computed again.
+        """
         embedder = self._runtime.text_embedder
         with self._runtime.store.begin(self._actor) as tx:
             vectors = dict(contents.cached_vectors(tx, embedder.space, list(wanted)))

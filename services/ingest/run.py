@@ -1,4 +1,4 @@
-"""What an ingest is told by, and tells, the job that it is part of. Implementation: services.jobs.run."""
+"""What an ingest asks of the job that it runs in; services.jobs.run implements it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Run(Protocol):
         """Folder for the job's temporary files, on the blobs' filesystem."""
 
     def tick(self) -> None:
-        """Writes the heartbeat when it is due. Raises an exception of the job's own when the job must end now."""
+        """Writes the heartbeat when it is due.
+
+        Raises an exception of the job's own when the job must end now.
+        """
 
     def progress(
         self, stage: str, *, pages_done: int | None = None, pages_total: int | None = None, percent: float | None = None

@@ -1,4 +1,4 @@
-"""What a client may do with jobs: read, list, cancel and retry them, and ask for the backfill."""
+"""Reads, lists, cancels and retries jobs, and asks for the backfill."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def list_jobs(
 
 
 def cancel(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
-    """Cancels a queued job at once and asks a running one to stop, and with it those of the documents inside its own.
+    """Cancels a queued job at once, and asks a running one to stop.
 
-    Raises NotFound, and Conflict when it has ended.
+    With it end the jobs of the documents inside its own. Raises NotFound, and Conflict when it has ended.
     """
     stopped: list[str] = []
     with runtime.store.begin(actor, write=True) as tx:
@@ -62,7 +62,10 @@ def cancel(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
 
 
 def retry(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
-    """Queues a failed or cancelled job again. Raises NotFound, and Conflict in any other state."""
+    """Queues a failed or cancelled job again.
+
+    Raises NotFound, and Conflict in any other state.
+    """
     with runtime.store.begin(actor, write=True) as tx:
         before = job_rows.get(tx, job_id)
         if before is None:
@@ -84,7 +87,7 @@ def retry(runtime: Runtime, actor: Actor, job_id: str) -> JobView:
 
 
 def add_backfill(runtime: Runtime, actor: Actor) -> JobView:
-    """Queues the job that computes the missing picture vectors; one that is queued already is returned."""
+    """Queues the job that computes missing picture vectors, unless one is queued."""
     with runtime.store.begin(actor, write=True) as tx:
         job = job_rows.add(tx, type="backfill_image_vectors")
     runtime.queue.announce(job.job_id)

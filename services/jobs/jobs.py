@@ -1,4 +1,4 @@
-"""The table of job types, and the function that runs a claimed job and records how it ended."""
+"""Says what each type of job does, and runs a claimed job."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ JOBS: Mapping[str, JobSpec] = {
 def run_claimed_job(
     job: JobRecord, runtime: Runtime, worker_id: str, should_stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Runs a job that this worker has claimed, and records how it ended. Never raises for what the job did."""
+    """Runs a job that this worker has claimed, and records how it ended.
+
+    What the job did never raises; a store that cannot record it does.
+    """
     spec = JOBS[job.type]
     run = JobRun(job, runtime, worker_id, should_stop, timeout_s=spec.timeout_s)
     try:
@@ -106,9 +109,10 @@ def run_claimed_job(
 
 
 def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: IngestReport | None) -> None:
-    """Switches readers to the generation and ends the job, in one transaction; then clears what it replaces.
+    """Switches readers to the generation and ends the job, in one transaction.
 
-    Where the document holds others, the same transaction queues their jobs, and the last of them ends this one.
+    What it replaces is cleared afterwards. Where the document holds others, the same transaction queues their jobs, and
+    the last of them ends this one.
     """
     job, actor = run.job, worker_for(run.job.user_id)
     password = runtime.passwords.of(job.job_id)

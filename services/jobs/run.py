@@ -1,4 +1,4 @@
-"""One attempt at a job: its heartbeat, its progress, its folder, and why it has to stop."""
+"""One attempt at a job: its heartbeat, progress, folder and reasons to stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SCRATCH_PREFIX = "worker-"
 
 
 class JobStopped(Exception):
-    """The job must end now: `cancel` by its owner, `lost` to another worker, or `shutdown` of this one."""
+    """The job must end now.
+
+    The reason is `cancel` by its owner, `lost` to another worker, or `shutdown` of this one.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -23,7 +26,10 @@ class JobStopped(Exception):
 
 
 class JobRun:
-    """One attempt at a job: writes heartbeats and progress, and hears that it must stop. For one thread."""
+    """One attempt at a job: writes heartbeats and progress, and hears when to stop.
+
+    For one thread.
+    """
 
     def __init__(
         self, job: JobRecord, runtime: Runtime, worker_id: str, should_stop: Callable[[], bool], *, timeout_s: float
@@ -39,7 +45,10 @@ class JobRun:
         self._percent: float | None = None
 
     def tick(self) -> None:
-        """Writes the heartbeat every `heartbeat_s`. Raises JobStopped, or TooLarge when the job's time is up."""
+        """Writes the heartbeat every `heartbeat_s`.
+
+        Raises JobStopped, or TooLarge when the job's time is up.
+        """
         if self._should_stop():
             raise JobStopped("shutdown")
         now = time.monotonic()
@@ -54,7 +63,10 @@ class JobRun:
     def progress(
         self, stage: str, *, pages_done: int | None = None, pages_total: int | None = None, percent: float | None = None
     ) -> None:
-        """Notes how far the job is; written with the next heartbeat, at once when the stage changes."""
+        """Notes how far the job is, for the next heartbeat.
+
+        A new stage is written at once.
+        """
         changed = stage != self._stage
         self._stage = stage
         if pages_done is not None:
@@ -81,7 +93,10 @@ class JobRun:
 
 
 def job_scratch(runtime: Runtime, worker_id: str) -> Path:
-    """The folder for temporary files of this worker's jobs; the lease's next holder removes it whole."""
+    """The folder for temporary files of this worker's jobs.
+
+    The lease's next holder removes it whole.
+    """
     folder = runtime.blobs.scratch() / f"{SCRATCH_PREFIX}{worker_id}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -48,7 +48,10 @@ that a job is silent, ends after this; clocks of nodes are expected to be second
 
 
 def node_id(data_dir: Path) -> str:
-    """The id of the node whose data folder this is, made where it has none yet; it outlives every process."""
+    """The id of the node whose data folder this is; it outlives every process.
+
+    It is made where there is none yet.
+    """
     path = data_dir / "node-id"
     with filelock.FileLock(data_dir / "node-id.lock"):  # two processes that start at once are one node
         if not path.is_file() or not path.read_text(encoding="ascii"):
@@ -61,7 +64,10 @@ def _seconds_ago(seconds: float) -> str:
 
 
 class WorkerLease:
-    """The right to run jobs on a data folder; one process at a time has it, and its death gives it back."""
+    """The right to run jobs on a data folder, which one process at a time has.
+
+    The process's death gives it back.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "worker.lock"
@@ -103,9 +109,10 @@ def lease_holder(data_dir: Path) -> int | None:
 
 
 class Worker:
-    """Waits for the lease, takes over what a dead holder left, and runs jobs until it is stopped.
+    """Waits for the lease, then runs jobs until it is stopped.
 
-    `with Worker(runtime):` starts and stops it. Whoever opened the runtime stops its worker before closing it.
+    It first takes over what a dead holder of the lease left. `with Worker(runtime):` starts and stops it. Whoever
+    opened the runtime stops its worker before closing it.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -127,7 +134,10 @@ class Worker:
         self._leader.start()
 
     def stop(self) -> None:
-        """Puts the jobs that run back into the queue, and returns when all threads have ended and the lease is free."""
+        """Puts the jobs that run back into the queue, and gives the lease back.
+
+        Returns when all threads have ended.
+        """
         self._stopping.set()
         self._leader.join()
         if self._lease.is_held:
@@ -183,7 +193,7 @@ class Worker:
         return True
 
     def _take_over(self) -> None:
-        """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
+        """Puts the jobs of a dead holder back into the queue, and removes its folders."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
             requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
             waiting.settle_all(tx)
@@ -210,7 +220,7 @@ class Worker:
             announce_all(self._runtime.queue, silent)
 
     def _move_files(self) -> None:
-        """Brings files, and deletions of files, that wait on this node to where every node reads them."""
+        """Uploads the files that wait on this node, and carries out deletions that wait."""
         blobs = self._runtime.blobs
         blobs.push_pending()
         while due := blobs.deletions():
@@ -236,7 +246,10 @@ class Worker:
                 self._unrecorded += left
 
     def _put_back(self, job: JobRecord) -> bool:
-        """Queues a job again whose end could not be written; False while its database does not work."""
+        """Queues a job again whose end could not be written.
+
+        False while its database does not work.
+        """
         store = self._runtime.store
         try:
             with store.running(job), store.begin(SERVICE_ACTOR, write=True) as tx:
@@ -246,7 +259,10 @@ class Worker:
         return True
 
     def _ask_for_backfill(self) -> None:
-        """Queues the backfill once for each picture model that turns up, where pictures wait for their vectors."""
+        """Queues the backfill when a picture model turns up and pictures wait for it.
+
+        Once for each model.
+        """
         embedder = self._runtime.image_embedder
         if embedder is None:
             return
@@ -260,7 +276,10 @@ class Worker:
             add_backfill(self._runtime, SERVICE_ACTOR)
 
     def _end_waiting(self) -> None:
-        """Ends jobs that wait for documents inside theirs which have all ended. None should be left to be found."""
+        """Ends jobs that wait for documents inside theirs which have all ended.
+
+        None should be left to be found.
+        """
         with self._runtime.store.begin(SERVICE_ACTOR) as tx:
             if not waiting.count(tx):
                 return
@@ -269,7 +288,7 @@ class Worker:
         self._runtime.notifier.changed()
 
     def _remove_orphans(self) -> None:
-        """Removes rows of generations that nobody reads or writes, and old files without a row."""
+        """Removes rows of unused generations, and old files without a row."""
         store, blobs = self._runtime.store, self._runtime.blobs
         while True:
             with store.begin(SERVICE_ACTOR, write=True) as tx:
@@ -287,9 +306,9 @@ class Worker:
                         blobs.delete(sha256)
 
     def run_next(self) -> bool:
-        """Claims the fairest job and runs it; False when there was none, or when the worker is being stopped.
+        """Claims the fairest job and runs it; False when there was none.
 
-        Thread-safe. Never raises: after a fault of the store it pauses.
+        False, too, when the worker is being stopped. Thread-safe. Never raises: after a fault of the store it pauses.
         """
         if self._stopping.is_set():
             return False
@@ -320,9 +339,10 @@ class Worker:
 
 
 def remove_old_scratch(scratch: Path, oldest: float) -> None:
-    """Removes what killed processes left in `scratch` before the time `oldest` (seconds since the epoch).
+    """Removes what killed processes left in `scratch`, if it is older than `oldest`.
 
-    Folders of workers stay: the next holder of the lease removes those of the dead.
+    That is a time in seconds since the epoch. Folders of workers stay: the next holder of the lease removes those of
+    the dead.
     """
     for entry in scratch.iterdir():
         if entry.name.startswith(SCRATCH_PREFIX):

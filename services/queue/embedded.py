@@ -1,4 +1,4 @@
-"""The queue of one process: whoever announces a job and the threads that run jobs share its memory."""
+"""The queue of one process: its threads announce jobs and run them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from services.queue.queue import RunNext
 
 
 class EmbeddedQueue:
-    """Wakes threads of this process. Jobs that other processes store are found by the sweep alone."""
+    """Wakes threads of this process.
+
+    Jobs that other processes store are found by the sweep alone.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -51,6 +54,6 @@ class EmbeddedQueue:
             self._wait(seen, sweep_s, stopping)
 
     def _wait(self, seen: int, timeout_s: float, stopping: threading.Event) -> None:
-        """Returns when something was announced since `seen`, when the time is up, and when it has to stop."""
+        """Returns at an announcement after `seen`, at the stop, or when the time is up."""
         with self._condition:
             self._condition.wait_for(lambda: self._announced != seen or stopping.is_set(), timeout_s)

@@ -21,7 +21,10 @@ class JobView:
         return self.job.status in TERMINAL_STATUSES
 
     def as_json(self) -> dict[str, Any]:
-        """The members that every client gets; `error` is `Problem.as_json`, to which HTTP adds members of its own."""
+        """The members that every client gets.
+
+        `error` is `Problem.as_json`, to which HTTP adds members of its own.
+        """
         job = self.job
         return {
             "id": job.job_id,

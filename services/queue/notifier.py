@@ -34,9 +34,10 @@ ReadJobs = Callable[[Actor, Sequence[str]], Mapping[str, JobView]]
 
 
 class JobNotifier:
-    """Answers clients that wait for jobs, with one thread and at most one connection for all of them.
+    """Answers clients that wait for jobs, with one thread for all of them.
 
-    Jobs that other processes run are seen by looking every `poll_s` seconds, for as long as somebody waits.
+    It holds one connection at most. Jobs that other processes run are seen by looking every `poll_s` seconds, for as
+    long as somebody waits.
     """
 
     def __init__(self, read: ReadJobs, *, poll_s: float = 0.25) -> None:
@@ -54,7 +55,10 @@ class JobNotifier:
             self._condition.notify_all()
 
     async def wait(self, job_id: str, actor: Actor, timeout_s: float) -> JobView | None:
-        """The job once it is terminal, or as it is after `timeout_s` seconds; None where there is none for `actor`."""
+        """The job once it is terminal, or as it is after `timeout_s` seconds.
+
+        None where there is none for `actor`.
+        """
         loop = asyncio.get_running_loop()
         waiter = _Waiter(actor, job_id, loop, loop.create_future(), until_terminal=timeout_s > 0)
         with self._condition:
@@ -78,7 +82,7 @@ class JobNotifier:
         return waiter.done.result()
 
     async def _first_look(self, waiter: _Waiter) -> JobView | None:
-        """The job as the next look finds it: a wait that is shorter than a look is no failure."""
+        """The job as the next look finds it, for a wait that is shorter than a look."""
         waiter.until_terminal = False
         self.changed()
         try:

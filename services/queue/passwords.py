@@ -1,4 +1,4 @@
-"""Keeps passwords of encrypted documents while their jobs need them: in memory only, never stored or logged."""
+"""Keeps passwords of encrypted documents in memory while their jobs need them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import ExitStack, contextmanager
 
 
 class PasswordVault:
-    """Holds passwords by job id. Thread-safe; a restart forgets them all, and the job then says so."""
+    """Holds passwords by job id, in memory only; they are never stored or logged.
+
+    Thread-safe. A restart forgets them all, and the job then says so.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,10 +31,10 @@ class PasswordVault:
 
     @contextmanager
     def keeping(self, password: str | None) -> Iterator[Callable[[str], None]]:
-        """A function that keeps `password` for a job id; call it before the job's transaction commits.
+        """A function that keeps `password` for the job whose id it is called with.
 
-        A worker may claim the job the moment it is committed. A block that raises, so that nothing is committed, keeps
-        nothing; without a password the function does nothing.
+        Call it before the job's transaction commits: a worker may claim the job the moment it is committed. A block
+        that raises, so that nothing is committed, keeps nothing; without a password the function does nothing.
         """
         with ExitStack() as undo:
 

@@ -1,4 +1,4 @@
-"""The queue's port: how whoever stores a job tells whoever runs jobs that there is one.
+"""The queue's port: whoever stores a job tells those who run jobs.
 
 The jobs table is the truth. A message is a hint that some job can be claimed, and says neither which job the receiver
 gets nor that there is one; the fairest row is claimed when the message arrives. Who promises what:
@@ -33,10 +33,11 @@ class Queue(Protocol):
         """
 
     def dispatching(self, run_next: RunNext, *, threads: int, sweep_s: float) -> AbstractContextManager[None]:
-        """Calls `run_next` for what is announced, up to `threads` times at once, for as long as the block lasts.
+        """Calls `run_next` for what is announced, as long as the block lasts.
 
-        A call that returned True is followed by another at once. What was announced before the block is looked for at
-        its start. The block's end calls nothing more and waits for the calls under way: the caller makes them end.
+        Up to `threads` calls run at once, and one begins every `sweep_s` seconds whatever was announced. A call that
+        returned True is followed by another at once. What was announced before the block is looked for at its start.
+        The block's end calls nothing more and waits for the calls under way: the caller makes them end.
         """
 
     def close(self) -> None:

@@ -13,7 +13,10 @@ from services.queue.queue import Queue
 
 
 def queue_positions(tx: Transaction, queued: Iterable[JobRecord], new: Container[str]) -> dict[str, int | None]:
-    """The places in the queue by job id; `new` names the jobs that this transaction added."""
+    """The places in the queue by job id.
+
+    `new` names the jobs that this transaction added.
+    """
     positions: dict[str, int | None] = {}
     # The new ones follow one another, because no other writer came between: one look at the queue places them all.
     first: int | None = None
@@ -35,7 +38,7 @@ def announce_all(queue: Queue, submitted: Iterable[JobRecord]) -> None:
 
 
 def release_stopped(passwords: PasswordVault, notifier: JobNotifier, job_ids: Sequence[str]) -> None:
-    """Forgets the passwords of jobs that were told to stop, and tells who waits for them."""
+    """Forgets passwords of jobs that were told to stop, and wakes who waits for them."""
     for job_id in job_ids:
         passwords.forget(job_id)
     if job_ids:
