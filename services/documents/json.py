@@ -9,7 +9,7 @@ from database.records import DocumentRecord
 
 
 def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dict[str, Any]:
-    """The document as `GET /v1/documents/{id}` answers with it.
+    """The document in the words of `GET /v1/documents/{id}`.
 
     `children` are the ids of the documents inside it.
     """
