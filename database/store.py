@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Table, true
@@ -160,14 +159,3 @@ class Store(Protocol):
     def take_charge(self, holds_lease: Callable[[], bool]) -> None:
         """Lets this process move what waits, for as long as `holds_lease` says so."""
         return None
-
-
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another one. Every transaction of ours is short; nobody should ever wait this long."""
-
-
-def open_store(data_dir: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
-    """The SQLite store in `data_dir`, which is made if it is missing (readable by its owner only); does not migrate."""
-    from database.sqlite.store import SqliteStore
-
-    return SqliteStore(data_dir / "docatlas.sqlite3", busy_timeout_s=busy_timeout_s)

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from database.blobs.base import BlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.opening import open_blobs
 from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store

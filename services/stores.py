@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from database.errors import LoginRefused, MigrationError, UnsafeLogin
-from database.store import Store, open_store
+from database.opening import open_store
+from database.store import Store
 from services.errors import CapabilityMissing
 from services.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from database.blobs.base import flush, make_folders
+from database.blobs.files import flush, make_folders
 
 SWEEP_SHARE = 16
 """A process looks for what to evict after it has added a sixteenth of the bound: so far it may be passed.

@@ -25,19 +25,10 @@ from pathlib import Path
 
 import filelock
 
-from database.blobs.base import (
-    BlobEntry,
-    BlobsState,
-    check_sha256,
-    flush,
-    holds,
-    is_sha256,
-    make_folders,
-    require_regular,
-    take_over,
-)
+from database.blobs.base import BlobEntry, BlobsState, check_sha256, is_sha256
 from database.blobs.bucket import StorageBucket
 from database.blobs.cache import FileCache
+from database.blobs.files import flush, holds, make_folders, require_regular, take_over
 from database.errors import BlobsRefused, BlobsUnavailable
 from database.ids import new_id
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from database.fallback import journal
+from database.opening import open_store
 from database.records import SERVICE_ACTOR
-from database.store import open_store
 
 FOLDER = "fallback"
 """Of this node's database, in the data folder."""

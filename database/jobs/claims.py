@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, or_, sel
 from database import schema
 from database.ids import now
 from database.jobs import jobs, waiting
-from database.jobs.job_status import show_status
 from database.records import JobRecord
 from database.sql import among_ids
 from database.store import Transaction
@@ -49,7 +48,7 @@ def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> in
         if job.status == "cancelling":
             values = {"status": "cancelled", "finished_at": now()}
         tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
-        show_status(tx, job, values["status"])
+        jobs.show_status(tx, job, values["status"])
         if job.status == "cancelling" and job.document_id is not None:
             waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return len(found)
@@ -97,5 +96,5 @@ def claim(tx: Transaction, job_id: str, worker_id: str) -> JobRecord | None:
     ).rowcount
     job = jobs.get(tx, job_id) if claimed else None
     if job is not None:
-        show_status(tx, job, "in_progress")
+        jobs.show_status(tx, job, "in_progress")
     return job

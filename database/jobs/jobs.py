@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, or_, select, update
 
 from database import schema
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import new_id, now
 from database.jobs import waiting
-from database.jobs.job_status import document_status, is_latest, show_status
 from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
 from database.sql import among_ids
 from database.store import Transaction
@@ -341,6 +340,44 @@ def retry(tx: Transaction, job_id: str) -> JobRecord | None:
     tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job_id).values(values))
     show_status(tx, job, "queued")
     return get(tx, job_id)
+
+
+def show_status(tx: Transaction, job: JobRecord, status: str) -> None:
+    """Gives the job's document `status`, if the job is the document's latest.
+
+    A published document never shows `failed` or `cancelled`: what was published can still be read.
+    """
+    if job.document_id is not None:
+        values = {"status": document_status(status), "updated_at": now()}
+        tx.connection.execute(update(_documents).where(is_latest(job), tx.owns(_documents)).values(values))
+
+
+def document_status(status: str) -> Any:
+    """What a document shows when its latest job has `status`: after a failure, what it showed when it was published."""
+    if status not in ("failed", "cancelled"):
+        return status
+    publisher = (
+        select(_jobs.c.status)
+        .where(
+            _jobs.c.document_id == _documents.c.document_id,
+            _jobs.c.generation == _documents.c.generation,
+            _jobs.c.status.in_(("completed", "completed_with_errors")),
+        )
+        .correlate(_documents)
+        .scalar_subquery()
+    )
+    return case((_documents.c.generation == 0, status), else_=func.coalesce(publisher, "completed"))
+
+
+def is_latest(job: JobRecord) -> ColumnElement[bool]:
+    """True for the job's document, if the job is its latest."""
+    return and_(_documents.c.document_id == job.document_id, _documents.c.last_generation == job.generation)
+
+
+def count_by_status(tx: Transaction) -> dict[str, int]:
+    """How many of the actor's jobs have each status; statuses that none has are left out."""
+    rows = tx.connection.execute(select(_jobs.c.status, func.count()).where(tx.owns(_jobs)).group_by(_jobs.c.status))
+    return dict(rows.all())
 
 
 def job_record(row: Row[Any]) -> JobRecord:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from database.errors import StoreError
-from database.jobs.job_status import count_by_status
+from database.jobs.jobs import count_by_status
 from database.records import SERVICE_ACTOR
 from database.store import StoreState
 from services.runtime import Runtime

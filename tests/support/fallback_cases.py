@@ -23,10 +23,11 @@ from database.fallback import journal
 from database.fallback.replay import Replay
 from database.fallback.store import FallbackStore
 from database.jobs import jobs
+from database.opening import open_store
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
-from database.store import Store, open_store
+from database.store import Store
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.support.api_server import serving

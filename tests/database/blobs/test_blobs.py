@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from database.blobs.base import BlobStore, LocalBlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.local import LocalBlobStore
+from database.blobs.opening import open_blobs
 from tests.support.storage_server import SERVICE_KEY, storage_server
 
 BLOB_STORES = ("local", "storage", "storage that keeps one copy")

@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from database.blobs.base import LocalBlobStore, open_blobs
 from database.blobs.bucket import StorageBucket, object_path
+from database.blobs.local import LocalBlobStore
+from database.blobs.opening import open_blobs
 from database.blobs.storage import StorageBlobStore
 from database.errors import BlobDamaged, BlobsRefused, BlobsUnavailable
 from tests.conftest import ROOT, wait_for
@@ -360,7 +361,7 @@ def test_files_of_a_local_store_are_taken_over(storage: Storage, tmp_path: Path)
 PUSHER = """
 import sys
 from pathlib import Path
-from database.blobs.base import open_blobs
+from database.blobs.opening import open_blobs
 root, url, key, task, *arguments = sys.argv[1:]
 blobs = open_blobs("supabase", Path(root), supabase_url=url, service_key=key, bucket="files", cache_bytes=10**9)
 print("open", flush=True)

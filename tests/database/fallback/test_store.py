@@ -18,9 +18,9 @@ from database.fallback.answered_from import recorded_use
 from database.fallback.store import FallbackStore
 from database.fallback.upload_trees import read_families
 from database.jobs import jobs
+from database.opening import open_store
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, worker_for
-from database.store import open_store
 from tests.support.fallback_cases import Access, counts, eventually, finish, is_empty, open_fallback, open_main
 from tests.support.postgres_server import DatabaseUrls
 from tests.support.store_cases import EVERYTHING, OTHER_ACTOR, SPACE, submit, unit

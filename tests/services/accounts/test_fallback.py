@@ -14,8 +14,9 @@ from database.accounts import accounts
 from database.accounts import mirror as account_mirror
 from database.errors import StoreUnavailable
 from database.ids import new_id
+from database.opening import open_store
 from database.records import SERVICE_ACTOR, Actor, worker_for
-from database.store import Store, Transaction, open_store
+from database.store import Store, Transaction
 from services.accounts.api_keys import create_key
 from services.accounts.attempts import LoginAttempts
 from services.accounts.gate import FRESH_S, Gate
