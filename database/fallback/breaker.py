@@ -17,7 +17,7 @@ State = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Counts failures and knows the state. Thread-safe; asks nobody itself."""
+    """Counts failures and keeps the state; connects to nothing itself. Thread-safe."""
 
     def __init__(self, *, failures: int) -> None:
         """`failures` in a row of the same kind (reading or writing) open it."""
@@ -41,11 +41,12 @@ class Breaker:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """How often what has happened since the process started."""
+        """How often each event has happened since the process started."""
         with self._lock:
             return dict(self._counters)
 
     def count(self, what: str, number: int = 1) -> None:
+        """Adds `number` to the counter of an event."""
         with self._lock:
             self._counters[what] += number
 

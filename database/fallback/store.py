@@ -12,14 +12,13 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
-from database.accounts import mirror as account_mirror
-from database.accounts import users
+from database.accounts import mirror, users
 from database.errors import LoginRefused, StoreBusy, StoreError, StoreUnavailable
 from database.fallback import journal
 from database.fallback.answered_from import note_use
 from database.fallback.breaker import Breaker
 from database.fallback.replay import Replay
-from database.fallback.replay_rounds import Drain, GivingBack, Pace
+from database.fallback.replay_rounds import Drain, ReplayRounds, WriteThrottle
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 from database.store import MigrationState, Store, StoreState, Transaction
 
@@ -75,14 +74,14 @@ class FallbackStore(Store):
         self._main, self._local, self._prepare, self._revive = main, local, prepare, revive
         self._probe_s = probe_s
         self._breaker = Breaker(failures=failures)
-        self._turn = threading.Lock()
-        self._pace = Pace()
-        self._replay = Replay(main, local, self._count_moved, turn=self._turn)
+        self._write_turn = threading.Lock()
+        self._throttle = WriteThrottle()
+        self._replay = Replay(main, local, self._count_moved, write_turn=self._write_turn)
         self._holds_lease: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
         self._to_replay = threading.Event()
         self._drain = Drain()
-        self._giving_back = GivingBack(local, self._replay, self._breaker, self._drain, self._pace)
+        self._rounds = ReplayRounds(local, self._replay, self._breaker, self._drain, self._throttle)
         self._is_prepared = False
         self._problem = ""
         self._mirrored_at = -math.inf
@@ -95,7 +94,7 @@ class FallbackStore(Store):
             undo.pop_all()
         self._threads = [
             threading.Thread(target=self._watch, name="fallback-probe", daemon=True),
-            threading.Thread(target=self._give_back, name="fallback-replay", daemon=True),
+            threading.Thread(target=self._replay_when_due, name="fallback-replay", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -248,9 +247,9 @@ class FallbackStore(Store):
     def _entered_here(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction | None:
         """A transaction on this node; None where the main database is served again."""
         if write:
-            self._pace.wait()
+            self._throttle.wait()
         with ExitStack() as attempt:
-            with self._turn if write else nullcontext():
+            with self._write_turn if write else nullcontext():
                 tx = attempt.enter_context(self._local.begin(actor, write=write))
             # The write lock orders this against `Replay.switch`, in whichever process: after that nothing is written.
             if write and journal.serving(tx.connection) == "main":
@@ -294,7 +293,7 @@ class FallbackStore(Store):
 
     def _count_moved(self, what: str, number: int) -> None:
         self._breaker.count(what, number)
-        self._pace.moved()
+        self._throttle.upload_moved()
 
     def _failed(self, *, write: bool) -> None:
         if self._breaker.state == "closed" and self._breaker.failed(write=write):
@@ -372,7 +371,7 @@ class FallbackStore(Store):
         with self._local.begin(SERVICE_ACTOR) as tx:
             return journal.serving(tx.connection)
 
-    def _give_back(self) -> None:
+    def _replay_when_due(self) -> None:
         while not self._closing.is_set():
             self._to_replay.wait()
             self._to_replay.clear()
@@ -380,7 +379,7 @@ class FallbackStore(Store):
                 if not self._closing.is_set() and self._breaker.state == "closed":
                     self._mirror()
                 if not self._closing.is_set() and self._breaker.state != "open" and self._holds_lease():
-                    self._giving_back.run()
+                    self._rounds.run()
             except StoreUnavailable:
                 self._breaker.suspected.set()
             except StoreBusy as error:
@@ -392,5 +391,5 @@ class FallbackStore(Store):
     def _mirror(self) -> None:
         """Keeps this node's copies of the accounts that may log in while the main database is away."""
         if time.monotonic() - self._mirrored_at > MIRROR_S:
-            account_mirror.mirror(self._main, self._local)
+            mirror.mirror(self._main, self._local)
             self._mirrored_at = time.monotonic()

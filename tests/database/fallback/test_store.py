@@ -16,7 +16,7 @@ from database.errors import StoreUnavailable
 from database.fallback import journal
 from database.fallback.answered_from import recorded_use
 from database.fallback.store import FallbackStore
-from database.fallback.upload_trees import read_families
+from database.fallback.upload_trees import read_upload_trees
 from database.jobs import jobs
 from database.opening import open_store
 from database.postgres.store import PostgresStore
@@ -300,8 +300,8 @@ def test_what_was_refused_is_offered_again_at_the_next_start_and_nothing_is_move
     local = open_store(tmp_path / "fallback")
     try:
         with local.begin(SERVICE_ACTOR, write=True) as tx:
-            family = read_families(tx.connection)[0]
-            journal.note(tx.connection, journal.Entry(document_id, family.user_id, family.stamp, "refused"))
+            tree = read_upload_trees(tx.connection)[0]
+            journal.note(tx.connection, journal.Entry(document_id, tree.user_id, tree.stamp, "refused"))
             journal.serve(tx.connection, "main")
     finally:
         local.close()
