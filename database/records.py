@@ -126,8 +126,6 @@ class JobRecord:
     run_after: str | None
     """Not to be claimed before (a retry's back-off)."""
     worker_id: str | None
-    home: Literal["", "local", "main"] = field(default="", compare=False)
-    """Which of two databases gave it to its worker; empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

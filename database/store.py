@@ -1,16 +1,18 @@
-"""The store's Protocol: what has a version for each database. Everyday reads and writes are functions on a Transaction
-in documents, contents, images, jobs, searches and users."""
+"""The Store's Protocol: what has a version for each database.
+
+Everyday reads and writes are functions on a Transaction, in database.documents, database.jobs and database.accounts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Table, true
 
-from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
+from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Transaction:
 
     actor: Actor
     connection: Connection
+    is_partial: bool = False
+    """True where rows may be in a database that cannot be asked now: what is not found may be there all the same."""
 
     def owns(self, table: Table) -> ColumnElement[bool]:
         """True for the rows of `table` that the actor may see."""
@@ -41,22 +45,6 @@ class MigrationState:
     name: str
     applied_at: str | None
     """None while it is missing; empty where the database does not keep the time, as Postgres does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """Which database answers, where one stands in for another; the defaults are those of a single one."""
-
-    breaker: Literal["closed", "open", "half_open"] | None = None
-    """None: nothing stands in. `half_open`: the main database answers again, and what waits is being moved."""
-    since: str | None = None
-    """When the main database was last found not to work; None while it does."""
-    waiting: Mapping[str, int] = field(default_factory=dict)
-    """Documents, jobs and searches on this node that are to be moved."""
-    counters: Mapping[str, int] = field(default_factory=dict)
-    """What has happened since the process started; see database.fallback.breaker."""
-    detail: str = ""
-    """What keeps it from working, and what to do; empty when all is well."""
 
 
 class Store(Protocol):
@@ -123,39 +111,3 @@ class Store(Protocol):
     def close(self) -> None:
         """Closes every connection and frees the vectors."""
         ...
-
-    # What follows has an answer of its own only where a second database stands in for the first one.
-
-    @property
-    def is_partial(self) -> bool:
-        """True while documents may be out of reach: what is not found may be there all the same."""
-        return False
-
-    @property
-    def main(self) -> Store:
-        """The database that nobody stands in for: what must not be kept on one node only belongs there."""
-        return self
-
-    def state(self) -> StoreState:
-        """Which database answers, since when, and what waits to be moved; quick."""
-        return StoreState()
-
-    def running(self, job: JobRecord) -> AbstractContextManager[Callable[[], bool]]:
-        """Inside, this thread's transactions go to the database that gave `job`, whatever the others' do.
-
-        Yields a function that says whether the job has to go back into the queue at once.
-        """
-        return nullcontext(lambda: False)
-
-    @contextmanager
-    def all_references(self) -> Iterator[Sequence[Transaction]]:
-        """Writing transactions of the service's on every database that may refer to this node's files.
-
-        While it lasts none can come to refer to one. Empty while not all can be asked: then no file may be removed.
-        """
-        with self.begin(SERVICE_ACTOR, write=True) as tx:
-            yield [tx]
-
-    def take_charge(self, holds_lease: Callable[[], bool]) -> None:
-        """Lets this process move what waits, for as long as `holds_lease` says so."""
-        return None

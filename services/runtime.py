@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from database.blobs.base import BlobStore
 from database.blobs.opening import open_blobs
+from database.fallback.base import Fallback
+from database.fallback.none import NoFallback
 from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
@@ -45,9 +47,20 @@ PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
 class Runtime:
     """Everything that a request or a job needs; opened once a process, closed at its end. Thread-safe."""
 
-    def __init__(self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        blobs: BlobStore,
+        text_embedder: TextEmbedder,
+        *,
+        fallback: Fallback | None = None,
+    ) -> None:
+        """Without a `fallback`, `store` is the only database."""
         self.settings = settings
         self.store = store
+        self.fallback = fallback or NoFallback(store)
+        self.main_store = self.fallback.main
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
@@ -191,7 +204,7 @@ class Runtime:
 
 def open_runtime(settings: Settings) -> Runtime:
     """A runtime on `settings`' database and data folder, migrated; models are loaded when they are first needed."""
-    store = open_configured_store(settings)
+    opened = open_configured_store(settings)
     key = settings.supabase_service_key
     blobs = open_blobs(
         settings.blob_storage,
@@ -203,4 +216,4 @@ def open_runtime(settings: Settings) -> Runtime:
         # A child may open its file again as long as it runs.
         handed_s=max(3600.0, 2 * settings.parse_wall_s),
     )
-    return Runtime(settings, store, blobs, open_text_embedder(settings))
+    return Runtime(settings, opened.store, blobs, open_text_embedder(settings), fallback=opened.fallback)

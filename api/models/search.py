@@ -16,6 +16,7 @@ from api.models.base import (
     JsonObject,
     Number,
     Whole,
+    partial_field,
 )
 from api.models.documents import SpanModel
 from services.search.search import MAX_DOCUMENT_IDS, MAX_K
@@ -159,7 +160,7 @@ class SearchAnswer(Answer):
     mode: Literal["hybrid", "semantic", "keyword"]
     recall: Literal["exact", "approximate"]
     warnings: list[ShortfallModel]
-    partial: bool = Field(False, description="The database was out of reach: only what this node holds was searched")
+    partial: bool = partial_field("The database was out of reach: only what this node holds was searched")
 
 
 class SearchNote(Answer):

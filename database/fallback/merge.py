@@ -129,7 +129,7 @@ class _Merge:
         self._sent[document_id] = copy_parts(self._source.connection, document_id, self._target.connection, destination)
 
     def _reserve_generations(self, jobs: Sequence[RowValues]) -> None:
-        """Raises the last generation of documents that were there to that of `jobs`, so that the next job gets a new one."""
+        """Raises the last generation of documents that were there, so that their next job gets one that is new."""
         last: dict[str, int] = {}
         for job in jobs:
             last[job["document_id"]] = max(job["generation"], last.get(job["document_id"], 0))

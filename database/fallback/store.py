@@ -7,20 +7,21 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol, TypeVar
 
 from database.accounts import mirror, users
 from database.errors import LoginRefused, StoreBusy, StoreError, StoreUnavailable
 from database.fallback import journal
-from database.fallback.answered_from import note_use
+from database.fallback.answered_from import note_transaction, recorded_answers
+from database.fallback.base import AnsweredFrom, Fallback, FallbackState
 from database.fallback.breaker import Breaker
 from database.fallback.replay import Replay
 from database.fallback.replay_rounds import Drain, ReplayRounds, WriteThrottle
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
-from database.store import MigrationState, Store, StoreState, Transaction
+from database.store import MigrationState, Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ PROBE_PAUSE_S = 0.2
 """Between two probes, however many transactions fail."""
 MIRROR_S = 60.0
 """How old this node's copies of the accounts that may log in alone may be."""
-_home: ContextVar[Literal["", "main", "local"]] = ContextVar("home", default="")
-"""Where the job that this thread runs came from."""
+_pinned_to: ContextVar[Literal["main", "local"] | None] = ContextVar("pinned_to", default=None)
+"""The database that gave the job which this thread runs; None outside a job."""
 
 
 class MainStore(Store, Protocol):
@@ -53,8 +54,16 @@ class MainStore(Store, Protocol):
     def resume(self) -> None: ...
 
 
-class FallbackStore(Store):
-    """See database.store.Store. `main` is served while it works, `local` while it does not."""
+@dataclass(frozen=True, slots=True)
+class _LocalJob(JobRecord):
+    """A job that this node's database gave to its worker."""
+
+
+class FallbackStore(Store, Fallback):
+    """See database.store.Store and database.fallback.base.Fallback.
+
+    `main` is served while it works, `local` while it does not.
+    """
 
     def __init__(
         self,
@@ -146,27 +155,27 @@ class FallbackStore(Store):
     def claim_job(self, worker_id: str) -> JobRecord | None:
         if self._breaker.state == "closed":
             try:
-                job = self._main.claim_job(worker_id)
+                return self._main.claim_job(worker_id)
             except StoreUnavailable:
                 self._failed(write=True)
                 return None
-            return None if job is None else replace(job, home="main")
         if self._drain.is_draining:
             return None
         job = self._local.claim_job(worker_id)
-        return None if job is None else replace(job, home="local")
+        return None if job is None else _LocalJob(**{each.name: getattr(job, each.name) for each in fields(job)})
 
     @contextmanager
-    def running(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
-        token = _home.set(job.home)
+    def pinned(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
+        is_local = isinstance(job, _LocalJob)
+        token = _pinned_to.set("local" if is_local else "main")
         try:
-            if job.home == "local":
+            if is_local:
                 with self._drain.job():
                     yield lambda: self._drain.is_draining
             else:
                 yield lambda: self._breaker.state != "closed"
         finally:
-            _home.reset(token)
+            _pinned_to.reset(token)
 
     @contextmanager
     def all_references(self) -> Iterator[Sequence[Transaction]]:
@@ -177,15 +186,18 @@ class FallbackStore(Store):
         with self._local.begin(SERVICE_ACTOR, write=True) as here, self._counted(SERVICE_ACTOR, write=True) as there:
             yield [there, here]
 
-    def take_charge(self, holds_lease: Callable[[], bool]) -> None:
+    def recorded_answers(self) -> AbstractContextManager[AnsweredFrom]:
+        return recorded_answers()
+
+    def replay_while(self, holds_lease: Callable[[], bool]) -> None:
         self._holds_lease = holds_lease
         self._to_replay.set()
 
-    def state(self) -> StoreState:
+    def state(self) -> FallbackState:
         with self._local.begin(SERVICE_ACTOR) as tx:
             waiting = journal.count_waiting(tx.connection)
         breaker = self._breaker
-        return StoreState(breaker.state, breaker.since, waiting, breaker.counters, self._problem)
+        return FallbackState(breaker.state, breaker.since, waiting, breaker.counters, self._problem)
 
     def close(self) -> None:
         self._closing.set()
@@ -228,11 +240,11 @@ class FallbackStore(Store):
 
     def _entered(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction:
         """A transaction on the database that is served, or on that of the job which this thread runs."""
-        home = _home.get()
-        if home == "main":
+        pinned_to = _pinned_to.get()
+        if pinned_to == "main":
             return stack.enter_context(self._counted(actor, write=write))
-        if home == "local":
-            return stack.enter_context(self._local.begin(actor, write=write))
+        if pinned_to == "local":
+            return replace(stack.enter_context(self._local.begin(actor, write=write)), is_partial=True)
         while True:
             if self._breaker.state == "closed":
                 try:
@@ -259,16 +271,16 @@ class FallbackStore(Store):
                 journal.serve(tx.connection, "local")
             if write and actor.role in ("owner", "worker"):
                 users.ensure(tx, actor.user_id)
-            note_use(fallback=True)
+            note_transaction(local=True)
             stack.enter_context(attempt.pop_all())
-            return tx
+            return replace(tx, is_partial=True)
 
     @contextmanager
     def _counted(self, actor: Actor, *, write: bool) -> Iterator[Transaction]:
         """A transaction on the main database; how it ends is told to the breaker."""
         try:
             with self._main.begin(actor, write=write) as tx:
-                note_use(fallback=False)
+                note_transaction(local=False)
                 yield tx
         except StoreUnavailable:
             self._failed(write=write)
@@ -277,18 +289,19 @@ class FallbackStore(Store):
 
     def _ask(self, question: Callable[[Store], T]) -> T:
         """The answer of the database that is served to one reading call."""
-        if _home.get() == "main" or (_home.get() == "" and self._breaker.state == "closed"):
+        pinned_to = _pinned_to.get()
+        if pinned_to == "main" or (pinned_to is None and self._breaker.state == "closed"):
             try:
-                note_use(fallback=False)
+                note_transaction(local=False)
                 answer = question(self._main)
             except StoreUnavailable:
                 self._failed(write=False)
-                if _home.get() == "main" or not self._is_down():
+                if pinned_to == "main" or not self._is_down():
                     raise
             else:
                 self._breaker.succeeded(write=False)
                 return answer
-        note_use(fallback=True)
+        note_transaction(local=True)
         return question(self._local)
 
     def _count_moved(self, what: str, number: int) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database.documents import images
 from database.errors import StoreError
+from database.fallback.base import FallbackState
 from database.records import Actor
-from database.store import StoreState
 from services.content import VECTOR_WIDTH, Format
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, list_models
@@ -48,8 +48,8 @@ class Check:
 class Health:
     status: State
     checks: tuple[Check, ...]
-    store: StoreState | None = None
-    """None where it could not be found out."""
+    fallback: FallbackState | None = None
+    """None where no database stands in for another, or its state could not be found out."""
 
 
 def require_ready(runtime: Runtime) -> None:
@@ -76,12 +76,12 @@ def check_health(runtime: Runtime) -> Health:
     )
     by_name = {check.name: check.status for check in checks}
     try:
-        store = runtime.store.state()
+        fallback = runtime.fallback.state()
     except (StoreError, SQLAlchemyError):
-        store = None  # the check of the database tells
+        fallback = None  # the check of the database tells
     if "down" in (by_name["database"], by_name["files"]):
-        return Health("down", checks, store)
-    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks, store)
+        return Health("down", checks, fallback)
+    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks, fallback)
 
 
 def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
@@ -100,9 +100,11 @@ def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
 
 def _database(runtime: Runtime) -> tuple[State, str]:
     runtime.store.ping()
-    state = runtime.store.state()
+    state = runtime.fallback.state()
+    if state is None:
+        return "healthy", ""
     waiting = state.waiting.get("documents", 0)
-    if state.breaker in (None, "closed"):
+    if state.breaker == "closed":
         if not waiting:
             return "healthy", ""
         return "degraded", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."

@@ -83,7 +83,7 @@ def remove_unreferenced(runtime: Runtime, sha256s: Sequence[str]) -> None:
     if not sha256s:
         return
     try:
-        with runtime.store.all_references() as transactions:
+        with runtime.fallback.all_references() as transactions:
             for sha256 in unreferenced(transactions, sha256s):
                 runtime.blobs.delete(sha256)
     except StoreUnavailable as error:

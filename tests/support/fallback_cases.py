@@ -104,11 +104,16 @@ class Node:
 
     def take_away(self) -> None:
         self.access.take_away()
-        eventually(lambda: self.runtime.store.state().breaker == "open")
+        eventually(lambda: self.breaker() == "open")
 
     def give_back(self) -> None:
         self.access.give_back()
-        eventually(lambda: self.runtime.store.state().breaker == "closed")
+        eventually(lambda: self.breaker() == "closed")
+
+    def breaker(self) -> str:
+        state = self.runtime.fallback.state()
+        assert state is not None
+        return state.breaker
 
     def health(self) -> Any:
         return self.client.get("/health").json()
