@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from sqlalchemy import Row, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,8 +14,6 @@ from database.accounts.tables import accounts, blocked_users
 from database.ids import now
 from database.sql import upsert
 from database.store import Transaction
-
-BlockReason = Literal["disabled", "deleted"]
 
 
 def add(

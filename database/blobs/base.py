@@ -71,10 +71,6 @@ class BlobStore(Protocol):
         """Removes the file, or remembers durably that it has to be (see `deletions`); nothing when it is absent."""
         ...
 
-    def keys(self) -> Iterator[str]:
-        """The SHA-256 of every file, in no order."""
-        ...
-
     def entries(self) -> Iterator[BlobEntry]:
         """Every file with its age, in no order."""
         ...

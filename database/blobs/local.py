@@ -45,9 +45,6 @@ class LocalBlobStore:
     def delete(self, sha256: str) -> None:
         self._at(sha256).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[str]:
-        return (entry.sha256 for entry in self.entries())
-
     def entries(self) -> Iterator[BlobEntry]:
         for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
             if is_sha256(path.name):

@@ -47,7 +47,7 @@ SHARING_THREADS = 4
 
 
 class StorageBlobStore:
-    """A BlobStore on a bucket. `exists`, `path`, `keys` and `entries` know this node's own deletions at once.
+    """A BlobStore on a bucket. `exists`, `path` and `entries` know this node's own deletions at once.
 
     Other nodes' deletions show when they are carried out. Raises BlobsRefused as `StorageBucket` does, unless Storage
     cannot be reached.
@@ -140,9 +140,6 @@ class StorageBlobStore:
         self._remember_deletion(sha256)
         (self._pending / sha256).unlink(missing_ok=True)
         self._cache.drop(sha256)
-
-    def keys(self) -> Iterator[str]:
-        return (entry.sha256 for entry in self.entries())
 
     def entries(self) -> Iterator[BlobEntry]:
         waiting = {path.name: modified for modified, path in _files(self._pending)}

@@ -57,7 +57,7 @@ def copy_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, 
 
     Rows are taken one at a time: they may come from a generator. Values are as for an insert through SQLAlchemy, also
     None. The role must not be subject to row level security on the table, which Postgres refuses COPY to (see
-    `takes_copies`). Raises ValueError for a vector that `checked_vector` refuses, and the driver's errors.
+    `replace_rows`). Raises ValueError for a vector that `checked_vector` refuses, and the driver's errors.
     """
     iterator = iter(rows)
     first = next(iterator, None)
@@ -83,11 +83,6 @@ def copy_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, 
             copying.write_row(encoded(row))
             count += 1
     return count
-
-
-def takes_copies(connection: Connection, table: Table) -> bool:
-    """True where the role of the transaction passes row level security on `table`, and so may COPY into it."""
-    return bool(connection.scalar(select(_passes(table))))
 
 
 def replace_rows(

@@ -24,11 +24,6 @@ class HangGuard:
         self.timeout_s = timeout_s
         self._cut = threading.Event()
 
-    @property
-    def is_cut(self) -> bool:
-        """True while nothing may wait for the server."""
-        return self._cut.is_set()
-
     def cut(self) -> None:
         """Ends every wait within a tick, and lets none begin until `mend`."""
         self._cut.set()

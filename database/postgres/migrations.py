@@ -109,16 +109,6 @@ def status(url: str, *, connecting: Connecting | None = None, folder: Path | Non
     return [MigrationState(m.version, m.name, "" if m.version in applied else None) for m in migrations]
 
 
-def require_current(url: str, *, connecting: Connecting | None = None, folder: Path | None = None) -> None:
-    """Returns when nothing is missing. Raises MigrationError that names the command, and what `status` raises."""
-    missing = [s for s in status(url, connecting=connecting, folder=folder) if s.applied_at is None]
-    if missing:
-        raise MigrationError(
-            f"the database lacks {len(missing)} migrations, from {missing[0].version}_{missing[0].name} on: "
-            "run `docatlas db upgrade` with DOCATLAS_DATABASE_ADMIN_URL, or `supabase db push`"
-        )
-
-
 def check_applied(connection: psycopg.Connection[tuple[object, ...]], migrations: Sequence[Migration]) -> set[str]:
     """The versions that are applied.
 

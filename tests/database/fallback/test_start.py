@@ -87,7 +87,9 @@ def test_a_database_without_its_migrations_is_an_error_and_never_the_fallback(
             "DELETE FROM supabase_migrations.schema_migrations "
             "WHERE version = (SELECT max(version) FROM supabase_migrations.schema_migrations)"
         )
-    assert _refusal(_settings(tmp_path, postgres.server_url)).code == "migrations_pending"
+    refusal = _refusal(_settings(tmp_path, postgres.server_url))
+    assert refusal.code == "migrations_pending"
+    assert "has 1 migrations to run. Run `docatlas db upgrade`" in refusal.detail
 
 
 def test_a_server_that_cannot_be_reached_is_stood_in_for(tmp_path: Path) -> None:
