@@ -12,5 +12,8 @@ BUSY_TIMEOUT_S = 30.0
 
 
 def open_store(data_dir: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
-    """The SQLite store in `data_dir`, which is made if it is missing (readable by its owner only); does not migrate."""
+    """The SQLite store in `data_dir`.
+
+    The folder is made if it is missing, readable by its owner only. Does not migrate.
+    """
     return SqliteStore(data_dir / "docatlas.sqlite3", busy_timeout_s=busy_timeout_s)

@@ -17,7 +17,10 @@ from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector, V
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A running transaction on behalf of an actor; it ends with the `with` of `Store.begin`."""
+    """A running transaction on behalf of an actor.
+
+    It ends with the `with` of `Store.begin`.
+    """
 
     actor: Actor
     connection: Connection
@@ -56,18 +59,20 @@ class Store(Protocol):
         ...
 
     def begin(self, actor: Actor, *, write: bool = False) -> AbstractContextManager[Transaction]:
-        """A transaction that commits at the end of the `with`, or leaves nothing when that raises.
+        """A transaction that commits at the end of the `with`.
 
-        Only `write=True` may write. An owner's such transactions follow one another, and the service's follow all, so
-        keep them short and never nest two. Raises StoreBusy when another writer holds on for longer than the time-out,
-        StoreUnavailable when the database cannot be reached or takes no writes.
+        It leaves nothing when that raises. Only `write=True` may write. An owner's such transactions follow one
+        another, and the service's follow all, so keep them short and never nest two. Raises StoreBusy when another
+        writer holds on for longer than the time-out, StoreUnavailable when the database cannot be reached or takes no
+        writes.
         """
         ...
 
     def upgrade(self) -> Sequence[str]:
-        """Applies the migrations that are missing; returns their version ids, oldest first.
+        """Applies the migrations that are missing.
 
-        Raises MigrationError when an applied one was changed since, or the database is newer than the program.
+        Returns their version ids, oldest first. Raises MigrationError when an applied one was changed since, or the
+        database is newer than the program.
         """
         ...
 
@@ -90,21 +95,25 @@ class Store(Protocol):
         only: DocumentFilter,
         exact: bool = False,
     ) -> VectorMatches:
-        """The `k` nearest chunks or images by cosine, best first, of two equal ones the one that was stored first.
+        """The `k` nearest chunks or images by cosine, best first.
 
-        Fewer than `k` only when fewer match. With `exact` an index that might miss some is not used. Raises ValueError
-        for a wrong width or a filter that is wrong.
+        Of two equal ones the one that was stored first comes first. Fewer than `k` only when fewer match. With `exact`
+        an index that might miss some is not used. Raises ValueError for a wrong width or a filter that is wrong.
         """
         ...
 
     def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
-        """The `k` chunks with the best BM25 for any of the words in `query`, best first; any text is safe."""
+        """The `k` chunks with the best BM25 for any word of `query`, best first.
+
+        Any text is safe.
+        """
         ...
 
     def claim_job(self, worker_id: str) -> JobRecord | None:
-        """The oldest job that may run, now in progress under `worker_id`; None when there is none.
+        """The oldest job that may run, now in progress under `worker_id`.
 
-        No two calls get the same one, and none is given while another job of its document runs.
+        None when there is none. No two calls get the same one, and none is given while another job of its document
+        runs.
         """
         ...
 

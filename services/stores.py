@@ -1,4 +1,4 @@
-"""Opens and migrates the database that the settings name, and the fallback beside it."""
+"""Opens the database that the settings name, and the fallback beside it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def _open(settings: Settings) -> OpenedStore:
 
 
 def _open_embedded(settings: Settings) -> OpenedStore:
-    """A store on the server in the data folder, which ends with the last process that uses it."""
+    """A store on the server in the data folder.
+
+    The server ends with the last process that uses it.
+    """
     from database.postgres.embedded import EmbeddedPostgres
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,7 +118,7 @@ def _open_postgres(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Raises CapabilityMissing for what an operator has to change before a server can start."""
+    """Raises CapabilityMissing for what an operator has to change before a start."""
     try:
         yield
     except UnsafeLogin as error:
@@ -134,7 +137,10 @@ def _sentence(error: Exception) -> str:
 def _open_fallback(
     settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool
 ) -> FallbackStore:
-    """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
+    """`main`, and SQLite in a folder of its own for when it does not work.
+
+    Opens also while `main` cannot be reached.
+    """
     from database.fallback.store import FallbackStore
     from database.fallback.waiting_copies import FOLDER
 
@@ -170,7 +176,10 @@ def _make_ready(store: PostgresStore, *, upgrades: bool) -> None:
 
 
 def copies_on_node(settings: Settings) -> Mapping[str, int]:
-    """How many documents, jobs and searches wait on this node; empty where it never worked without Postgres."""
+    """How many documents, jobs and searches wait on this node.
+
+    Empty where it never worked without Postgres.
+    """
     from database.fallback.waiting_copies import waiting_copies
 
     return waiting_copies(settings.data_dir)

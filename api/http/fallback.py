@@ -1,4 +1,7 @@
-"""What a client is told while the main database is out of reach, and afterwards: see docs/fallback.md."""
+"""What a client is told while the main database is out of reach, and afterwards.
+
+See docs/fallback.md.
+"""
 
 from __future__ import annotations
 
@@ -68,14 +71,17 @@ class FallbackNotice:
 
 
 async def on_not_found(request: Request, error: Exception) -> JSONResponse:
-    """Answers a NotFound: 308 where the document has another id now, 503 where only the main database could tell."""
+    """Answers a NotFound, with 308 or 503 where the fallback has to do with it.
+
+    308: the document has another id now. 503: only the main database could tell.
+    """
     assert isinstance(error, NotFound)
     moved = await _moved_answer(request, error)
     return moved or error_response(_primary_unavailable(request, error) or error, request.scope)
 
 
 def _primary_unavailable(request: Request, error: NotFound) -> TransientError | None:
-    """What is answered in place of `error` where the main database may have what was not found here."""
+    """The error where the main database may have what was not found here."""
     is_partial = getattr(request.state, _IS_PARTIAL, None)
     if error.code not in _HERE_OR_THERE or is_partial is None or not is_partial():
         return None
@@ -88,7 +94,7 @@ def _primary_unavailable(request: Request, error: NotFound) -> TransientError | 
 
 
 async def _moved_answer(request: Request, error: NotFound) -> JSONResponse | None:
-    """Where the document is now that was not found under an id of this node's; None where the id means nothing."""
+    """The redirect of an id that another document has now; None where there is none."""
     path: str = request.scope["path"]
     principal = getattr(request.state, "principal", None)
     runtime = getattr(request.app.state, "runtime", None)

@@ -161,7 +161,10 @@ _is_partial: ContextVar[Callable[[], bool]] = ContextVar("is_partial", default=l
 
 @contextmanager
 def partial_answers(is_partial: Callable[[], bool]) -> Iterator[None]:
-    """Inside, an answer says `partial` where `is_partial` does when the answer is made; for the middleware."""
+    """Inside, an answer is `partial` where `is_partial` says so when it is made.
+
+    For the middleware.
+    """
     token = _is_partial.set(is_partial)
     try:
         yield

@@ -34,29 +34,36 @@ class BlobsState:
 
 
 class BlobStore(Protocol):
-    """Keeps files under the SHA-256 (lower-case hex) of their content. Thread-safe, and safe between processes.
+    """Keeps files under the SHA-256 (lower-case hex) of their content.
 
-    Who stores a file calls `adopt`, writes the row that refers to it, and after the commit calls `share`. Who removes
-    the last row calls `delete` in that transaction. `adopt`, `is_here` and `delete` are quick and ask nobody, so that
-    they may be called inside a transaction; the others may wait for a network, and then raise BlobsUnavailable.
-    Every method that takes a SHA-256 raises ValueError when it is not one.
+    Thread-safe, and safe between processes. Who stores a file calls `adopt`, writes the row that refers to it, and
+    after the commit calls `share`. Who removes the last row calls `delete` in that transaction. `adopt`, `is_here` and
+    `delete` are quick and ask nobody, so that they may be called inside a transaction; the others may wait for a
+    network, and then raise BlobsUnavailable. Every method that takes a SHA-256 raises ValueError when it is not one.
     """
 
     def adopt(self, path: Path, sha256: str) -> None:
-        """Takes over the file at `path`, which is gone from there afterwards; on return it survives a loss of power.
+        """Takes over the file at `path`, which is gone from there afterwards.
 
-        The caller has worked out `sha256` from bytes that nobody else can change. Where this node has the file already,
-        that is read and compared: what does not hold what its name says is replaced, what does is kept, and `path` is
-        only removed. Raises ValueError when `path` is a link or no regular file.
+        On return it survives a loss of power. The caller has worked out `sha256` from bytes that nobody else can
+        change. Where this node has the file already, that is read and compared: what does not hold what its name says
+        is replaced, what does is kept, and `path` is only removed. Raises ValueError when `path` is a link or no
+        regular file.
         """
         ...
 
     def share(self, sha256s: Iterable[str]) -> None:
-        """Brings adopted files to where every node reads them. What cannot be brought now, `push_pending` brings."""
+        """Brings adopted files to where every node reads them.
+
+        What cannot be brought now, `push_pending` brings.
+        """
         ...
 
     def path(self, sha256: str) -> Path:
-        """The file on this node, to be read only, and within the hour. Raises FileNotFoundError, BlobDamaged."""
+        """The file on this node, to be read only, and within the hour.
+
+        Raises FileNotFoundError, BlobDamaged.
+        """
         ...
 
     def is_here(self, sha256: str) -> bool:
@@ -68,7 +75,10 @@ class BlobStore(Protocol):
         ...
 
     def delete(self, sha256: str) -> None:
-        """Removes the file, or remembers durably that it has to be (see `deletions`); nothing when it is absent."""
+        """Removes the file, or remembers durably that it has to be removed.
+
+        See `deletions`. Nothing happens when it is absent.
+        """
         ...
 
     def entries(self) -> Iterator[BlobEntry]:
@@ -76,9 +86,10 @@ class BlobStore(Protocol):
         ...
 
     def url(self, sha256: str, *, filename: str, expires_s: int) -> str | None:
-        """An address from which anybody downloads the file under `filename` for `expires_s` seconds.
+        """An address from which anybody downloads the file for `expires_s` seconds.
 
-        None where there is no such address: the store is a folder, or the file has not been shared yet.
+        The download is named `filename`. None where there is no such address: the store is a folder, or the file has
+        not been shared yet.
         """
         ...
 
@@ -87,11 +98,17 @@ class BlobStore(Protocol):
         ...
 
     def push_pending(self) -> None:
-        """Shares what `share` could not, oldest first; what an upload under way has just adopted is left to it."""
+        """Shares what `share` could not, oldest first.
+
+        What an upload under way has just adopted is left to it.
+        """
         ...
 
     def deletions(self) -> Sequence[str]:
-        """Deletions that can be carried out now, for `settle`; none while the files cannot be reached."""
+        """Deletions that can be carried out now, for `settle`.
+
+        Empty while the files cannot be reached.
+        """
         ...
 
     def settle(self, sha256s: Sequence[str], *, wanted: Collection[str]) -> None:

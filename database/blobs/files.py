@@ -13,13 +13,19 @@ from database.ids import new_id
 
 
 def require_regular(path: Path) -> None:
-    """Raises ValueError when `path` is a link or no regular file, FileNotFoundError when it is not there."""
+    """Raises ValueError when `path` is a link or no regular file.
+
+    Raises FileNotFoundError when it is not there.
+    """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError("only regular files are stored")
 
 
 def holds(path: Path, sha256: str) -> bool:
-    """True when `path` is a regular file, no link, with the content that `sha256` stands for; reads all of it."""
+    """True when `path` is a regular file with the content that `sha256` stands for.
+
+    A link is none. Reads all of the file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -31,9 +37,9 @@ def holds(path: Path, sha256: str) -> bool:
 
 
 def take_over(path: Path, target: Path, *, staging: Path) -> None:
-    """Moves `path` to `target`, readable by its owner only; on return it survives a loss of power.
+    """Moves `path` to `target`, readable by its owner only.
 
-    From another file system it is copied by way of the folder `staging`.
+    On return it survives a loss of power. From another file system it is copied by way of the folder `staging`.
     """
     try:
         flush(path)
@@ -55,7 +61,10 @@ def take_over(path: Path, target: Path, *, staging: Path) -> None:
 
 
 def make_folders(folder: Path, root: Path) -> None:
-    """Makes `folder` and what is missing above it up to `root`, and writes down each new name."""
+    """Makes `folder` and what is missing above it up to `root`.
+
+    Each new name is on the disk afterwards.
+    """
     if folder.is_dir():
         return
     if folder == root:

@@ -1,4 +1,4 @@
-"""Opens the files of an installation: a local folder, or a bucket of Supabase Storage."""
+"""Opens the files of an installation, in a local folder or in a bucket."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def open_blobs(
     cache_bytes: int = 0,
     handed_s: float = 3600.0,
 ) -> BlobStore:
-    """The files in the folder `root`, or in a private bucket of Supabase Storage with `root` for this node's copies.
+    """The files in the folder `root`, or in a private bucket of Supabase Storage.
 
-    The bucket is made where it is missing. While Storage cannot be reached, the store opens all the same and works on.
-    `cache_bytes` bounds the copies of files that the bucket has; one that was handed out in the last `handed_s` seconds
-    stays. Files that a local store has left in `root` are taken over. Raises BlobsRefused when the bucket is public, or
-    Storage does not accept the key.
+    With a bucket, `root` has this node's copies. The bucket is made where it is missing. While Storage cannot be
+    reached, the store opens all the same and works on. `cache_bytes` bounds the copies of files that the bucket has;
+    one that was handed out in the last `handed_s` seconds stays. Files that a local store has left in `root` are taken
+    over. Raises BlobsRefused when the bucket is public, or Storage does not accept the key.
     """
     if kind == "local":
         return LocalBlobStore(root)

@@ -13,7 +13,10 @@ _current: ContextVar[AnsweredFrom | None] = ContextVar("answered_from", default=
 
 @contextmanager
 def recorded_answers() -> Iterator[AnsweredFrom]:
-    """Inside, and in threads that are given this context, transactions are noted in the object that is yielded."""
+    """Notes transactions in the object that is yielded, inside the `with`.
+
+    Those of threads that are given this context, too.
+    """
     answered = AnsweredFrom()
     token = _current.set(answered)
     try:

@@ -1,4 +1,4 @@
-"""The Fallback's Protocol: what the rest of the program may ask of a database that stands in for another one."""
+"""The Protocol of a database that stands in for another one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class FallbackState:
 
 @dataclass(slots=True)
 class AnsweredFrom:
-    """The databases that have answered a request so far; threads that work for it share the object."""
+    """The databases that have answered a request so far.
+
+    Threads that work for it share the object.
+    """
 
     main: bool = False
     local: bool = False
@@ -41,37 +44,53 @@ class AnsweredFrom:
 
 
 class Fallback(Protocol):
-    """A second database, on this node, for the time while the main one does not work. Thread-safe."""
+    """A second database, on this node, for the time while the main one does not work.
+
+    Thread-safe.
+    """
 
     @property
     def is_partial(self) -> bool:
-        """True while documents may be out of reach: what is not found may be there all the same."""
+        """True while documents may be out of reach.
+
+        What is not found may be there all the same.
+        """
         ...
 
     @property
     def main(self) -> Store:
-        """The main database alone: what must not be kept on one node only is read and written there."""
+        """The main database alone.
+
+        What must not be kept on one node only is read and written there.
+        """
         ...
 
     def state(self) -> FallbackState | None:
-        """Which database answers, and what waits to be moved; None where there is only one. Quick."""
+        """Which database answers, and what waits to be moved.
+
+        None where there is only one. Quick.
+        """
         ...
 
     def recorded_answers(self) -> AbstractContextManager[AnsweredFrom]:
-        """Notes which databases answer, inside the `with` and in threads that are given its context."""
+        """Notes which databases answer, inside the `with`.
+
+        Also in threads that are given its context.
+        """
         ...
 
     def pinned(self, job: JobRecord) -> AbstractContextManager[Callable[[], bool]]:
-        """Sends this thread's transactions to the database that gave `job`, until the `with` ends.
+        """Sends this thread's transactions to the database that gave `job`.
 
-        Yields a function that says whether the job has to go back into the queue at once.
+        Until the `with` ends. Yields a function that says whether the job has to go back into the queue at once.
         """
         ...
 
     def all_references(self) -> AbstractContextManager[Sequence[Transaction]]:
-        """Writing transactions of the service's on every database that may refer to this node's files.
+        """Writing transactions on every database that may refer to this node's files.
 
-        While it lasts none can come to refer to one. Empty while not all can be asked: then no file may be removed.
+        They are the service's. While it lasts none can come to refer to one. Empty while not all can be asked: then no
+        file may be removed.
         """
         ...
 

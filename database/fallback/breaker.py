@@ -56,7 +56,10 @@ class Breaker:
         return self._in_a_row["write"] > 0
 
     def failed(self, *, write: bool) -> bool:
-        """Counts a transaction that failed for want of the database; True when it was the last of a row and opens."""
+        """Counts a transaction that failed for want of the database.
+
+        True when it was the last of a row and opens the breaker.
+        """
         kind = "write" if write else "read"
         with self._lock:
             self._counters[f"{kind}_failures"] += 1
@@ -66,7 +69,10 @@ class Breaker:
         return is_last and self.open()
 
     def succeeded(self, *, write: bool) -> None:
-        """Counts a transaction that went through. A full disk is read from as ever: a read clears no failed write."""
+        """Counts a transaction that went through.
+
+        A full disk is read from as ever: a read clears no failed write.
+        """
         in_a_row = self._in_a_row
         if in_a_row["read"] or (write and in_a_row["write"]):
             with self._lock:

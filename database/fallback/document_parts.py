@@ -1,4 +1,7 @@
-"""Copies the pages, pictures and chunks of a document to another database, and compares them by a digest."""
+"""Copies the parts of a document to another database, and compares them.
+
+Parts are pages, pictures and chunks; they are compared by a digest.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class PartsDigest:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The document that parts are copied to, and what is added to their generations there."""
+    """The document that parts are copied to.
+
+    Its generations are those of the source plus the offset.
+    """
 
     document_id: str
     generation_offset: int = 0
@@ -57,7 +63,10 @@ def copy_parts(source: Connection, document_id: str, target: Connection, destina
 
 
 def digest_parts(connection: Connection, destination: Destination, generations: Iterable[int]) -> PartsDigest:
-    """The digest of what lies at `destination` under these generations, which are numbered as where they came from."""
+    """The digest of what lies at `destination` under these generations.
+
+    They are numbered as where they came from.
+    """
     digest = _Digest()
     for table, key in _TABLES:
         for generation in sorted(generations):
@@ -80,7 +89,10 @@ def delete_parts(connection: Connection, document_id: str, generation: int) -> N
 def _batches(
     connection: Connection, table: Table, key: str, document_id: str, generation: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of one generation in order, a few at a time and by their key: a cursor would outlive a lost server."""
+    """The rows of one generation in order, a few at a time and by their key.
+
+    A cursor would outlive a lost server.
+    """
     columns = [column for column in table.c if column.name != "row_id"]
     mine = (table.c.document_id == document_id, table.c.generation == generation)
     last = -1

@@ -1,4 +1,4 @@
-"""The journal in this node's database: which of the two databases is served, and which uploads were sent."""
+"""The journal of this node: which database is served, which uploads were sent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _replays = Table(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The state of an upload, with the documents in it, that was sent to the main database."""
+    """An upload, with the documents in it, that was sent to the main database."""
 
     document_id: str
     user_id: str

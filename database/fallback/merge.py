@@ -32,7 +32,10 @@ class ReplayMismatch(StoreError):
 
 
 def has_arrived(target: Transaction, tree: UploadTree) -> bool:
-    """True when the upload has arrived, under its own id or as another id of a document that was there."""
+    """True when the upload has arrived in the main database.
+
+    Under its own id, or as another id of a document that was there.
+    """
     found = target.connection.scalar(
         select(_documents.c.document_id).where(_documents.c.document_id == tree.document_id, target.owns(_documents))
     )
@@ -40,7 +43,10 @@ def has_arrived(target: Transaction, tree: UploadTree) -> bool:
 
 
 def remove_merged(target: Transaction, document_ids: Sequence[str], job_ids: Sequence[str]) -> None:
-    """Deletes what was merged before under these ids; a document that was there already stays."""
+    """Deletes what was merged before under these ids.
+
+    A document that was there already stays.
+    """
     merged = target.connection.execute(
         select(_jobs.c.job_id, _jobs.c.document_id, _jobs.c.generation).where(
             _jobs.c.job_id.in_(among_ids(job_ids)), _jobs.c.document_id.not_in(among_ids(document_ids))
@@ -56,10 +62,10 @@ def remove_merged(target: Transaction, document_ids: Sequence[str], job_ids: Seq
 
 
 def merge_upload(source: Transaction, tree: UploadTree, target: Transaction) -> Literal["confirmed", "dropped"]:
-    """Writes an upload into the main database and compares what can be read there with what was sent.
+    """Writes an upload into the main database, and proves that it is there whole.
 
-    Call it in a transaction of its own. `dropped`: its owner is gone, and nothing was written. Raises ReplayMismatch
-    when the two differ.
+    What can be read there is compared with what was sent. Call it in a transaction of its own. `dropped`: its owner is
+    gone, and nothing was written. Raises ReplayMismatch when the two differ.
     """
     owner = select(schema.users.c.user_id).where(schema.users.c.user_id == tree.user_id)
     if target.connection.scalar(owner) is None:
@@ -129,7 +135,10 @@ class _Merge:
         self._sent[document_id] = copy_parts(self._source.connection, document_id, self._target.connection, destination)
 
     def _reserve_generations(self, jobs: Sequence[RowValues]) -> None:
-        """Raises the last generation of documents that were there, so that their next job gets one that is new."""
+        """Raises the last generation of documents that were there.
+
+        Their next job then gets a generation that is new.
+        """
         last: dict[str, int] = {}
         for job in jobs:
             last[job["document_id"]] = max(job["generation"], last.get(job["document_id"], 0))
@@ -165,7 +174,10 @@ class _Merge:
         return None if found is None else dict(found._mapping)
 
     def _is_enough(self, existing: RowValues, row: RowValues) -> bool:
-        """True when what is there shows all that was read here: then nothing of the reading has to be moved."""
+        """True when what is there shows all that was read here.
+
+        Then nothing of the reading has to be moved.
+        """
         active = self._target.connection.scalar(
             select(_jobs.c.job_id)
             .where(_jobs.c.document_id == existing["document_id"], _jobs.c.status.in_(ACTIVE_STATUSES))
@@ -175,7 +187,10 @@ class _Merge:
         return same and active is None and self._tree.is_settled
 
     def _add_readings(self, row: RowValues, existing: RowValues, destination: Destination) -> None:
-        """Makes the readings of `row` later ones of the document that is there, as if it had been uploaded again."""
+        """Adds the readings of `row` to the document that is there, as later ones.
+
+        As if it had been uploaded again.
+        """
         values: dict[str, Any] = {
             "last_generation": destination.generation_offset + row["last_generation"],
             "parent_generation": max(existing["parent_generation"], row["parent_generation"]),
@@ -196,7 +211,10 @@ class _Merge:
         self._target.connection.execute(update(_documents).where(mine).values(values))
 
     def _end_jobs(self, existing: RowValues, row: RowValues) -> None:
-        """What was under way for the document that is there has been done here, or is overtaken by other options."""
+        """Ends the jobs under way for the document that is there.
+
+        Their work has been done here, or is overtaken by other options.
+        """
         unfinished = (_jobs.c.document_id == existing["document_id"], _jobs.c.status.in_(("queued", "in_progress")))
         for job in self._target.connection.execute(select(_jobs.c.job_id, _jobs.c.options).where(*unfinished)).all():
             if job.options == row["options"] and row["status"] in ("completed", "completed_with_errors"):

@@ -11,7 +11,10 @@ from database.store import Store, Transaction
 
 
 class NoFallback(Fallback):
-    """See database.fallback.base.Fallback. `store` is the main database, and the only one."""
+    """The Fallback of a store that nothing stands in for.
+
+    `store` is the main database, and the only one.
+    """
 
     is_partial = False
 

@@ -1,7 +1,7 @@
-"""Replays on the main database what this node took while that was out of reach, in order, each upload once.
+"""Replays on the main database what this node took while that was away.
 
-Killed at any instant, the next run goes on: what is sent is noted here before, what has arrived is noted after, and
-copies are removed only once everything is confirmed and the main database is served again.
+Uploads go in order, each once. Killed at any instant, the next run goes on: what is sent is noted here before, what has
+arrived is noted after, and copies are removed only once everything is confirmed and the main database is served again.
 """
 
 from __future__ import annotations
@@ -35,19 +35,26 @@ _ALONE: tuple[tuple[Table, str], ...] = ((schema.jobs, "job_id"), (schema.search
 
 
 class Replay:
-    """Moves uploads from `local` to `main`. For one thread at a time, in one process at a time."""
+    """Moves uploads from `local` to `main`.
+
+    For one thread at a time, in one process at a time.
+    """
 
     def __init__(
         self, main: Store, local: Store, count: Callable[[str, int], None], *, write_turn: threading.Lock | None = None
     ) -> None:
-        """`count` is told what happened, in the words of the counters. Who writes here takes `write_turn` to begin."""
+        """`count` is told what happened, in the words of the counters.
+
+        Who writes here takes `write_turn` to begin.
+        """
         self._main, self._local, self._count = main, local, count
         self._write_turn = write_turn or threading.Lock()
 
     def copy(self, *, settled_only: bool, retry_refused: bool = False) -> int:
-        """Copies what is not there yet, while this node is still served from here: how many uploads it sent.
+        """Copies what is not there yet, while this node is still served from here.
 
-        With `settled_only` those that have a job to run are left for later. Raises StoreUnavailable and StoreBusy.
+        Returns how many uploads it sent. With `settled_only` those that have a job to run are left for later. Raises
+        StoreUnavailable and StoreBusy.
         """
         sent = 0
         with self._local.begin(SERVICE_ACTOR) as tx:
@@ -64,9 +71,10 @@ class Replay:
         return sent
 
     def switch(self) -> None:
-        """Copies what has changed since `copy` while nobody can write here, and has the main database served.
+        """Copies what has changed since `copy`, and has the main database served.
 
-        Raises StoreUnavailable and StoreBusy, and then this node goes on being served from here.
+        Nobody can write here meanwhile. Raises StoreUnavailable and StoreBusy, and then this node goes on being served
+        from here.
         """
         with self._writing() as gate:
             trees, known = read_upload_trees(gate.connection), journal.entries(gate.connection)
@@ -86,7 +94,10 @@ class Replay:
             journal.serve(gate.connection, "main")
 
     def drop(self) -> None:
-        """Removes the copies that have arrived, unless this node is served from here again."""
+        """Removes the copies that have arrived.
+
+        None where this node is served from here again.
+        """
         self.drop_documents()
         self._drop_alone()
 
@@ -107,7 +118,10 @@ class Replay:
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
-        """A writing transaction here, for which those that write without a pause have to stand back."""
+        """A writing transaction here.
+
+        Those that write without a pause have to stand back for it.
+        """
         with ExitStack() as stack:
             with self._write_turn:
                 tx = stack.enter_context(self._local.begin(SERVICE_ACTOR, write=True))

@@ -1,4 +1,7 @@
-"""Runs replays in rounds, once the jobs on this node have stopped and while its writers are slowed down."""
+"""Runs replays in rounds.
+
+Jobs on this node are stopped first, and its writers are slowed down meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ REFUSED_AGAIN_S = 300.0
 
 
 class Drain:
-    """Counts the jobs on this node, and lets none begin while all have to end. Thread-safe."""
+    """Counts the jobs on this node, and lets none begin while all have to end.
+
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -55,7 +61,10 @@ class Drain:
 
     @contextmanager
     def drained(self) -> Iterator[bool]:
-        """Inside, no job of this node begins; False where one that ran did not let go in time."""
+        """Inside, no job of this node begins.
+
+        False where one that ran did not let go in time.
+        """
         try:
             with self._condition:
                 self._is_draining = True
@@ -72,9 +81,9 @@ class Drain:
 
 
 class WriteThrottle:
-    """Slows writers on this node down to half the speed at which uploads are moved. Thread-safe.
+    """Slows writers on this node down to half the speed at which uploads are moved.
 
-    Whoever wrote as fast as that, or faster, would keep a replay from ever coming to its end.
+    Thread-safe. Whoever wrote as fast as that, or faster, would keep a replay from ever coming to its end.
     """
 
     def __init__(self) -> None:
@@ -113,7 +122,10 @@ class WriteThrottle:
 
 
 class ReplayRounds:
-    """Moves everything that waits to the main database, and closes the breaker. For one thread at a time."""
+    """Moves everything that waits to the main database, and closes the breaker.
+
+    For one thread at a time.
+    """
 
     def __init__(self, local: Store, replay: Replay, breaker: Breaker, drain: Drain, throttle: WriteThrottle) -> None:
         self._local, self._replay, self._breaker = local, replay, breaker

@@ -1,4 +1,7 @@
-"""The store that works on while its database does not: SQLite on this node takes over, and gives back afterwards."""
+"""The store that works on while its database does not.
+
+SQLite on this node answers meanwhile, and what it took is moved afterwards.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,17 @@ class MainStore(Store, Protocol):
     """A database that another one can stand in for."""
 
     def probe(self, *, writes: bool) -> None:
-        """Returns when it works, and with `writes` takes writes; quick, also while suspended.
+        """Returns when it works, and with `writes` takes writes.
 
-        Raises StoreUnavailable, and StoreBusy where that cannot be said now.
+        Quick, also while suspended. Raises StoreUnavailable, and StoreBusy where that cannot be said now.
         """
         ...
 
     def suspend(self) -> None:
-        """Ends every wait for it with StoreUnavailable, and lets none begin before `resume`."""
+        """Ends every wait for it with StoreUnavailable.
+
+        None begins before `resume`.
+        """
         ...
 
     def resume(self) -> None: ...
@@ -75,10 +81,11 @@ class FallbackStore(Store, Fallback):
         failures: int = 3,
         probe_s: float = 2.0,
     ) -> None:
-        """Takes over both stores. `local` is migrated here; `prepare` makes `main` ready before its first use.
+        """Takes over both stores.
 
-        `revive` is called before `main` is probed while it does not work. Where `main` cannot be reached, or does not
-        work, it begins open. Raises LoginRefused, and what else `prepare` raises; then both stores are closed.
+        `local` is migrated here; `prepare` makes `main` ready before its first use. `revive` is called before `main` is
+        probed while it does not work. Where `main` cannot be reached, or does not work, it begins open. Raises
+        LoginRefused, and what else `prepare` raises; then both stores are closed.
         """
         self._main, self._local, self._prepare, self._revive = main, local, prepare, revive
         self._probe_s = probe_s
@@ -239,7 +246,10 @@ class FallbackStore(Store, Fallback):
             self._is_prepared = True
 
     def _entered(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction:
-        """A transaction on the database that is served, or on that of the job which this thread runs."""
+        """A transaction on the database that is served.
+
+        In a thread that runs a job: on the database that gave the job.
+        """
         pinned_to = _pinned_to.get()
         if pinned_to == "main":
             return stack.enter_context(self._counted(actor, write=write))
@@ -322,7 +332,10 @@ class FallbackStore(Store, Fallback):
         _log.warning("the database does not work: this node works on alone until it does")
 
     def _is_down(self) -> bool:
-        """True where the main database is out of service; waits for a probe that begins now."""
+        """True where the main database is out of service.
+
+        Waits for a probe that begins now.
+        """
         with self._condition:
             awaited = self._probes_begun + 1
             self._breaker.suspected.set()
@@ -373,7 +386,10 @@ class FallbackStore(Store, Fallback):
         self._to_replay.set()
 
     def _note_problem(self, error: StoreError) -> None:
-        """Keeps what an operator has to do where waiting does not help: it answers, and cannot be used."""
+        """Keeps what an operator has to do where waiting does not help.
+
+        The database answers then, and cannot be used.
+        """
         is_away = isinstance(error, StoreUnavailable) and not isinstance(error, LoginRefused)
         problem = "" if is_away else str(error)
         if problem and self._problem != problem:
@@ -402,7 +418,7 @@ class FallbackStore(Store, Fallback):
                 _log.exception("what this node took could not be moved; it is tried again")
 
     def _mirror(self) -> None:
-        """Keeps this node's copies of the accounts that may log in while the main database is away."""
+        """Keeps this node's copies of the accounts that may log in on it alone."""
         if time.monotonic() - self._mirrored_at > MIRROR_S:
             mirror.mirror(self._main, self._local)
             self._mirrored_at = time.monotonic()

@@ -37,7 +37,10 @@ class UploadTree:
 
     @property
     def stamp(self) -> str:
-        """Changes with whatever changes in the rows; pages and chunks do so only while a job runs."""
+        """Changes with whatever changes in the rows.
+
+        Pages and chunks do so only while a job runs.
+        """
         return hashlib.sha256(to_json([list(self.documents), list(self.jobs)]).encode()).hexdigest()
 
     @property

@@ -14,7 +14,10 @@ FOLDER = "fallback"
 
 
 def waiting_copies(data_dir: Path) -> Mapping[str, int]:
-    """How many documents, jobs and searches wait to be moved to Postgres; empty where this node never worked alone."""
+    """How many documents, jobs and searches wait to be moved to Postgres.
+
+    Empty where this node never worked alone.
+    """
     folder = data_dir / FOLDER
     if not any(folder.glob("*.sqlite3")):
         return {}

@@ -1,4 +1,4 @@
-"""What may not be said or changed while the database with the accounts cannot be asked."""
+"""Refuses what the database with the accounts would have to be asked for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from services.errors import TransientError
 
 
 def check_absence(tx: Transaction) -> None:
-    """Returns where what `tx` did not find is not there. Raises TransientError (`database_unavailable`)."""
+    """Returns where what `tx` did not find is not there.
+
+    Raises TransientError (`database_unavailable`).
+    """
     if tx.is_partial:
         raise database_away()
 
 
 def require_database(store: Store) -> None:
-    """Returns where accounts and keys can be changed for good. Raises TransientError (`database_unavailable`)."""
+    """Returns where accounts and keys can be changed for good.
+
+    Raises TransientError (`database_unavailable`).
+    """
     with store.begin(SERVICE_ACTOR) as tx:
         check_absence(tx)
 
 
 @contextmanager
 def changing(store: Store, actor: Actor) -> Iterator[Transaction]:
-    """A writing transaction on the database with the accounts. Raises TransientError (`database_unavailable`)."""
+    """A writing transaction on the database with the accounts.
+
+    Raises TransientError (`database_unavailable`).
+    """
     with store.begin(actor, write=True) as tx:
         check_absence(tx)
         yield tx
