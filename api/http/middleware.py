@@ -1,4 +1,4 @@
-"""What every request passes, as pure ASGI.
+"""Middleware that every request passes, as pure ASGI.
 
 No thread, no buffering, and the same headers on errors as on answers.
 """
@@ -31,9 +31,9 @@ MAX_DRAINED_BYTES = 256 * 1024**2
 
 
 class RequestIdentity:
-    """Gives each request an id, and echoes it as `X-Request-Id`.
+    """Gives each request an id and sends it back.
 
-    It is the one that the client sent, or a new one where that is absent or odd.
+    It is the client's `X-Request-Id`, or a new one where that is absent or malformed.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -50,9 +50,9 @@ class RequestIdentity:
 
 
 class Failures:
-    """Answers what nobody expected with a 500 that tells only the request's id.
+    """Answers unexpected exceptions with a 500.
 
-    The log has the rest.
+    It tells nothing but the request's id; the log has the rest.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -85,9 +85,9 @@ class Failures:
 
 
 class AccessControl:
-    """Refuses foreign hosts and origins, and adds the CORS headers to answers.
+    """Refuses foreign hosts and origins, and answers preflights.
 
-    Answers preflights itself.
+    Adds the CORS headers to whatever else is answered.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -179,11 +179,10 @@ class BodyLimit:
 
 
 async def drain(receive: Receive, limit: int = MAX_DRAINED_BYTES) -> bool:
-    """Reads and forgets what is left of a body, at most `limit` bytes.
+    """Reads and forgets what is left of a body; True when it came to its end.
 
-    True when it came to its end. A connection that is closed while the client still sends is reset, and the client
-    never sees the answer.
-    Source: RFC 9112, section 9.6.
+    At most `limit` bytes. A connection that is closed while the client still sends is reset, and the client never sees
+    the answer. Source: RFC 9112, section 9.6.
     """
     while limit > 0:
         message = await receive()

@@ -16,7 +16,7 @@ def check_absence(tx: Transaction) -> None:
     Raises TransientError (`database_unavailable`).
     """
     if tx.is_partial:
-        raise database_away()
+        raise database_unavailable()
 
 
 def require_database(store: Store) -> None:
@@ -39,7 +39,7 @@ def changing(store: Store, actor: Actor) -> Iterator[Transaction]:
         yield tx
 
 
-def database_away() -> TransientError:
+def database_unavailable() -> TransientError:
     """The error for accounts that cannot be asked for now."""
     return TransientError(
         "The database with the accounts does not answer. Try again in a moment.", code="database_unavailable"

@@ -34,6 +34,7 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
+from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Detection, detect_format
 from services.options import parse_options
@@ -47,7 +48,6 @@ from services.queue.submission import (
     stop_jobs,
 )
 from services.runtime import Runtime
-from services.search.filters import check_conditions, check_time, refusing_bad_queries
 
 T = TypeVar("T")
 
