@@ -55,6 +55,8 @@ def test_a_transaction_that_finds_the_database_gone_goes_to_this_node_at_once(
     store: FallbackStore, access: Access
 ) -> None:
     submit(store, "before.txt")
+    with store.begin(LOCAL_ACTOR) as tx:
+        assert not tx.is_partial
     access.take_away()
     with store.recorded_answers() as answered:
         document = submit(store, "away.txt").document
@@ -65,6 +67,7 @@ def test_a_transaction_that_finds_the_database_gone_goes_to_this_node_at_once(
     assert store.is_partial
     assert store.kind == "sqlite"
     with store.begin(LOCAL_ACTOR) as tx:
+        assert tx.is_partial
         shown = documents.list_page(tx, only=EVERYTHING, limit=10, cursor=None).data
     assert [entry.document_id for entry in shown] == [document.document_id]
 
@@ -94,6 +97,7 @@ def test_what_was_read_here_is_found_here_and_afterwards_there(
         main.close()
     with store.recorded_answers() as answered, store.begin(LOCAL_ACTOR) as tx:
         assert documents.get(tx, document_id) is not None
+        assert not tx.is_partial
     assert not answered.local
     assert store.state().counters["replayed"] == 1
 
