@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from services.content import Block, BlockKind, Limits, Page, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
+from services.formats.registry import EXTRACTORS
 from services.ocr.base import NoOcr
 from services.options import Options
 

@@ -34,8 +34,9 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
+from services.formats.base import Detection
+from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import libreoffice_missing
-from services.formats.registry import Detection, detect_format
 from services.options import parse_options
 from services.queue.queue import JobView
 from services.queue.submission import (

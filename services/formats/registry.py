@@ -6,54 +6,12 @@ imports its module when it is called, so that the child of a text file loads no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from services.content import Format, Issue, Limits, Page, Part, Upload
-from services.options import Options
-
-if TYPE_CHECKING:
-    from services.ocr.base import OcrEngine
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What a file is, told by its content; `warnings` hold what its name or declared type says otherwise."""
-
-    format: Format
-    media_type: str
-    warnings: tuple[Issue, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractContext:
-    """What an extractor is given beside the file."""
-
-    options: Options
-    password: str | None
-    folder: Path
-    """Private to this document; pictures are written here and adopted by the parent."""
-    limits: Limits
-    ocr: OcrEngine
-    known_pages: Mapping[int, Page] = field(default_factory=dict)
-    """Pages that an interrupted run has stored: yielded unchanged, without OCR and without their pictures."""
-    known_pictures: frozenset[str] = frozenset()
-    """SHA-256 of the pictures that were stored with them: as if this run had yielded them."""
-    archive_depth: int = 0
-    """How many archives and mails this file lies in."""
-    libreoffice: Path | None = None
-    """The program that converts old Office files; None where it is not installed."""
-
-
-Extractor = Callable[[Upload, ExtractContext], Iterator[Part]]
-"""Yields one DocumentInfo, then page by page its pictures and issues and the page itself.
-
-Raises InputError for a file that cannot be read as a whole; what concerns a part is yielded as an Issue.
-"""
+from services.content import Format, Part, Upload
+from services.formats.base import ExtractContext, Extractor
 
 
 def _lazy(module: str, function: str) -> Extractor:
@@ -162,10 +120,3 @@ RENDERED_FORMATS = frozenset(
     }
 )
 """Formats whose pages have a look of their own, which services.formats.page_images shows; the others are only text."""
-
-
-def detect_format(path: Path, filename: str, limits: Limits) -> Detection:
-    """The format of the file at `path`; see `services.formats.detection.detect.detect_format`."""
-    from services.formats.detection.detect import detect_format as detect
-
-    return detect(path, filename, limits)

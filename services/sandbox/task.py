@@ -12,7 +12,8 @@ from typing import IO, Any
 from services.chunking.chunker import Chunker
 from services.content import DocumentInfo, Format, Limits, Page
 from services.errors import DocatlasError, FieldError, InvalidOption
-from services.formats.registry import EXTRACTORS, ExtractContext, Extractor
+from services.formats.base import ExtractContext, Extractor
+from services.formats.registry import EXTRACTORS
 from services.sandbox.confinement import confine, lay_limits, readable_paths, try_to_leave
 from services.sandbox.problems import memory_problem, problem_of
 from services.sandbox.wire import (

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
+from services.formats.registry import EXTRACTORS
 from services.ocr.base import NoOcr
 from services.options import Options
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from services.content import Attachment, DocumentInfo, Format, Issue, Page, Part, Picture, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext
+from services.formats.base import ExtractContext
+from services.formats.registry import EXTRACTORS
 from services.sandbox import child, task
 from services.sandbox.wire import HEADER
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from services.content import DocumentInfo, Format, Issue, Limits, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.data.json_values import Path, ValueWriter
 from services.formats.detection.extensions import FORMAT_OF, extension_of
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.paging import check_page_count, give_pages
 from services.formats.markup.text import extract_text
-from services.formats.registry import ExtractContext
 
 _HELD_CHARS = 4_000_000
 """A text up to this long is read once and its pages are held; a longer one is read twice, to count them first."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.content import Format, Issue, Limits
 from services.errors import EncryptedDocument, UnreadableDocument, UnsupportedFormat
+from services.formats.base import Detection
 from services.formats.detection.containers import ENCRYPTED_PACKAGE, OLE_UNKNOWN, ZIP_MAGICS, ole_format, zip_format
 from services.formats.detection.extensions import (
     BINARY,
@@ -22,7 +23,7 @@ from services.formats.detection.extensions import (
 from services.formats.detection.signatures import OLE_MAGIC, format_by_magic, holds_pdf, name_binary
 from services.formats.detection.syntax import is_delimited, text_format
 from services.formats.kit.decoding import looks_like_text, wide_encoding
-from services.formats.registry import MEDIA_TYPES, Detection
+from services.formats.registry import MEDIA_TYPES
 
 SUPPORTED: tuple[str, ...] = tuple(format.value for format in Format)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from services.content import Format, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.detection.detect import detect_format
 from services.formats.office.encryption import decrypted, is_ole
-from services.formats.registry import EXTRACTORS, ExtractContext
+from services.formats.registry import EXTRACTORS
 
 _KINDS = (Format.DOCX, Format.PPTX, Format.XLSX)
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from services.content import Format, Issue, Part, Upload
 from services.errors import EncryptedDocument, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.office.libreoffice import DOC_TO_DOCX, PPT_TO_PPTX, Conversion, convert, libreoffice_missing
-from services.formats.registry import EXTRACTORS, ExtractContext
+from services.formats.registry import EXTRACTORS
 
 _MAX_DIRECTORY_ENTRIES = 20_000
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from services.content import Issue, Limits, Upload
 from services.errors import TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import MEMBER_DAMAGE, Archive
 from services.formats.office.docx_package import Element, Package, Relation, attribute
-from services.formats.registry import ExtractContext
 
 MAX_PART_BYTES = 64 * 1024**2
 """Of one part that is held as a tree: slides, drawings, comments. Source: the largest slide that was seen has 3 MB, and

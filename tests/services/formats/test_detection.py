@@ -9,8 +9,10 @@ import pytest
 
 from services.content import Format, Limits
 from services.errors import EncryptedDocument, TooLarge, UnreadableDocument, UnsupportedFormat
+from services.formats.base import Detection
+from services.formats.detection.detect import detect_format
 from services.formats.detection.extensions import BINARY, EXTENSIONS, FORMAT_OF, PROSE, TEXT_NOT_READ
-from services.formats.registry import EXTRACTORS, MEDIA_TYPES, Detection, detect_format
+from services.formats.registry import EXTRACTORS, MEDIA_TYPES
 from tests.data.build_samples import (
     SAMPLES,
     body_xml,

@@ -16,8 +16,9 @@ from docs.build_formats import GROUPS, LIMITS, PAGE, REFUSALS, WARNINGS, formats
 from services.content import Format, Limits
 from services.errors import error_classes
 from services.formats.descriptions import DESCRIPTIONS
+from services.formats.detection.detect import detect_format
 from services.formats.detection.extensions import EXTENSIONS
-from services.formats.registry import EXTRACTORS, MEDIA_TYPES, detect_format
+from services.formats.registry import EXTRACTORS, MEDIA_TYPES
 from services.settings import Settings
 from tests.conftest import DATA, ROOT
 

@@ -11,7 +11,9 @@ import pytest
 
 from services.content import Limits, Page, TextSource, Upload
 from services.documents.export import page_markdown
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
+from services.formats.registry import EXTRACTORS
 from services.ocr.base import OcrEngine
 from services.ocr.engines import find_engines, open_reader
 from services.options import Options

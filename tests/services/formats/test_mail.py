@@ -16,8 +16,10 @@ import pytest
 
 from services.content import Attachment, BlockKind, DocumentInfo, Format, Limits, Part, Upload
 from services.errors import DocatlasError, EncryptedDocument, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
 from services.formats.mail.msg_rtf import decompress_rtf, text_of_rtf
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.registry import EXTRACTORS
 from services.ocr.base import NoOcr
 from services.options import Options
 from tests.data.build_mail import SAMPLES

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.page_builder import one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
@@ -18,7 +19,6 @@ from services.formats.kit.picture_writer import PictureWriter
 from services.formats.office.docx_package import Package
 from services.formats.office.encryption import is_ole
 from services.formats.office.word.body import BodyReader
-from services.formats.registry import ExtractContext
 
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
