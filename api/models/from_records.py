@@ -22,7 +22,7 @@ from database.fallback.answered_from import use_of_store
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
-from services.documents.page_images import LAYOUT_FORMATS
+from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
 from services.search.hits import Hit, SearchResult
 
@@ -228,7 +228,7 @@ def image_url(image_id: str) -> str:
 
 def page_image_url(document: DocumentRecord, page: int) -> str | None:
     """Where the page can be seen; None where the format has no layout."""
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         return None
     return f"/v1/documents/{document.document_id}/pages/{page}/image"
 

@@ -23,7 +23,7 @@ from database.records import (
     PageRecord,
 )
 from services.accounts.quotas import StorageQuota
-from services.content import Format, Upload
+from services.content import Upload
 from services.documents.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.errors import (
     DocatlasError,
@@ -34,9 +34,9 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
-from services.formats.base import Detection
-from services.formats.detection.detect import detect_format
+from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
+from services.formats.registry import Format
 from services.options import parse_options
 from services.queue.queue import JobView
 from services.queue.submission import (

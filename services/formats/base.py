@@ -1,4 +1,4 @@
-"""What a reader of a format is: a function from an upload to its parts, and what it is given beside the file."""
+"""What a format brings: a function that reads a file, perhaps one that draws its pages; and what they are given."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.content import Format, Issue, Limits, Page, Part, Upload
+from services.content import Limits, Page, Part, Upload
 from services.options import Options
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from services.ocr.base import OcrEngine
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What a file is, told by its content; `warnings` hold what its name or declared type says otherwise."""
-
-    format: Format
-    media_type: str
-    warnings: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +40,10 @@ Extractor = Callable[[Upload, ExtractContext], Iterator[Part]]
 """Yields one DocumentInfo, then page by page its pictures and issues and the page itself.
 
 Raises InputError for a file that cannot be read as a whole; what concerns a part is yielded as an Issue.
+"""
+
+Renderer = Callable[[Path, int, int, str | None, Limits], "Image"]
+"""Draws a page of a file: path, number of the page from 1, width in pixels, password, limits.
+
+Raises NotFound (`page_not_found`) for a page that does not exist, and what the extractor of the format raises.
 """
