@@ -11,11 +11,14 @@ from services.formats.detection.syntax import TextSample
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Source: [MS-CFB] 2.2."""
 
-BMP = rb"BM..(?!ftyp).{10}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00{3}"
-"""Behind the 14 bytes of the file's header stands the size of another. Source: Microsoft's BITMAPINFO family and OS/2's
-(16, 64). What is called `ftyp` at byte 4 is an ISO media file, whatever its length looks like."""
+_NO_ISO_MEDIA = rb"(?!.{4}ftyp)"
+"""What is called `ftyp` at byte 4 is an ISO media file, whatever the four bytes of its length look like."""
 
-RTF = rb"(?:\xef\xbb\xbf)?\s*\{\\rtf(?!typ)"
+BMP = _NO_ISO_MEDIA + rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00{3}"
+"""Behind the 14 bytes of the file's header stands the size of another. Source: Microsoft's BITMAPINFO family and OS/2's
+(16, 64)."""
+
+RTF = _NO_ISO_MEDIA + rb"(?:\xef\xbb\xbf)?\s*\{\\rtf"
 TIFF = rb"II[*+]\x00|MM\x00[*+]"
 """Source: TIFF 6.0, section 2, and BigTIFF, whose number is 43 (`+`)."""
 
