@@ -58,10 +58,7 @@ def _open(settings: Settings) -> OpenedStore:
 
 
 def _open_embedded(settings: Settings) -> OpenedStore:
-    """A store on the server in the data folder.
-
-    The server ends with the last process that uses it.
-    """
+    """A store on the Postgres in the data folder, which ends with its last user."""
     from database.postgres.embedded import EmbeddedPostgres
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,7 +115,7 @@ def _open_postgres(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Raises CapabilityMissing for what an operator has to change before a start."""
+    """Raises CapabilityMissing for what the operator has to change before a start."""
     try:
         yield
     except UnsafeLogin as error:

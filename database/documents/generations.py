@@ -66,8 +66,8 @@ def publish(tx: Transaction, document_id: str, generation: int, summary: Generat
 def drop_other_generations(tx: Transaction, document_id: str, keep: int, limit: int = 1000) -> int:
     """Deletes up to `limit` rows of generations before `keep` that nobody reads.
 
-    Returns how many. Call it in transactions of their own until it returns 0. For the pictures' files see
-    `documents.unreferenced`.
+    Returns how many. Call it in transactions of their own until it returns 0. Files that nobody refers to then are left
+    to the sweep.
     """
     visible = tx.connection.scalar(
         select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))

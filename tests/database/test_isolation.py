@@ -123,6 +123,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             images.images_without_vector(tx, "another", 9),
             images.count_images_without_vector(tx, "another"),
             images.image_vectors(tx, [picture.image_id]),
+            images.images_written(tx, document_id, 1),
             jobs.get(tx, job.job_id),
             jobs.get_many(tx, [job.job_id]),
             jobs.list_page(tx, limit=9, cursor=None).data,
@@ -136,6 +137,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
         assert [value for value in nothing if value] == []
         assert jobs.heartbeat(tx, job.job_id, worker_id="w") == "lost"
         jobs.retry_later(tx, job.job_id, worker_id="w", run_after="2000-01-01", error=None)
+        jobs.show_status(tx, job, "failed")
         generations.discard_generation(tx, document_id, 1)
         images.set_image_vectors(tx, "another", {picture.image_id: unit(1)})
         for write in (
