@@ -107,5 +107,8 @@ def _describe(app: FastAPI) -> None:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The function's name: generated clients then have `search_documents` and not `search_documents_v1_search_post`."""
+    """The name of the route's function.
+
+    Generated clients then have `search_documents` and not `search_documents_v1_search_post`.
+    """
     return route.name

@@ -63,7 +63,7 @@ def cited_sentence(hit: Json) -> tuple[str, int]:
 def boxes_of(hit: Json, page: Json, sentence: str, offset: int) -> list[Box]:
     """A box for each line of the sentence on the page, of the boxes of its words."""
     start = hit["spans"][0]["char_start"] - page["char_start"] + offset
-    lines: list[list[float]] = []
+    lines: list[Box] = []
     for word in page["words"]:
         if not start <= word["char_start"] < start + len(sentence):
             continue
