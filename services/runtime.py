@@ -10,17 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from database.blobs.base import BlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.opening import open_blobs
+from database.fallback.base import Fallback
+from database.fallback.none import NoFallback
 from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
 from services.accounts.wiring import open_accounts
-from services.content import Format, Picture, Upload
+from services.content import Picture, Upload
 from services.embedding.base import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
 from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import find_libreoffice
-from services.formats.registry import RENDERED_FORMATS
+from services.formats.registry import PICTURE_FORMATS, Format
 from services.ocr.engines import Engines, find_engines
 from services.ocr.tesseract.engine import TesseractInstall
 from services.options import Options
@@ -37,9 +40,6 @@ from services.stores import open_configured_store
 
 _log = logging.getLogger(__name__)
 
-PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
-"""What can be searched by: files that hold pictures and nothing else."""
-
 
 class Runtime:
     """Everything that a request or a job needs.
@@ -48,10 +48,20 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder, queue: Queue
+        self,
+        settings: Settings,
+        store: Store,
+        blobs: BlobStore,
+        text_embedder: TextEmbedder,
+        queue: Queue,
+        *,
+        fallback: Fallback | None = None,
     ) -> None:
+        """Without a `fallback`, `store` is the only database."""
         self.settings = settings
         self.store = store
+        self.fallback = fallback or NoFallback(store)
+        self.main_store = self.fallback.main
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
@@ -130,7 +140,7 @@ class Runtime:
         detection = detect_format(path, path.name, self.settings.limits)
         if detection.format not in PICTURE_FORMATS:
             raise UnsupportedFormat(
-                "Search by picture takes a PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC, AVIF or SVG file.",
+                f"Search by picture takes a file of one of these formats: {', '.join(sorted(PICTURE_FORMATS))}.",
                 facts={"supported": sorted(f.value for f in PICTURE_FORMATS)},
             )
         request = ExtractRequest(
@@ -192,7 +202,7 @@ def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
     Models are loaded when they are first needed. `queue`, which the runtime closes, replaces the queue of this process
     alone.
     """
-    store = open_configured_store(settings)
+    opened = open_configured_store(settings)
     key = settings.supabase_service_key
     blobs = open_blobs(
         settings.blob_storage,
@@ -204,4 +214,5 @@ def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
         # A child may open its file again as long as it runs.
         handed_s=max(3600.0, 2 * settings.parse_wall_s),
     )
-    return Runtime(settings, store, blobs, open_text_embedder(settings), queue or EmbeddedQueue())
+    embedder = open_text_embedder(settings)
+    return Runtime(settings, opened.store, blobs, embedder, queue or EmbeddedQueue(), fallback=opened.fallback)
