@@ -225,7 +225,10 @@ _OBJECTS = {
 
 
 def codes_of(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
-    """The keys of ERROR_CODES that `operation` of the OpenAPI document may answer, by status, the likeliest first."""
+    """The error codes that `operation` may answer with by status, likeliest first.
+
+    `operation` is of the OpenAPI document, the codes are keys of ERROR_CODES.
+    """
     if path == "/livez":
         return list(_ACCESS)
     parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}

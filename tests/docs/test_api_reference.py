@@ -20,6 +20,7 @@ from api.http.errors import ERROR_TABLE
 from api.models.base import ProblemModel
 from docs.build_api import PAGE, SESSION, VARIABLES, api_page
 from docs.build_formats import REFUSALS, WARNINGS
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 from tests.conftest import DATA, ROOT
 from tests.support.api_server import opened, wait
@@ -207,15 +208,15 @@ def test_every_example_works(server: tuple[Runtime, httpx.Client, Shell]) -> Non
     assert answers[1]["data"][0]["document"]["filename"] == "scan.pdf"
     for name in FIRST[1:]:
         _run(shell, described, calls[name])
-    runtime.start_worker()
-    for answer in answers:
-        assert wait(client, answer["data"][0]["job"]["id"])["status"] == "completed"
+    with Worker(runtime):
+        for answer in answers:
+            assert wait(client, answer["data"][0]["job"]["id"])["status"] == "completed"
 
-    printed = shell.run(VARIABLES, names=("DOCUMENT", "JOB", "IMAGE"))
-    assert printed.output.strip() == "completed"
-    for name in (*names, *LAST):
-        _run(shell, described, calls[name])
-    assert client.get(f"/v1/documents/{shell.variables['DOCUMENT']}").status_code == 404
+        printed = shell.run(VARIABLES, names=("DOCUMENT", "JOB", "IMAGE"))
+        assert printed.output.strip() == "completed"
+        for name in (*names, *LAST):
+            _run(shell, described, calls[name])
+        assert client.get(f"/v1/documents/{shell.variables['DOCUMENT']}").status_code == 404
 
 
 def test_every_example_of_accounts_works(tmp_path: Path) -> None:
