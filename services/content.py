@@ -24,44 +24,6 @@ VECTOR_WIDTH = 768
 """Columns of every stored vector, float32, unit length; a narrower model is padded with zeros."""
 
 
-class Format(StrEnum):
-    """A file format that is read, by the word that the API uses for it."""
-
-    PDF = "pdf"
-    DOCX = "docx"
-    HTML = "html"
-    MARKDOWN = "markdown"
-    TEXT = "text"
-    CSV = "csv"
-    PNG = "png"
-    JPEG = "jpeg"
-    TIFF = "tiff"
-    WEBP = "webp"
-    PPTX = "pptx"
-    XLSX = "xlsx"
-    DOC = "doc"
-    PPT = "ppt"
-    XLS = "xls"
-    ODT = "odt"
-    ODS = "ods"
-    ODP = "odp"
-    RTF = "rtf"
-    EPUB = "epub"
-    XML = "xml"
-    RST = "rst"
-    JSON = "json"
-    JSONL = "jsonl"
-    NOTEBOOK = "ipynb"
-    EML = "eml"
-    MSG = "msg"
-    ZIP = "zip"
-    GIF = "gif"
-    BMP = "bmp"
-    HEIC = "heic"
-    AVIF = "avif"
-    SVG = "svg"
-
-
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file as it arrived; the bytes stay on disk at `path`."""

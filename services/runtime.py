@@ -15,12 +15,12 @@ from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
 from services.accounts.wiring import open_accounts
-from services.content import Format, Picture, Upload
+from services.content import Picture, Upload
 from services.embedding.base import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
 from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import find_libreoffice
-from services.formats.registry import RENDERED_FORMATS
+from services.formats.registry import PICTURE_FORMATS, Format
 from services.ocr.engines import Engines, find_engines
 from services.ocr.tesseract.engine import TesseractInstall
 from services.options import Options
@@ -36,9 +36,6 @@ from services.settings import Settings
 from services.stores import open_configured_store
 
 _log = logging.getLogger(__name__)
-
-PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
-"""What can be searched by: files that hold pictures and nothing else."""
 
 
 class Runtime:
@@ -130,7 +127,7 @@ class Runtime:
         detection = detect_format(path, path.name, self.settings.limits)
         if detection.format not in PICTURE_FORMATS:
             raise UnsupportedFormat(
-                "Search by picture takes a PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC, AVIF or SVG file.",
+                f"Search by picture takes a file of one of these formats: {', '.join(sorted(PICTURE_FORMATS))}.",
                 facts={"supported": sorted(f.value for f in PICTURE_FORMATS)},
             )
         request = ExtractRequest(

@@ -26,7 +26,7 @@ from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecor
 from services.chat.context import Context
 from services.documents.documents import Accepted
 from services.documents.json import document_json
-from services.documents.page_images import LAYOUT_FORMATS
+from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
 from services.search.search import Hit, SearchResult
 
@@ -209,7 +209,7 @@ def image_url(image_id: str) -> str:
 
 def page_image_url(document: DocumentRecord, page: int) -> str | None:
     """Where the page can be seen; None where the format has no layout."""
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         return None
     return f"/v1/documents/{document.document_id}/pages/{page}/image"
 

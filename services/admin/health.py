@@ -20,12 +20,11 @@ from database.errors import StoreError
 from database.records import Actor
 from database.store import StoreState
 from services.admin.checks import Check, CheckStatus
-from services.content import VECTOR_WIDTH, Format
+from services.content import VECTOR_WIDTH
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
-from services.formats.detection.extensions import EXTENSIONS
-from services.formats.registry import MEDIA_TYPES
+from services.formats.registry import Format
 from services.jobs.worker import Worker
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
@@ -172,8 +171,8 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         "object": "capabilities",
         "version": product_version(),
         "formats": [
-            {"format": name.value, "media_type": MEDIA_TYPES[name], "extensions": list(EXTENSIONS[name])}
-            for name in Format
+            {"format": format.value, "media_type": format.spec.media_type, "extensions": list(format.spec.extensions)}
+            for format in Format
         ],
         "ocr": _ocr_facts(runtime),
         "models": {"text": _text_facts(runtime), "image": _image_facts(runtime, actor)},

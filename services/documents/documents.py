@@ -22,7 +22,7 @@ from database.records import (
     PageRecord,
 )
 from services.accounts.quotas import StorageQuota
-from services.content import Format, Received
+from services.content import Received
 from services.documents.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.errors import (
     DocatlasError,
@@ -34,8 +34,9 @@ from services.errors import (
     TransientError,
 )
 from services.filters import check_conditions, check_time, refusing_bad_queries
+from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
-from services.formats.registry import Detection, detect_format
+from services.formats.registry import Format
 from services.options import Options, parse_options
 from services.queue.job_view import JobView
 from services.queue.submission import announce_all, queue_positions, release_stopped

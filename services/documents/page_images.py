@@ -9,9 +9,9 @@ from pathlib import Path
 from database.documents import documents, images
 from database.ids import new_id
 from database.records import Actor
-from services.content import Format, Upload
+from services.content import Upload
 from services.errors import NotFound
-from services.formats.registry import MEDIA_TYPES, RENDERED_FORMATS
+from services.formats.registry import RENDERED_FORMATS, Format
 from services.runtime import Runtime
 from services.storage import blob_path
 
@@ -26,9 +26,6 @@ CACHE_BYTES = 512 * 1024**2
 
 MAX_PAGE_NUMBER = 2**31 - 1
 """Larger numbers name no page of any format, and do not fit every database."""
-
-LAYOUT_FORMATS = frozenset(format.value for format in RENDERED_FORMATS)
-"""Formats whose pages have a look of their own; the others are only text."""
 
 _EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg"}
 _DOCUMENT_ID = re.compile(r"[0-9a-f-]{36}")
@@ -53,7 +50,7 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
         document = documents.get(tx, document_id)
     if document is None:
         raise NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         raise NotFound(
             f"A {document.file_type} document has no page layout to show; read its text instead.", code="no_page_image"
         )
@@ -88,7 +85,7 @@ def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> Page
     if found is None:
         path = blob_path(runtime.blobs, image.sha256)
         upload = Upload(path, path.name, image.media_type, image.sha256, path.stat().st_size)
-        format = next(f for f in RENDERED_FORMATS if MEDIA_TYPES[f] == image.media_type)
+        format = next(f for f in RENDERED_FORMATS if f.spec.media_type == image.media_type)
         content, media_type = found = runtime.render_file(upload, format, 1, width)
         _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
     return PageImage(found[0], found[1], f"{image.sha256[:32]}-{width}")

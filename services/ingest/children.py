@@ -11,7 +11,7 @@ from database.records import Actor, DocumentRecord
 from services.content import Attachment, Issue
 from services.errors import InputError, NotFound, TooLarge
 from services.filenames import member_name
-from services.formats.registry import Detection, detect_format
+from services.formats.detection.detect import Detection, detect_format
 from services.options import Options
 from services.runtime import Runtime
 
