@@ -57,6 +57,10 @@ fetch("openapi.json").then((answer) => answer.json()).then((api) => {
         const more = one.example === undefined ? "" : ", for example " + JSON.stringify(one.example);
         line.append(" (" + one.in + ") " + (one.description || one.schema.description || "") + more);
       }
+      for (const sample of call["x-codeSamples"]) {
+        add(box, "h4", sample.label);
+        add(box, "pre", sample.source);
+      }
       if (call.requestBody) show(box, "Request", call.requestBody.content);
       for (const [status, answer] of Object.entries(call.responses))
         show(box, status + " " + answer.description, answer.content);

@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr; with `--json` stdout holds 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.settings import Settings
+from services.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
@@ -36,24 +37,52 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="Rows at mos
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the last page ended, as it said.")]
 
 
-def load_settings(data_dir: Path | None = None, **given: Any) -> Settings:
+class WrongSetting(Exception):
+    """Settings that the product cannot start with; `detail` names each, `code` is stable. Exit code 2."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+
+
+def load_settings(data_dir: Path | None = None, *, allow_unknown: bool = False, **given: Any) -> Settings:
     """The settings of the environment with what the command line says laid over them; None means unsaid.
 
-    Raises typer.BadParameter (exit code 2) that names each wrong setting.
+    Raises WrongSetting: a value that is not allowed, or, unless `allow_unknown`, a variable that is no setting.
     """
+    unknown = [] if allow_unknown else [unknown_setting(*pair) for pair in unknown_variables().items()]
     said = {name: value for name, value in {"data_dir": data_dir, **given}.items() if value is not None}
     try:
-        return Settings(**said)
+        settings = Settings(**said)
     except ValidationError as error:
-        raise typer.BadParameter("; ".join(_setting_error(one) for one in error.errors())) from error
+        wrong = [_setting_error(one) for one in error.errors()]
+        raise WrongSetting("; ".join(unknown + wrong), "invalid_setting") from error
     except SettingsError as error:
-        raise typer.BadParameter(f'{error}; a list is written as JSON, as in \'["eng", "deu"]\'') from error
+        wrong = [_list_error(error)]
+        raise WrongSetting("; ".join(unknown + wrong), "invalid_setting") from error
+    if unknown:
+        raise WrongSetting("; ".join(unknown), "unknown_setting")
+    return settings
+
+
+def unknown_setting(name: str, closest: str) -> str:
+    """What is said of a variable that nothing reads."""
+    if closest:
+        return f"{name} is no setting: did you mean {closest}?"
+    return f"{name} is no setting: unset it, or look its name up in the README under Settings"
 
 
 def _setting_error(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    name = "_".join(str(part) for part in error["loc"]).upper()
-    return f"DOCATLAS_{name}: {message}" if name else message
+    return f"{PREFIX}{str(error['loc'][0]).upper()}: {message}" if error["loc"] else message
+
+
+def _list_error(error: SettingsError) -> str:
+    """What is said of a setting whose value is a list and no JSON; pydantic-settings names it in its text alone."""
+    named = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{named[1].upper()}: " if named else ""
+    return f'{name}a list is written as JSON, as in \'["eng", "deu"]\''
 
 
 @contextmanager
@@ -86,6 +115,17 @@ def print_json(value: object) -> None:
         text = json.dumps(value, indent=2)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def print_page_json(data: Sequence[object], next_cursor: str | None) -> None:
+    """Prints one page of a list as JSON, as the API answers with one."""
+    print_json({"data": data, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+
+
+def print_cursor(next_cursor: str | None) -> None:
+    """Prints how to see the next page, where there is one."""
+    if next_cursor is not None:
+        print_line(f"There are more: --cursor {next_cursor}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import AsJson, Cursor, DataDir, Limit, open_data, print_json, print_line, print_table
+from cli.console import (
+    AsJson,
+    Cursor,
+    DataDir,
+    Limit,
+    open_data,
+    print_cursor,
+    print_json,
+    print_page_json,
+    print_table,
+)
 from database.records import LOCAL_ACTOR
 
 if TYPE_CHECKING:
@@ -27,21 +37,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Lists the jobs, newest first."""
+    from services.filters import refusing_bad_queries
     from services.jobs import jobs
-    from services.search.filters import refusing_bad_queries
 
     with open_data(data_dir) as runtime, refusing_bad_queries():
         page = jobs.list_jobs(
             runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
         )
     if as_json:
-        print_json(
-            {
-                "data": [jobs.job_json(view) for view in page.data],
-                "has_more": page.next_cursor is not None,
-                "next_cursor": page.next_cursor,
-            }
-        )
+        print_page_json([jobs.job_json(view) for view in page.data], page.next_cursor)
         return
     print_table(
         ("id", "type", "status", "stage", "progress", "attempts", "created at"),
@@ -51,8 +55,7 @@ def list_(
         ],
         right=("progress", "attempts"),
     )
-    if page.next_cursor is not None:
-        print_line(f"There are more: --cursor {page.next_cursor}")
+    print_cursor(page.next_cursor)
 
 
 @app.command()

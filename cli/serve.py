@@ -73,7 +73,10 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the address. Raises Conflict when it is taken, and what says why it cannot be had."""
+    """Opens a socket that listens on the address.
+
+    Raises Conflict when it is taken, and what says why it cannot be had.
+    """
     name = host.strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -112,7 +115,10 @@ def _listen_error(error: OSError, host: str, port: int) -> DocatlasError:
 
 
 def address_of(settings: Settings, listener: socket.socket) -> str:
-    """The URL under which this machine reaches the server, with the port that was really taken."""
+    """The URL under which this machine reaches the server.
+
+    With the port that was really taken.
+    """
     port = listener.getsockname()[1]
     host = settings.host.strip("[]")
     if host in ("0.0.0.0", "::", ""):  # listens everywhere; loopback is where curl on this machine finds it

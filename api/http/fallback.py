@@ -1,4 +1,7 @@
-"""What a client is told while the main database is out of reach, and afterwards: see docs/fallback.md."""
+"""What a client is told while the main database is out of reach, and afterwards.
+
+See docs/fallback.md.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ MOVED: dict[str, Any] = {
 
 
 class StoreNotice:
-    """Adds `X-Docatlas-Store: fallback` to what is answered from this node while the database is out of reach."""
+    """Adds `X-Docatlas-Store: fallback` to answers that this node's own store gave.
+
+    That is while the database is out of reach.
+    """
 
     def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
         self._app, self._store = app, runtime.store
@@ -55,18 +61,19 @@ class StoreNotice:
             await self._app(scope, receive, noticing)
 
 
-def answers_partially() -> bool:
-    """True where the answer under way was made from what this node has."""
-    return use_of_store().fallback
-
-
 def _is_partial(use: StoreUse, is_partial: bool) -> bool:
-    """Who waited for a job has asked nothing in the request itself: then it is the store that counts."""
+    """True where an answer may lack what the main database has.
+
+    Who waited for a job has asked nothing in the request itself: then it is the store that counts.
+    """
     return use.fallback or (use.is_unused and is_partial)
 
 
 def admitting_ignorance(error: DocatlasError, runtime: Runtime | None) -> DocatlasError:
-    """`error`, or that the main database is out of reach where it may have what was not found here."""
+    """`error`, or that the main database is out of reach.
+
+    The latter where the main database may have what was not found here.
+    """
     if not isinstance(error, NotFound) or error.code not in _HERE_OR_THERE or runtime is None:
         return error
     if not _is_partial(use_of_store(), runtime.store.is_partial):
@@ -80,7 +87,10 @@ def admitting_ignorance(error: DocatlasError, runtime: Runtime | None) -> Docatl
 
 
 async def moved_answer(request: Request, error: DocatlasError, runtime: Runtime | None) -> JSONResponse | None:
-    """Where the document is now that was not found under an id of this node's; None where the id means nothing."""
+    """The answer that says where a document is now that had an id of this node.
+
+    None where the id means nothing.
+    """
     path: str = request.scope["path"]
     principal = getattr(request.state, "principal", None)
     if error.code != "document_not_found" or runtime is None or not path.startswith(_DOCUMENTS):

@@ -1,4 +1,7 @@
-"""What `/metrics` tells: requests as this process counts them, and what the runtime knows of itself."""
+"""Collects what `/metrics` answers with.
+
+Requests as this process counts them, and what the runtime knows of itself.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.admin.metrics import read_figures
+from services.admin.metrics import read_metrics
 from services.runtime import Runtime
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -65,12 +68,12 @@ class _RuntimeCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        figures = read_figures(self._runtime)
+        metrics = read_metrics(self._runtime)
         jobs = GaugeMetricFamily("docatlas_jobs", "Jobs of all owners by status.", labels=["status"])
-        for status, number in sorted(figures.jobs.items()):
+        for status, number in sorted(metrics.jobs.items()):
             jobs.add_metric([status], number)
         yield jobs
-        store = figures.store
+        store = metrics.store
         if store.breaker is None:
             return
         breaker = GaugeMetricFamily(

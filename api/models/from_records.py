@@ -1,4 +1,7 @@
-"""Turns records into the models that are sent, with the addresses that only HTTP knows."""
+"""Turns records into the models that the API answers with.
+
+Adds the addresses that only HTTP knows.
+"""
 
 from __future__ import annotations
 
@@ -22,37 +25,15 @@ from database.fallback.answered_from import use_of_store
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
+from services.documents.json import document_json
 from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
-from services.search.hits import Hit, SearchResult
+from services.search.search import Hit, SearchResult
 
 
 def document_model(document: DocumentRecord, children: Sequence[str] = ()) -> DocumentModel:
     """The document as a client sees it."""
-    return DocumentModel.model_validate(
-        {
-            "id": document.document_id,
-            "filename": document.filename,
-            "format": document.file_type,
-            "media_type": document.media_type,
-            "size_bytes": document.file_size,
-            "sha256": document.sha256,
-            "title": document.title,
-            "author": document.author,
-            "language": document.language,
-            "page_count": document.page_count,
-            "chunk_count": document.total_chunks,
-            "image_count": document.image_count,
-            # A job may be `cancelling`; its document is in progress until that has happened.
-            "status": "in_progress" if document.status == "cancelling" else document.status,
-            "warnings": list(document.warnings),
-            "metadata": document.metadata,
-            "parent_id": document.parent_id,
-            "children": list(children),
-            "created_at": document.created_at,
-            "updated_at": document.updated_at,
-        }
-    )
+    return DocumentModel.model_validate(document_json(document, children))
 
 
 def upload_entry(entry: Accepted, *, instance: str, request_id: str | None) -> UploadEntry:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from api.http.dependencies import PagingDep, PrincipalDep, RuntimeDep
+from api.http.dependencies import KeyId, PagingDep, PrincipalDep, RuntimeDep
 from api.models.accounts import ApiKeyModel, ApiKeyRequest, NewApiKeyAnswer, api_key_members
 from api.models.base import ListModel, page_of
 from services.accounts import api_keys
@@ -36,13 +36,13 @@ def list_api_keys(runtime: RuntimeDep, principal: PrincipalDep, paging: PagingDe
 
 
 @router.get("/{key_id}", response_model=ApiKeyModel, summary="Read an API key")
-def get_api_key(key_id: str, runtime: RuntimeDep, principal: PrincipalDep) -> dict[str, Any]:
+def get_api_key(key_id: KeyId, runtime: RuntimeDep, principal: PrincipalDep) -> dict[str, Any]:
     """What is known of the key, without its secret."""
     return api_key_members(api_keys.get_key(runtime.store.main, principal.actor, key_id))
 
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke an API key")
-def revoke_api_key(key_id: str, runtime: RuntimeDep, principal: PrincipalDep) -> Response:
+def revoke_api_key(key_id: KeyId, runtime: RuntimeDep, principal: PrincipalDep) -> Response:
     """From now on the key is refused; other nodes notice within seconds."""
     require_accounts(principal)
     api_keys.revoke_key(runtime.store.main, principal.actor, key_id)

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.http.dependencies import ActorDep, PagingDep, RuntimeDep
+from api.http.dependencies import ActorDep, JobId, PagingDep, RuntimeDep
 from api.models.base import ListModel, page_of
 from api.models.jobs import JobModel, JobStatus, job_model
 from services.errors import NotFound
+from services.filters import refusing_bad_queries
 from services.jobs import jobs
-from services.search.filters import refusing_bad_queries
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -23,8 +23,11 @@ def list_jobs(
     runtime: RuntimeDep,
     actor: ActorDep,
     paging: PagingDep,
-    status: Annotated[list[JobStatus] | None, Query(description="Any of these", examples=[["failed"]])] = None,
-    document_id: Annotated[str | None, Query(max_length=64, description="Of this document")] = None,
+    status: Annotated[
+        list[JobStatus] | None,
+        Query(description="Only with one of these; may come several times", examples=[["failed"]]),
+    ] = None,
+    document_id: Annotated[str | None, Query(max_length=64, description="Only jobs of this document")] = None,
 ) -> dict[str, Any]:
     """Newest first."""
     with refusing_bad_queries():
@@ -36,7 +39,7 @@ def list_jobs(
 
 @router.get("/{job_id}", response_model=JobModel, summary="Read a job, or wait for it")
 async def get_job(
-    job_id: str,
+    job_id: JobId,
     runtime: RuntimeDep,
     actor: ActorDep,
     wait: Annotated[
@@ -52,12 +55,12 @@ async def get_job(
 
 
 @router.post("/{job_id}/cancel", response_model=JobModel, summary="Cancel a job")
-def cancel_job(job_id: str, runtime: RuntimeDep, actor: ActorDep) -> JobModel:
+def cancel_job(job_id: JobId, runtime: RuntimeDep, actor: ActorDep) -> JobModel:
     """A queued job is cancelled at once; a running one is `cancelling` until it has stopped."""
     return job_model(jobs.cancel(runtime, actor, job_id))
 
 
 @router.post("/{job_id}/retry", response_model=JobModel, summary="Try a job again")
-def retry_job(job_id: str, runtime: RuntimeDep, actor: ActorDep) -> JobModel:
+def retry_job(job_id: JobId, runtime: RuntimeDep, actor: ActorDep) -> JobModel:
     """Queues a failed or cancelled job again."""
     return job_model(jobs.retry(runtime, actor, job_id))

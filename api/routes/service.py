@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -13,9 +14,12 @@ from api.http.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
 from database.store import StoreState
 from services.admin import health
+from services.admin.checks import CheckStatus
 from services.errors import TransientError
 
 router = APIRouter(tags=["service"])
+
+HEALTH_WORDS: Mapping[CheckStatus, str] = {"ok": "healthy", "warning": "degraded", "broken": "down"}
 
 
 @router.get("/livez", response_model=StatusAnswer, summary="Is the process alive?")
@@ -37,16 +41,21 @@ def get_health(runtime: RuntimeDep) -> Response:
     """Each dependency with the time that asking it took; 503 when the service cannot work."""
     found = health.check_health(runtime)
     members: dict[str, Any] = {
-        "status": found.status,
+        "status": HEALTH_WORDS[found.status],
         "version": health.product_version(),
         "checks": [
-            {"name": check.name, "status": check.status, "latency_ms": check.latency_ms, "detail": check.detail}
+            {
+                "name": check.name,
+                "status": HEALTH_WORDS[check.status],
+                "latency_ms": check.latency_ms,
+                "detail": check.summary,
+            }
             for check in found.checks
         ],
         "fallback": fallback_facts(found.store),
     }
     headers = {"Cache-Control": "no-store"}
-    if found.status != "down":
+    if found.status != "broken":
         return JSONResponse(members, headers=headers)
     error = TransientError("The service cannot work: see `checks`.", code="unhealthy")
     problem = {**error_json(error, instance="/health"), "checks": members["checks"]}

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and found again by what a client sends."""
+"""Makes, lists, revokes and looks up API keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.accounts.fallback_rules import Absence, require_database
 from services.accounts.principal import Principal, Scope, ordered
 from services.accounts.sessions import hash_of
 from services.errors import Conflict, FieldError, Forbidden, InvalidOption, NotFound, Unauthenticated
-from services.search.filters import refusing_bad_queries
+from services.filters import refusing_bad_queries
 
 PREFIX = "dak_"
 VISIBLE_CHARS = 12
@@ -37,8 +37,9 @@ class NewKey:
 def create_key(
     store: Store, principal: Principal, *, name: str, scopes: Sequence[Scope], expires_at: str | None
 ) -> NewKey:
-    """A new key of the principal's, with no scope and no day more than the key that asks for it has.
+    """Makes a key for the principal; returns its record and its secret.
 
+    A key that asks for another one gets no scope that it lacks itself, and no later end.
     Raises Forbidden (`scope_missing`), InvalidOption and Conflict (`too_many_keys`).
     """
     require_database(store)
@@ -86,7 +87,10 @@ def revoke_key(store: Store, actor: Actor, key_id: str) -> None:
 
 
 def find_key(tx: Transaction, secret: str) -> ApiKeyRecord:
-    """The key that the secret is of, in a transaction of the service. Raises Unauthenticated."""
+    """Returns the key with this secret, in a transaction of the service.
+
+    Raises Unauthenticated (`invalid_api_key`, `api_key_expired`).
+    """
     wanted = hash_of(secret)
     found = api_keys.by_hash(tx, wanted)
     if found is None or not hmac.compare_digest(found[1], wanted):
@@ -98,7 +102,7 @@ def find_key(tx: Transaction, secret: str) -> ApiKeyRecord:
 
 
 def principal_of(record: ApiKeyRecord) -> Principal:
-    """Who uses the key."""
+    """The principal that a request with this key acts as."""
     ends = None if record.expires_at is None else datetime.fromisoformat(record.expires_at).timestamp()
     return Principal(
         record.user_id, "api_key", scopes=frozenset(ordered(record.scopes)), key_id=record.key_id, expires_at=ends

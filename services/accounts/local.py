@@ -1,4 +1,4 @@
-"""Accounts whose passwords are kept here, as hashes."""
+"""Accounts whose password hashes are kept in this database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ nobody at Supabase can end that session."""
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a login, a refresh or a new password gives."""
+    """The tokens that a login, a refresh or a new password gives."""
 
     user_id: str
     email: str
@@ -36,9 +36,9 @@ class Grant:
 
 
 class LocalAccounts:
-    """Registers, logs in and changes passwords. A call that hashes takes a tenth of a second of a core. Thread-safe.
+    """Registers, logs in, and changes passwords. Thread-safe.
 
-    Raises StoreError where the database cannot be asked.
+    A call that hashes takes a tenth of a second of a core. Raises StoreError where the database cannot be asked.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class LocalAccounts:
         self._sessions, self._attempts = sessions, attempts
 
     def register(self, email: str, password: str, *, display_name: str, address: str) -> Grant:
-        """A new account, logged in. `address` is the client's. Raises Conflict (`email_taken`), InvalidOption and
-        RateLimited."""
+        """Makes an account and logs it in; `address` is the client's.
+
+        Raises Conflict (`email_taken`), InvalidOption and RateLimited.
+        """
         normal = normal_email(email)
         check_password(password, email=normal)
         # Counted and not taken back: making accounts, and asking which there are, is slow on purpose.
@@ -58,7 +60,7 @@ class LocalAccounts:
         return self._grant(self._sessions.begin(user_id), normal)
 
     def login(self, email: str, password: str, *, address: str, offline_only: bool = False) -> Grant:
-        """A new session. With `offline_only` only accounts that are marked for it have one.
+        """Begins a session; with `offline_only` for accounts that are marked for it alone.
 
         The same work is done whether there is such an account or not. Raises Unauthenticated (`invalid_credentials`),
         Forbidden (`account_disabled`) and RateLimited.
@@ -98,7 +100,10 @@ class LocalAccounts:
         return self._grant(session, account.email)
 
     def logout(self, principal: Principal) -> None:
-        """Ends the session of the access token; the token itself is valid until it expires."""
+        """Ends the session of the access token.
+
+        The token itself is valid until it expires.
+        """
         if principal.session_id is not None:
             self._sessions.end(principal.user_id, principal.session_id)
 
@@ -158,7 +163,10 @@ def add_account(
     is_offline: bool = False,
     user_id: str | None = None,
 ) -> str:
-    """The owner's id of a new account. Raises Conflict (`email_taken`, `account_exists`) and InvalidOption."""
+    """Adds an account; returns the id of its owner.
+
+    Raises Conflict (`email_taken`, `account_deleted`) and InvalidOption.
+    """
     require_database(store)
     normal = normal_email(email)
     check_password(password, email=normal)

@@ -1,4 +1,4 @@
-"""Numbers about the running service, for whoever watches it."""
+"""What `/metrics` counts that the database and the store know."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ServiceMetrics:
     """What is counted; a mapping is empty where the database could not be asked."""
 
     jobs: Mapping[str, int]
@@ -21,11 +21,11 @@ class Figures:
     store: StoreState
 
 
-def read_figures(runtime: Runtime) -> Figures:
+def read_metrics(runtime: Runtime) -> ServiceMetrics:
     """The numbers as they are now; never waits longer than one transaction."""
     try:
         with runtime.store.begin(SERVICE_ACTOR) as tx:
             jobs = count_by_status(tx)
     except StoreError:
         jobs = {}
-    return Figures(jobs, runtime.store.state())
+    return ServiceMetrics(jobs, runtime.store.state())

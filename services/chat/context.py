@@ -1,4 +1,4 @@
-"""Prompt context for chat: the passages that bear on a message, numbered, cited and fenced, within a token budget.
+"""Builds the prompt for a chat model: cited passages within a token budget.
 
 No language model is called. Document text is data: it stands between fences whose name is drawn anew for each answer,
 so that nothing inside a document can close them and speak as the prompt.
@@ -12,19 +12,16 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from database.documents import images
 from database.records import Actor, ChunkRecord, Condition, ImageRecord, Json
+from services.embedding.tokenizer import load_tokenizer
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
-from services.search.fusion import fuse_by_rank
 from services.search.highlights import QueryWords, best_place
-from services.search.hits import Hit, Modality, SearchRequest
-from services.search.search import find
-from services.search.search_log import note_search
+from services.search.search import Hit, Modality, SearchRequest, find, fuse_by_rank, record_search
 
 MIN_SOURCE_TOKENS = 40
 """A source that would be cut to less than this is left out: it would say too little to be cited."""
@@ -125,7 +122,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         tokens=sum(count(turn.content) for turn in messages),
         truncated=history_cut or sources_cut,
     )
-    note_search(
+    record_search(
         runtime,
         actor,
         text=request.message,
@@ -137,28 +134,22 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
 
 
 def token_counter(tokenizer_path: Path | None) -> Callable[[str], int]:
-    """Counts tokens with the text model's own tokenizer, without its special tokens; else a quarter of the characters.
+    """Counts tokens of the text model, without the special ones that frame a text.
 
-    A chat model has another tokenizer: take the figure as good to about a fifth.
+    Without a tokenizer it is a quarter of the characters. A chat model has another tokenizer: take the figure as good
+    to about a fifth.
     """
     if tokenizer_path is None:
         return lambda text: math.ceil(len(text) / CHARS_PER_TOKEN)
-    tokenizer = _tokenizer(tokenizer_path)
+    tokenizer = load_tokenizer(str(tokenizer_path))
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-@lru_cache(maxsize=4)
-def _tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
 def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[Hit]:
-    """The best hits for the message, and for the message together with the turns before it, fused by rank."""
+    """The best hits for the message.
+
+    With earlier turns it is searched once more for them and the message together; both lists are fused by rank.
+    """
     base = SearchRequest(
         query=request.message[:MAX_QUERY_CHARS],
         k=min(200, 2 * request.k),
@@ -181,7 +172,10 @@ def _key(hit: Hit) -> tuple[Modality, str]:
 
 
 def _distinct(hits: Sequence[Hit]) -> list[Hit]:
-    """`hits` without those whose text another one has already, and with the overlap of neighbours cut off."""
+    """`hits` without repeated text.
+
+    A hit whose text another one has already is left out, and the overlap of neighbours is cut off.
+    """
     kept: list[Hit] = []
     hashes: set[str] = set()
     taken: dict[str, list[tuple[int, int]]] = {}
@@ -210,7 +204,10 @@ def _distinct(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _sliced(chunk: ChunkRecord, start: int, end: int) -> ChunkRecord:
-    """`chunk` with only what lies in `start:end` of the document's text; between its spans may lie what is left out."""
+    """`chunk` with only what lies in `start:end` of the document's text.
+
+    Between its spans may lie what is left out.
+    """
     spans: list[Json] = []
     texts: list[str] = []
     offset = 0
@@ -238,7 +235,10 @@ def _recent(history: Sequence[Turn], budget: int, count: Callable[[str], int]) -
 def _fit(
     hits: Sequence[Hit], budget: int, count: Callable[[str], int], fence: str, words: QueryWords
 ) -> tuple[list[Source], bool]:
-    """The best hits as numbered sources within `budget` tokens; the last one may be cut."""
+    """The best hits as numbered sources within `budget` tokens.
+
+    The last one may be cut; True when it was, or when one was left out.
+    """
     sources: list[Source] = []
     for hit in hits:
         assert hit.chunk is not None
@@ -256,7 +256,10 @@ def _fit(
 
 
 def _source(n: int, hit: Hit, text: str, words: QueryWords) -> Source:
-    """Source `n` with `text`, a part of the hit's; its page and box are where that part stands."""
+    """Source `n` with `text`, a part of the hit's.
+
+    Its page and box are where that part stands.
+    """
     assert hit.chunk is not None
     start = hit.chunk.chunk_text.index(text)
     chunk = _sliced(hit.chunk, start, start + len(text))
@@ -267,7 +270,10 @@ def _source(n: int, hit: Hit, text: str, words: QueryWords) -> Source:
 
 
 def _cut(text: str, tokens: int, count: Callable[[str], int]) -> str:
-    """The longest beginning of `text` within `tokens`, ended at a sentence or else at a word."""
+    """The longest beginning of `text` within `tokens`.
+
+    It ends at a sentence or else at a word.
+    """
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2

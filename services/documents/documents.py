@@ -34,6 +34,7 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
+from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Format
@@ -48,7 +49,6 @@ from services.queue.submission import (
     stop_jobs,
 )
 from services.runtime import Runtime
-from services.search.filters import check_conditions, check_time, refusing_bad_queries
 
 T = TypeVar("T")
 

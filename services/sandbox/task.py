@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
 from services.chunking.chunker import Chunker
 from services.content import DocumentInfo, Limits, Page
+from services.embedding.tokenizer import load_tokenizer
 from services.errors import DocatlasError, FieldError, InvalidOption
 from services.formats.base import ExtractContext, Extractor
 from services.formats.registry import Format
@@ -119,7 +119,7 @@ def _extract(request: Mapping[str, Any], limits: Limits, replaced: Mapping[Forma
                 chunker = Chunker(
                     options,
                     max_tokens=request["max_tokens"],
-                    count_tokens=token_counter(request["tokenizer"]),
+                    count_tokens=_chunk_token_counter(request["tokenizer"]),
                     title=info.title,
                 )
             yield from chunker.feed(part)
@@ -133,17 +133,12 @@ def _extract(request: Mapping[str, Any], limits: Limits, replaced: Mapping[Forma
         yield from chunker.finish()
 
 
-@lru_cache(maxsize=1)
-def token_counter(tokenizer: str | None) -> Callable[[str], int]:
-    """A function that counts the model's tokens in a text, with the two that frame it; without a file, words."""
-    if tokenizer is None:
+def _chunk_token_counter(tokenizer_path: str | None) -> Callable[[str], int]:
+    """Counts the text model's tokens with the two that frame a text; without a tokenizer, words."""
+    if tokenizer_path is None:
         return lambda text: len(text.split())
-    from tokenizers import Tokenizer
-
-    model = Tokenizer.from_file(tokenizer)
-    model.no_truncation()
-    model.no_padding()
-    return lambda text: len(model.encode(text).ids)
+    tokenizer = load_tokenizer(tokenizer_path)
+    return lambda text: len(tokenizer.encode(text).ids)
 
 
 def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

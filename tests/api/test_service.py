@@ -68,9 +68,12 @@ def test_health_names_each_dependency_with_its_latency(client: httpx.Client) -> 
     states = {check["name"]: check["status"] for check in body["checks"]}
     assert set(states) == {"database", "files", "text_model", "image_model", "ocr", "worker"}
     assert (states["database"], states["files"], states["text_model"]) == ("healthy",) * 3
-    assert (states["ocr"], states["image_model"], body["status"]) == ("degraded", "degraded", "degraded")
+    assert (states["ocr"], states["image_model"], body["status"]) == ("healthy", "healthy", "healthy")
     assert all(check["latency_ms"] >= 0 for check in body["checks"])
     assert all(check["detail"] for check in body["checks"] if check["status"] != "healthy")
+    details = {check["name"]: check["detail"] for check in body["checks"]}
+    assert "DOCATLAS_OCR_ENGINE=none" in details["ocr"]
+    assert "docatlas models pull" in details["image_model"]
 
 
 def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client, store_kind: Kind) -> None:

@@ -13,7 +13,6 @@ from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, link, one_line
 from services.formats.kit.paging import give_pages
-from services.formats.markup.rst_bounds import is_cheap
 from services.formats.markup.text import extract_text
 
 if TYPE_CHECKING:
@@ -48,12 +47,25 @@ _BLANK_LINES = re.compile(r"\n[ \t]*\n")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _ADMONITIONS = frozenset({"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning"})
 _LEFT_OUT = frozenset({"comment", "substitution_definition", "target", "raw", "pending", "meta", "decoration"})
+_MAX_COST = 300_000_000
+"""Length of a paragraph times the signs in it that may begin markup, over all paragraphs.
+
+Source: 10,000 unmatched asterisks in a paragraph of 30,000 characters, which are this, took docutils 0.22 four seconds;
+the largest paragraphs of the Linux kernel's manuals make a thousandth of it."""
+
+_MAX_SUBSTITUTED = 3_000_000
+"""Characters that substitutions may put in."""
+
+_SMALL_PARAGRAPH = 4_000
+_SUBSTITUTION_ROUNDS = 40
+_SUBSTITUTION = re.compile(r"^[ \t]*\.\.[ \t]+\|([^|\n]{1,200})\|([^\n]*(?:\n[ \t]+\S[^\n]*)*)", re.M)
+_USE = re.compile(r"\|([^|\n]{1,200})\|")
 
 
 def extract_rst(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     """One page. Raises UnreadableDocument (`nesting_too_deep`, `unreadable_rst`)."""
     text, _ = decode_text(upload.path.read_bytes())
-    if len(text) > MAX_CHARS or not is_cheap(text):
+    if len(text) > MAX_CHARS or not _is_cheap(text):
         why = f"is longer than {MAX_CHARS:,} characters" if len(text) > MAX_CHARS else "holds too much markup at a time"
         parts = extract_text(upload, context)
         yield next(parts)
@@ -123,66 +135,42 @@ class _Reader:
         """Writes what `node` says itself, and gives its children that are still to be visited."""
         from docutils import nodes
 
-        if not isinstance(node, nodes.Element) or node.tagname in _LEFT_OUT:
+        if not isinstance(node, nodes.Element) or node.tagname in _LEFT_OUT or _is_generated(node):
             return []
-        name, children = node.tagname, list(node.children)
-        classes: list[str] = node.get("classes", [])
+        if isinstance(node, nodes.field):
+            return self._field(node, place)
+        return [] if self._write(node, place) else _places_within(node, place)
+
+    def _write(self, node: nodes.Element, place: _Place) -> bool:
+        """Adds a node that is written as a whole; False for one whose children are."""
+        from docutils import nodes
+
         match node:
             case nodes.system_message():
                 self._unknown(node, place)
-                return []
-            case nodes.topic() | nodes.section() if "contents" in classes or "system-messages" in classes:
-                return []
-            case nodes.section():
-                return [(child, replace(place, sections=place.sections + 1)) for child in children]
             case nodes.title() | nodes.subtitle():
                 extra = isinstance(node, nodes.subtitle)
-                self._add(
-                    BlockKind.HEADING, node, level=min(6, max(1, place.sections + 1 - self._has_no_title(node) + extra))
-                )
-                return []
+                level = place.sections + 1 - self._has_no_title(node) + extra
+                self._add(BlockKind.HEADING, node, level=min(6, max(1, level)))
             case nodes.literal_block() | nodes.doctest_block():
-                language = next((word for word in classes if word != "code"), "")
+                language = next((word for word in node.get("classes", []) if word != "code"), "")
                 self.page.add(BlockKind.CODE, node.astext(), language=language[:32])
-                return []
             case nodes.table():
                 self._table(node)
-                return []
             case nodes.caption():
                 self._add(BlockKind.CAPTION, node)
-                return []
             case nodes.image():
                 self.page.add(place.kind, str(node.get("alt", "")))
-                return []
-            case nodes.bullet_list() | nodes.enumerated_list():
-                ordered = isinstance(node, nodes.enumerated_list)
-                return [(child, replace(place, lists=place.lists + 1, ordered=ordered)) for child in children]
-            case nodes.list_item():
-                first = replace(place, kind=BlockKind.LIST_ITEM)
-                after = replace(place, kind=BlockKind.PARAGRAPH)
-                return [(child, first if index == 0 else after) for index, child in enumerate(children)]
-            case nodes.block_quote():
-                return [(child, replace(place, kind=BlockKind.QUOTE)) for child in children]
-            case nodes.footnote() | nodes.citation():
-                label = next((child.astext() for child in children if isinstance(child, nodes.label)), "")
-                inside = replace(place, kind=BlockKind.FOOTNOTE, prefix=f"[{label}] " if label else "")
-                return [(child, inside) for child in children if not isinstance(child, nodes.label)]
             case nodes.docinfo():
                 self._docinfo(node)
-                return []
-            case nodes.field():
-                return self._field(node, place)
             case nodes.line_block():
                 lines = [part.astext() for part in node.findall(nodes.line)]
                 self.page.add(place.kind, "\n".join(lines))
-                return []
             case nodes.TextElement():
                 self._add(place.kind, node, place=place)
-                return []
-        if name in _ADMONITIONS:
-            first = replace(place, prefix=f"{name.capitalize()}: ")
-            return [(child, first if index == 0 else place) for index, child in enumerate(children)]
-        return [(child, place) for child in children]
+            case _:
+                return False
+        return True
 
     def _has_no_title(self, node: nodes.Node) -> int:
         """1 in a document whose sections stand side by side at the top, else 0: one title then stands above them."""
@@ -242,8 +230,7 @@ class _Reader:
         name, body = field.children[0].astext(), list(field.children[-1].children)
         if not body:
             self.page.add(place.kind, name)
-        first = replace(place, prefix=f"{name}: ")
-        return [(child, first if index == 0 else place) for index, child in enumerate(body)]
+        return _first_and_rest(body, replace(place, prefix=f"{name}: "), place)
 
     def _unknown(self, message: nodes.system_message, place: _Place) -> None:
         """What stands in a directive that docutils does not know, such as those of Sphinx: its words are kept."""
@@ -263,6 +250,44 @@ class _Reader:
             self.page.add(place.kind, head)
             for paragraph in _BLANK_LINES.split("\n".join(line.strip() for line in lines)):
                 self.page.add(BlockKind.PARAGRAPH, one_line(paragraph))
+
+
+def _is_generated(node: nodes.Element) -> bool:
+    """True for a table of contents, and for the section in which docutils gathers its messages."""
+    from docutils import nodes
+
+    classes = node.get("classes", [])
+    return isinstance(node, (nodes.topic, nodes.section)) and ("contents" in classes or "system-messages" in classes)
+
+
+def _places_within(node: nodes.Element, place: _Place) -> list[tuple[nodes.Node, _Place]]:
+    """The children of `node` that are to be visited, and where each stands."""
+    from docutils import nodes
+
+    children = list(node.children)
+    match node:
+        case nodes.section():
+            return [(child, replace(place, sections=place.sections + 1)) for child in children]
+        case nodes.bullet_list() | nodes.enumerated_list():
+            ordered = isinstance(node, nodes.enumerated_list)
+            return [(child, replace(place, lists=place.lists + 1, ordered=ordered)) for child in children]
+        case nodes.list_item():
+            after = replace(place, kind=BlockKind.PARAGRAPH)
+            return _first_and_rest(children, replace(place, kind=BlockKind.LIST_ITEM), after)
+        case nodes.block_quote():
+            return [(child, replace(place, kind=BlockKind.QUOTE)) for child in children]
+        case nodes.footnote() | nodes.citation():
+            label = next((child.astext() for child in children if isinstance(child, nodes.label)), "")
+            inside = replace(place, kind=BlockKind.FOOTNOTE, prefix=f"[{label}] " if label else "")
+            return [(child, inside) for child in children if not isinstance(child, nodes.label)]
+        case _ if node.tagname in _ADMONITIONS:
+            return _first_and_rest(children, replace(place, prefix=f"{node.tagname.capitalize()}: "), place)
+        case _:
+            return [(child, place) for child in children]
+
+
+def _first_and_rest(children: list[nodes.Node], first: _Place, rest: _Place) -> list[tuple[nodes.Node, _Place]]:
+    return [(child, rest if index else first) for index, child in enumerate(children)]
 
 
 def _inline(node: nodes.Element) -> tuple[str, list[Mark]]:
@@ -289,3 +314,45 @@ def _inline(node: nodes.Element) -> tuple[str, list[Mark]]:
         parts.append(text)
         length += len(text)
     return "".join(parts), marks
+
+
+def _is_cheap(text: str) -> bool:
+    """True for a text that docutils reads in a time that its length explains."""
+    cost = 0
+    for paragraph in _BLANK_LINES.split(text):
+        if len(paragraph) > _SMALL_PARAGRAPH:
+            signs = sum(paragraph.count(sign) for sign in "*`_")
+            if paragraph.lstrip()[:1] not in ("+", "|"):  # the bars of a table begin nothing
+                signs += paragraph.count("|")
+            else:
+                cost += sum(
+                    len(line) * line.count("|") for line in paragraph.split("\n") if len(line) > _SMALL_PARAGRAPH
+                )
+            cost += len(paragraph) * signs
+            if cost > _MAX_COST:
+                return False
+    return "|" not in text or _is_short_substituted(text)
+
+
+def _is_short_substituted(text: str) -> bool:
+    defined = {_folded(name): body for name, body in _SUBSTITUTION.findall(text)}
+    if not defined:
+        return True
+    uses = {name: [_folded(use) for use in _USE.findall(body)] for name, body in defined.items()}
+    everywhere = [name for name in map(_folded, _USE.findall(text)) if name in defined]
+    sizes = {name: len(body) for name, body in defined.items()}
+    for _ in range(_SUBSTITUTION_ROUNDS):
+        if sum(sizes[name] for name in everywhere) > _MAX_SUBSTITUTED:
+            return False
+        grown = {
+            name: len(body) + sum(min(sizes.get(use, 0), _MAX_SUBSTITUTED) for use in uses[name])
+            for name, body in defined.items()
+        }
+        if grown == sizes:
+            break
+        sizes = grown
+    return True
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).lower()

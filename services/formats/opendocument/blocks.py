@@ -10,10 +10,10 @@ from services.formats.kit.captions import CaptionMatcher, PlacedPicture
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.run_text import LinkStart, RunText, Words
 from services.formats.kit.xml import Element, too_deep
-from services.formats.opendocument.inline import SHAPES, Sign, read_inline
+from services.formats.opendocument.inline import SHAPES, Inline, Sign, read_inline
 from services.formats.opendocument.objects import ObjectReader, picture_of
 from services.formats.opendocument.package import OdfPackage, attribute, count_of, name_of, points, qualified
-from services.formats.opendocument.styles import Styles
+from services.formats.opendocument.styles import ParagraphStyle, Styles
 
 _MAX_DEPTH = 60  # levels of lists, tables and text boxes within each other
 _MAX_REPEATED_CELLS, _MAX_REPEATED_ROWS, _MAX_CELLS = 256, 64, 1_000_000
@@ -39,6 +39,32 @@ class Draft:
     pictures: list[PlacedPicture] = field(default_factory=list)
     notes: list[Element] = field(default_factory=list)
     header_chars: int = 0  # that stood on the page before its own text
+
+
+@dataclass(slots=True)
+class _Paragraph:
+    """A paragraph that is being read."""
+
+    style: ParagraphStyle
+    kind: BlockKind
+    level: int
+    ordered: bool
+    run: RunText = field(default_factory=lambda: RunText(collapse=True))
+    shapes: list[Element] = field(default_factory=list)
+    """Drawings anchored in it, which come behind it."""
+    hidden_words: list[bool] = field(default_factory=list)
+    """Of each run of words, whether it is hidden."""
+
+    def add(self, words: Words) -> None:
+        if words.text.strip():
+            self.hidden_words.append(words.hidden)
+        self.run.collapse = not words.verbatim
+        self.run.add(words.text)
+        self.run.collapse = True
+
+    @property
+    def is_hidden(self) -> bool:
+        return self.style.hidden or (bool(self.hidden_words) and all(self.hidden_words))
 
 
 class BlockReader:
@@ -159,81 +185,96 @@ class BlockReader:
                 self._fresh_item = False
         self._lists.pop()
 
-    def _read_paragraph(self, paragraph: Element, depth: int) -> None:
-        style = self.styles.paragraph(attribute(paragraph, "text:style-name"))
+    def _read_paragraph(self, element: Element, depth: int) -> None:
+        paragraph = self._begin_paragraph(element)
+        for piece in read_inline(element, self.styles):
+            self._read_piece(piece, paragraph, depth)
+        self._write_paragraph(paragraph)
+        self._write_later()
+        for shape in paragraph.shapes:
+            self.read_shape(shape, depth + 1)
+
+    def _begin_paragraph(self, element: Element) -> _Paragraph:
+        """The paragraph without its text; turns the page where its style says so."""
+        style = self.styles.paragraph(attribute(element, "text:style-name"))
         if (style.breaks_page or style.master) and not self._captures:
             self.turn_page(style.master)
-        kind: BlockKind = style.kind
-        level, ordered = 0, False
-        outline = attribute(paragraph, "text:outline-level")
-        if name_of(paragraph.tag) == "text:h":
-            kind, level = BlockKind.HEADING, min(int(outline[:3]) if outline.isdecimal() else style.outline or 1, 6)
-        elif style.is_title:
-            kind, level = BlockKind.HEADING, 1
-        elif self._fresh_item:
-            kind, level = BlockKind.LIST_ITEM, max(1, len(self._lists))
-            ordered = self.styles.is_ordered(self._lists[-1] or style.list_style, level) if self._lists else False
-        elif kind is BlockKind.CAPTION and not "".join(_own_text(paragraph)).strip():
-            kind = BlockKind.PARAGRAPH  # it only holds the box in which picture and caption are
-        run = RunText(collapse=True)
+        paragraph = _Paragraph(style, *self._classify(element, style))
         for _, author in self._insertions:
-            run.open(MarkKind.INSERTION, author)
-        shapes: list[Element] = []
-        hidden: list[bool] = []
+            paragraph.run.open(MarkKind.INSERTION, author)
+        return paragraph
 
-        def flush() -> None:
-            text, marks = run.take()
-            if not text.strip():
-                return
-            if style.is_title and not self.title:
-                self.title = one_line(text)
-            if kind is BlockKind.CAPTION:
-                self._captions.caption(one_line(text))
-            else:
-                self._captions.other()
-            unseen = self.hidden or style.hidden or (bool(hidden) and all(hidden))
-            self._builder.add(
-                self.forced or kind, text, level=self.forced_level if self.forced else level, ordered=ordered,
-                hidden=unseen, box=self.box, marks=marks,
-            )  # fmt: skip
-            self._fresh_item = False
+    def _classify(self, element: Element, style: ParagraphStyle) -> tuple[BlockKind, int, bool]:
+        """(kind, level, ordered) of a paragraph."""
+        if name_of(element.tag) == "text:h":
+            outline = attribute(element, "text:outline-level")
+            level = int(outline[:3]) if outline.isdecimal() else style.outline or 1
+            return BlockKind.HEADING, min(level, 6), False
+        if style.is_title:
+            return BlockKind.HEADING, 1, False
+        if self._fresh_item:
+            level = max(1, len(self._lists))
+            ordered = bool(self._lists) and self.styles.is_ordered(self._lists[-1] or style.list_style, level)
+            return BlockKind.LIST_ITEM, level, ordered
+        if style.kind is BlockKind.CAPTION and not "".join(_own_text(element)).strip():
+            return BlockKind.PARAGRAPH, 0, False  # it only holds the box in which picture and caption are
+        return style.kind, 0, False
 
-        is_caption = kind is BlockKind.CAPTION
-        for piece in read_inline(paragraph, self.styles):
-            match piece:
-                case Words():
-                    if piece.text.strip():
-                        hidden.append(piece.hidden)
-                    run.collapse = not piece.verbatim
-                    run.add(piece.text)
-                    run.collapse = True
-                case LinkStart():
-                    run.open(MarkKind.LINK, piece.address)
-                case Sign.LINK_END:
-                    run.close(MarkKind.LINK)
-                case Sign.LINE:
-                    run.collapse = False
-                    run.break_line()
-                    run.collapse = True
-                case Sign.PAGE:
-                    if self.paged and not self._captures:
-                        flush()
-                    self.turn_page()
-                case _:
-                    if (name := name_of(piece.tag)) == "text:note":
-                        self.drafts[-1].notes.append(piece)
-                    elif name == "office:annotation":
-                        self._read_comment(piece, depth)
-                    elif name in SHAPES and is_caption:
-                        self.read_shape(piece, depth + 1)  # its picture comes before the words of the caption
-                    elif name in SHAPES:
-                        shapes.append(piece)
-                    else:
-                        self._read_change(piece, run, depth)
-        flush()
-        self._write_later()
-        for shape in shapes:
-            self.read_shape(shape, depth + 1)
+    def _read_piece(self, piece: Inline, paragraph: _Paragraph, depth: int) -> None:
+        run = paragraph.run
+        match piece:
+            case Words():
+                paragraph.add(piece)
+            case LinkStart():
+                run.open(MarkKind.LINK, piece.address)
+            case Sign.LINK_END:
+                run.close(MarkKind.LINK)
+            case Sign.LINE:
+                run.collapse = False
+                run.break_line()
+                run.collapse = True
+            case Sign.PAGE:
+                if self.paged and not self._captures:
+                    self._write_paragraph(paragraph)
+                self.turn_page()
+            case _:
+                self._read_anchored(piece, paragraph, depth)
+
+    def _read_anchored(self, item: Element, paragraph: _Paragraph, depth: int) -> None:
+        """A note, comment, drawing or tracked change that stands in the text of a paragraph."""
+        name = name_of(item.tag)
+        if name == "text:note":
+            self.drafts[-1].notes.append(item)
+        elif name == "office:annotation":
+            self._read_comment(item, depth)
+        elif name in SHAPES and paragraph.kind is BlockKind.CAPTION:
+            self.read_shape(item, depth + 1)  # its picture comes before the words of the caption
+        elif name in SHAPES:
+            paragraph.shapes.append(item)
+        else:
+            self._read_change(item, paragraph.run, depth)
+
+    def _write_paragraph(self, paragraph: _Paragraph) -> None:
+        """Adds what was read of the paragraph since it was last written."""
+        text, marks = paragraph.run.take()
+        if not text.strip():
+            return
+        if paragraph.style.is_title and not self.title:
+            self.title = one_line(text)
+        if paragraph.kind is BlockKind.CAPTION:
+            self._captions.caption(one_line(text))
+        else:
+            self._captions.other()
+        self._builder.add(
+            self.forced or paragraph.kind,
+            text,
+            level=self.forced_level if self.forced else paragraph.level,
+            ordered=paragraph.ordered,
+            hidden=self.hidden or paragraph.is_hidden,
+            box=self.box,
+            marks=marks,
+        )
+        self._fresh_item = False
 
     def _read_comment(self, annotation: Element, depth: int) -> None:
         author = next((one_line(e.text or "") for e in annotation.iterchildren(qualified("dc:creator"))), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from services.formats.kit.run_text import LinkStart, Words
@@ -39,52 +40,83 @@ Inline = Words | LinkStart | Sign | Element
 """An element is a note, a comment, a place of a tracked change, or a drawing."""
 
 
+@dataclass(slots=True)
+class _Open:
+    """An element whose children are being read."""
+
+    children: Iterator[Element]
+    hidden: bool = False
+    closing: Inline | None = None
+    """Given when it ends."""
+    tail: str | None = None
+    """The text behind it."""
+
+
 def read_inline(paragraph: Element, styles: Styles) -> Iterator[Inline]:
     """The pieces of a paragraph in order. Iterative: spans may lie inside each other without end."""
     if paragraph.text:
         yield Words(paragraph.text)
-    stack: list[tuple[Iterator[Element], bool, Inline | None, str | None]] = [(iter(paragraph), False, None, None)]
+    stack = [_Open(iter(paragraph))]
     while stack:
-        children, hidden, closing, tail = stack[-1]
-        item = next(children, None)
+        outer = stack[-1]
+        item = next(outer.children, None)
         if item is None:
             stack.pop()
-            if closing is not None:
-                yield closing
-            if tail:
-                yield Words(tail, stack[-1][1] if stack else False)
+            if outer.closing is not None:
+                yield outer.closing
+            if outer.tail:
+                yield Words(outer.tail, stack[-1].hidden if stack else False)
             continue
         name = name_of(item.tag)
-        if name == "text:s":
-            yield Words(" " * count_of(item, "text:c", at_most=_MAX_SPACES), hidden, verbatim=True)
-        elif name == "text:tab":
-            yield Words("\t", hidden, verbatim=True)
-        elif name == "text:line-break":
-            yield Sign.LINE
-        elif name == "text:soft-page-break":
-            yield Sign.PAGE
-        elif name == "text:page-number" and not any(map(str.isdecimal, item.text or "")):
-            pass  # a stand-in such as `<number>`, which the program replaces when it shows the page
+        sign = _sign_of(name, item, hidden=outer.hidden)
+        if sign is not None:
+            yield sign
         elif name in _YIELDED or name in SHAPES:
             yield item
-        elif name not in _LEFT_OUT and name:
-            inner = hidden
-            end: Words | Sign | None = None
-            if name == "text:span":
-                inner = hidden or styles.says("text", attribute(item, "text:style-name"), "text:display") == "none"
-            elif name in ("text:hidden-text", "text:hidden-paragraph"):
-                inner = True
-                if not item.text:
-                    yield Words(attribute(item, "text:string-value"), True)
-            elif name == "text:a":
-                yield LinkStart(attribute(item, "xlink:href"))
-                end = Sign.LINK_END
-            elif name == "text:ruby-text":
-                yield Words(" (", hidden)
-                end = Words(") ", hidden)
-            if item.text:
-                yield Words(item.text, inner)
-            stack.append((iter(item), inner, end, item.tail))
+        elif name and name not in _LEFT_OUT and not _is_stand_in(name, item):
+            inner = _Open(iter(item), outer.hidden, None, item.tail)
+            yield from _begin(name, item, inner, styles)
+            stack.append(inner)
             continue
         if item.tail:
-            yield Words(item.tail, hidden)
+            yield Words(item.tail, outer.hidden)
+
+
+def _sign_of(name: str, item: Element, *, hidden: bool) -> Words | Sign | None:
+    """What an element without content says by itself; None for all others."""
+    match name:
+        case "text:s":
+            return Words(" " * count_of(item, "text:c", at_most=_MAX_SPACES), hidden, verbatim=True)
+        case "text:tab":
+            return Words("\t", hidden, verbatim=True)
+        case "text:line-break":
+            return Sign.LINE
+        case "text:soft-page-break":
+            return Sign.PAGE
+        case _:
+            return None
+
+
+def _is_stand_in(name: str, item: Element) -> bool:
+    """True for what the program replaces when it shows the page, such as `<number>`."""
+    return name == "text:page-number" and not any(map(str.isdecimal, item.text or ""))
+
+
+def _begin(name: str, item: Element, inner: _Open, styles: Styles) -> Iterator[Inline]:
+    """The pieces that an element with content begins with; tells `inner` what holds inside, and what ends it."""
+    outside = inner.hidden
+    if name == "text:span":
+        style = attribute(item, "text:style-name")
+        inner.hidden = outside or styles.says("text", style, "text:display") == "none"
+    elif name in ("text:hidden-text", "text:hidden-paragraph"):
+        inner.hidden = True
+        if not item.text:
+            yield Words(attribute(item, "text:string-value"), True)
+    elif name == "text:a":
+        yield LinkStart(attribute(item, "xlink:href"))
+        inner.closing = Sign.LINK_END
+    elif name == "text:ruby-text":
+        yield Words(" (", outside)
+        inner.closing = Words(") ", outside)
+    if item.text:
+        yield Words(item.text, inner.hidden)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.content import BlockKind, Box, Mark, Word
 from services.formats.kit.page_builder import link
-from services.formats.pdf.text import PageGeometry, TextLine
+from services.formats.pdf.geometry import PageGeometry
+from services.formats.pdf.text import TextLine
 from services.ocr.layout import Line, LooseBlock, LooseWord
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from services.content import BlockKind, Box
 from services.formats.pdf.captions import starts_caption
-from services.formats.pdf.text import TextLine, canonical
+from services.formats.pdf.geometry import canonical
+from services.formats.pdf.text import TextLine
 from services.ocr.layout import Line, LooseBlock, list_marker, union
 
 RAISED_RATIO, MAX_RAISED_CHARS = 0.85, 12

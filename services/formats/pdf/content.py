@@ -12,12 +12,13 @@ from services.formats.pdf.annotations import Annotations, link_marks, read_annot
 from services.formats.pdf.blocks import build_blocks
 from services.formats.pdf.drawing import Drawing, read_drawing
 from services.formats.pdf.furniture import Furniture, furniture_blocks, part_furniture
+from services.formats.pdf.geometry import PageGeometry
 from services.formats.pdf.kinds import PageFacts, main_quarter, share_of, tell_kinds
 from services.formats.pdf.order import in_reading_order
 from services.formats.pdf.tables.finder import page_tables, part_tables, table_block
 from services.formats.pdf.tables.pages import TableContinuation
 from services.formats.pdf.tags import PageTags, read_outline, read_tags
-from services.formats.pdf.text import PageGeometry, PageText, TextLine, read_text
+from services.formats.pdf.text import PageText, TextLine, read_text
 from services.formats.pdf.unseen import part_unseen
 from services.formats.pdf.window import OpenPage, PageWindow
 from services.ocr.layout import LooseBlock, compose

@@ -14,7 +14,7 @@ from services.ocr.layout import union
 if TYPE_CHECKING:
     import pypdfium2
 
-    from services.formats.pdf.text import PageGeometry
+    from services.formats.pdf.geometry import PageGeometry
 
 MAX_DEPTH = 6
 """Form XObjects within each other that are looked into; real files have two or three."""

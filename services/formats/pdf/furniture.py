@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.content import BlockKind, Box
+from services.formats.pdf.geometry import PageGeometry
 from services.formats.pdf.tags import title_key
-from services.formats.pdf.text import PageGeometry, TextLine
+from services.formats.pdf.text import TextLine
 from services.ocr.layout import Line, LooseBlock, LooseWord, union
 
 REACH = 4

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.content import Box
-from services.formats.pdf.text import TextLine, canonical
+from services.formats.pdf.geometry import canonical
+from services.formats.pdf.text import TextLine
 
 MAX_LINES = 500
 """Lines that are put in order: the comparison is quadratic. Longer pages keep the order of their content."""

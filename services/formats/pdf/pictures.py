@@ -15,8 +15,8 @@ from services.formats.pictures.encoding import write_picture
 if TYPE_CHECKING:
     import pypdfium2
 
+    from services.formats.pdf.geometry import PageGeometry
     from services.formats.pdf.tags import PageTags
-    from services.formats.pdf.text import PageGeometry
 
 __all__ = ["Drawing", "PagePictures", "PictureCollector", "Rule"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pypdfium2
     from PIL.Image import Image
 
-    from services.formats.pdf.text import PageGeometry
+    from services.formats.pdf.geometry import PageGeometry
 
 OCR_DPI = 300.0
 """Resolution at which pages are rendered for OCR. Source: Tesseract's documentation, "works best at 300 dpi"."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.formats.pdf.furniture import REACH, Edges, read_edges
+from services.formats.pdf.geometry import PageGeometry
 from services.formats.pdf.kinds import weigh_sizes
-from services.formats.pdf.text import PageGeometry, PageText, read_text
+from services.formats.pdf.text import PageText, read_text
 
 if TYPE_CHECKING:
     import pypdfium2

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from database.accounts import accounts
 from database.accounts import mirror as account_mirror
@@ -24,7 +23,7 @@ from services.accounts.principal import Principal
 from services.accounts.sessions import Sessions
 from services.accounts.tokens import AccessTokens
 from services.errors import TransientError, Unauthenticated
-from tests.support.account_cases import PASSWORD, SECRET, CountingHasher
+from tests.support.account_cases import PASSWORD, CountingHasher
 
 HASHER = CountingHasher()
 
@@ -60,11 +59,6 @@ def local(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def standing(store: Store, local: Store) -> Any:
     return Standing(store, local)
-
-
-@pytest.fixture
-def tokens() -> AccessTokens:
-    return AccessTokens(SecretStr(SECRET), 900)
 
 
 @pytest.fixture

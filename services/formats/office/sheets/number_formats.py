@@ -1,4 +1,4 @@
-"""Numbers of spreadsheets as their number format shows them: the format codes of Excel, read once and applied often.
+"""Numbers and dates of spreadsheets as the format codes of Excel show them; a code is read once and applied often.
 
 Source: ECMA-376 part 1, 18.8.30 and 18.8.31. No maintained library renders these codes: openpyxl, python-calamine and
 xlrd only tell whether a code is one of dates.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from functools import lru_cache
 from types import MappingProxyType
 
-from services.formats.office.sheets.dates import ISO_DATE, ISO_DATE_TIME, ISO_TIME, show_date
+_ISO_DATE = "yyyy-mm-dd"
+_ISO_TIME = "hh:mm:ss"
+_ISO_DATE_TIME = "yyyy-mm-dd hh:mm"
 
 _BUILT_IN_CODES = {
     0: "General",
@@ -30,7 +33,7 @@ _BUILT_IN_CODES = {
     11: "0.00E+00",
     12: "# ?/?",
     13: "# ??/??",
-    14: ISO_DATE,
+    14: _ISO_DATE,
     15: "d-mmm-yy",
     16: "d-mmm",
     17: "mmm-yy",
@@ -38,7 +41,7 @@ _BUILT_IN_CODES = {
     19: "h:mm:ss AM/PM",
     20: "h:mm",
     21: "h:mm:ss",
-    22: ISO_DATE_TIME,
+    22: _ISO_DATE_TIME,
     37: "#,##0_);(#,##0)",
     38: "#,##0_);[Red](#,##0)",
     39: "#,##0.00_);(#,##0.00)",
@@ -52,8 +55,8 @@ _BUILT_IN_CODES = {
     47: "mm:ss.0",
     48: "##0.0E+0",
     49: "@",
-    **dict.fromkeys((*range(27, 32), 36, *range(50, 55), 57, 58), ISO_DATE),
-    **dict.fromkeys((32, 33, 34, 35, 55, 56), ISO_TIME),
+    **dict.fromkeys((*range(27, 32), 36, *range(50, 55), 57, 58), _ISO_DATE),
+    **dict.fromkeys((32, 33, 34, 35, 55, 56), _ISO_TIME),
 }
 BUILT_IN: Mapping[int, str] = MappingProxyType(_BUILT_IN_CODES)
 """Codes that a file only numbers. Those that Excel shows by the settings of the reader's computer are ISO 8601 here,
@@ -65,6 +68,29 @@ MAX_CODE_CHARS = 1000
 _MAX_PLACES = 60
 _INTEGERS_IN_FULL = 1e15
 """Excel keeps 15 digits. General shows but 11 of them; account and article numbers would be lost by that."""
+
+_LAST_DAY = 2_958_465
+"""31 December 9999. Source: ECMA-376 part 1, 18.17.4.1."""
+
+_DAYS_1904 = 1462
+"""Between the two ways to count. Source: ECMA-376 part 1, 18.17.4.1."""
+
+_MS_PER_DAY = 86_400_000
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 _TOKEN = re.compile(
     r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<pad>.)|\*(?P<fill>.)|\[(?P<bracket>[^\]]*)\]|(?P<general>General)'
@@ -116,7 +142,7 @@ class NumberFormat:
         if not section.tokens:
             return ""
         if section.kinds & {"date", "elapsed"}:
-            shown = show_date(section.tokens, value, from_1904=from_1904)
+            shown = _show_date(section.tokens, value, from_1904=from_1904)
             return general(value) if shown is None else shown
         try:
             shown = _show_number(section, value if signed else abs(value))
@@ -357,3 +383,128 @@ def _show_fraction(tokens: Sequence[Token], number: Decimal) -> str | None:
     if not top:
         return f"{sign}{whole}"
     return f"{sign}{whole} {top}/{bottom}" if whole else f"{sign}{top}/{bottom}"
+
+
+def _show_date(tokens: Sequence[Token], serial: float, *, from_1904: bool) -> str | None:
+    """The day and time that `serial` counts, as the format's `tokens` show it; None where Excel has no such day."""
+    moment = _moment_of(tokens, serial, from_1904=from_1904)
+    if moment is None:
+        return None
+    shown = "-" if serial < 0 else ""
+    names = [text for kind, text in tokens if kind in ("date", "elapsed")]
+    at = 0
+    fraction_shown = False
+    for position, (kind, text) in enumerate(tokens):
+        if kind == "elapsed":
+            shown += moment.elapsed(text)
+            at += 1
+        elif kind == "date":
+            shown += moment.part(text, minutes=len(text) < 3 and _means_minutes(names, at))
+            at += 1
+        elif kind == "noon":
+            shown += moment.half_day(text)
+        elif kind == "point" and position + 1 < len(tokens) and tokens[position + 1] == ("digit", "0"):
+            shown += moment.fraction()
+            fraction_shown = True
+        elif kind != "at" and not (kind == "digit" and fraction_shown):
+            shown += text
+    return shown.strip()
+
+
+def _moment_of(tokens: Sequence[Token], serial: float, *, from_1904: bool) -> _Moment | None:
+    """The day and time, rounded to what `tokens` show of a second; None where Excel has no such day."""
+    is_elapsed = any(kind == "elapsed" for kind, _ in tokens)
+    if not -_LAST_DAY <= serial <= _LAST_DAY + 1 or (serial < 0 and not is_elapsed):
+        return None
+    ticks = round(abs(serial) * _MS_PER_DAY)
+    decimals = min(3, _second_decimals(tokens))
+    if any(text.startswith("s") for kind, text in tokens if kind in ("date", "elapsed")):
+        unit = 10 ** (3 - decimals)
+        ticks = (ticks + unit // 2) // unit * unit
+    days, ms = divmod(ticks, _MS_PER_DAY)
+    day = _day_of(days + (_DAYS_1904 if from_1904 else 0))
+    if day is None:
+        return None
+    return _Moment(*day, ms, ticks, decimals, half_days=any(kind == "noon" for kind, _ in tokens))
+
+
+def _means_minutes(names: Sequence[str], at: int) -> bool:
+    """True where the `m` at place `at` of the parts of a format stands behind hours or before seconds."""
+    before, behind = names[at - 1 : at] if at else (), names[at + 1 : at + 2]
+    return names[at][0] == "m" and (any(n[0] == "h" for n in before) or any(n[0] == "s" for n in behind))
+
+
+def _second_decimals(tokens: Sequence[Token]) -> int:
+    count, counting = 0, False
+    for kind, text in tokens:
+        if kind == "point":
+            counting = True
+        elif counting and kind == "digit" and text == "0":
+            count += 1
+        else:
+            counting = False
+    return count
+
+
+def _day_of(days: int) -> tuple[int, int, int, int] | None:
+    """(year, month, day, weekday from Monday) of a day counted from 1900.
+
+    Day 60 is 29 February 1900, which Excel has and the calendar has not. Source: ECMA-376 part 1, 18.17.4.1.
+    """
+    if not 0 <= days <= _LAST_DAY:
+        return None
+    if days == 60:
+        return 1900, 2, 29, 2
+    if days == 0:
+        return 1900, 1, 0, 5
+    found = date(1899, 12, 31 if days < 60 else 30) + timedelta(days=days)
+    return found.year, found.month, found.day, found.weekday() if days > 60 else (found.weekday() - 1) % 7
+
+
+class _Moment:
+    """A day and a time of it, from which the parts of a format are taken."""
+
+    def __init__(
+        self, year: int, month: int, day: int, weekday: int, ms: int, ticks: int, decimals: int, *, half_days: bool
+    ) -> None:
+        self._date = (year, month, day, weekday)
+        self._ms = ms
+        self._decimals = decimals
+        self._ticks = ticks
+        self._half_days = half_days
+        seconds = ms // 1000
+        self._time = (seconds // 3600, seconds // 60 % 60, seconds % 60)
+
+    def elapsed(self, name: str) -> str:
+        """Hours, minutes or seconds since the start, beyond a day or an hour."""
+        return str(self._ticks // {"h": 3_600_000, "m": 60_000, "s": 1000}[name[0]]).zfill(len(name))
+
+    def half_day(self, name: str) -> str:
+        """AM or PM, or the first letter of it."""
+        return ("PM" if self._ms >= _MS_PER_DAY // 2 else "AM")[: 2 if len(name) > 3 else 1]
+
+    def fraction(self) -> str:
+        """The point and the decimals of the seconds."""
+        return "." + f"{self._ms % 1000:03}"[: self._decimals]
+
+    def part(self, name: str, *, minutes: bool) -> str:
+        year, month, day, weekday = self._date
+        hour, minute, second = self._time
+        letter, width = name[0], min(len(name), 2)
+        if letter == "y":
+            return f"{year % 100:02}" if len(name) <= 2 else f"{year:04}"
+        if letter == "e":
+            return f"{year:04}"
+        if letter == "b":
+            return f"{(year + 543) % 100:02}" if len(name) <= 2 else f"{year + 543:04}"
+        if letter == "m" and minutes:
+            return str(minute).zfill(width)
+        if letter == "m":
+            word = _MONTHS[month - 1]
+            return {3: word[:3], 5: word[0]}.get(len(name), word) if len(name) > 2 else str(month).zfill(width)
+        if letter == "d":
+            word = _WEEKDAYS[weekday]
+            return (word[:3] if len(name) == 3 else word) if len(name) > 2 else str(day).zfill(width)
+        if letter == "h":
+            return str((hour % 12 or 12) if self._half_days else hour).zfill(width)
+        return str(second).zfill(width) if letter == "s" else ""

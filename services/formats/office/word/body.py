@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.content import BlockKind, MarkKind
@@ -13,31 +14,30 @@ from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.run_text import LinkStart, RunText, Words
 from services.formats.office.charts import Chart
 from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
-from services.formats.office.word.grid import (
-    WRAPPERS,
-    cell_span,
-    check_depth,
-    goes_on_above,
-    in_body,
-    points_of,
-    removed_text,
-    row_cells,
-    skipped_columns,
-    table_rows,
-)
 from services.formats.office.word.notes import Notes, NoteText
 from services.formats.office.word.runs import (
     Break,
     Deletion,
     End,
+    Inline,
     InsertionStart,
     Note,
     PictureRef,
     alternative,
+    deleted_text,
     is_on_or_bare,
     read_inline,
 )
 from services.formats.office.word.styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+
+_MAX_DEPTH = 60
+"""Levels of tables, content controls and text boxes within each other. Word allows about twenty."""
+
+_WRAPPERS = frozenset(("w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:ins", "w:moveTo"))
+_TWIPS_PER_POINT = 20
+_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(pt|in|mm|cm|pc|pi)?", re.ASCII)
+_MAX_SPAN = 63
+"""Source: Word's limit of columns in a table."""
 
 
 @dataclass(slots=True)
@@ -47,6 +47,49 @@ class Draft:
     builder: PageBuilder
     pictures: list[PlacedPicture] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Paragraph:
+    """A paragraph that is being read."""
+
+    style: Style
+    kind: BlockKind
+    level: int
+    ordered: bool
+    label: str
+    """The number or bullet that it begins with."""
+    is_unseen: bool
+    """True where the mark at its end is hidden."""
+    run: RunText = field(default_factory=RunText)
+    pictures: list[PlacedPicture] = field(default_factory=list)
+    """Pictures that wait for a caption."""
+    charts: list[Chart] = field(default_factory=list)
+    boxes: list[Element] = field(default_factory=list)
+    """Contents of text boxes."""
+    hidden_words: list[bool] = field(default_factory=list)
+    """Of each run of words, whether it is hidden."""
+
+    def __post_init__(self) -> None:
+        self.run.add(self.label)
+
+    def add(self, words: Words) -> None:
+        if words.text.strip():
+            self.hidden_words.append(words.hidden)
+        self.run.add(words.text)
+
+    @property
+    def has_begun(self) -> bool:
+        """True where it holds more than its label."""
+        return len(self.run) > len(self.label)
+
+    @property
+    def says_something(self) -> bool:
+        return self.has_begun or not self.label
+
+    @property
+    def is_hidden(self) -> bool:
+        return all(self.hidden_words) if self.hidden_words else self.is_unseen
 
 
 class BodyReader:
@@ -74,7 +117,7 @@ class BodyReader:
             raise UnreadableDocument(
                 "The document has no body. Save it anew in Word and upload it again.", code="corrupt_document"
             )
-        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and in_body(item)]
+        sections = [item for item in body.iter() if name_of(item.tag) == "w:sectPr" and _in_body(item)]
         self._sections: list[Element | None] = [*sections] or [None]
         self._section = 0
         self._new_page()
@@ -101,7 +144,7 @@ class BodyReader:
         section = self._sections[min(self._section, len(self._sections) - 1)]
         size = child(section, "w:pgSz")
         if size is not None:
-            width, height = (points_of(attribute(size, name)) for name in ("w:w", "w:h"))
+            width, height = (_points_of(attribute(size, name)) for name in ("w:w", "w:h"))
         self._drafts.append(Draft(PageBuilder(len(self._drafts) + 1, width=width, height=height)))
 
     def _end_page(self) -> None:
@@ -172,7 +215,7 @@ class BodyReader:
     # Blocks
 
     def _read_blocks(self, holder: Element, part: str, depth: int) -> None:
-        check_depth(depth)
+        _check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
@@ -181,82 +224,95 @@ class BodyReader:
                     self._read_table(item, part, depth)
                 case "mc:AlternateContent":
                     self._read_blocks(alternative(item), part, depth + 1)
-                case name if name in WRAPPERS:
+                case name if name in _WRAPPERS:
                     self._read_blocks(item, part, depth + 1)
                 case _:
                     pass
 
-    def _read_paragraph(self, paragraph: Element, part: str, depth: int) -> None:
-        properties = child(paragraph, "w:pPr")
-        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+    def _read_paragraph(self, element: Element, part: str, depth: int) -> None:
+        properties = child(element, "w:pPr")
+        style = self._style_of(properties)
         own = value_of(properties, "w:pageBreakBefore")
         if is_on(own) if own is not None else style.page_break_before:
             self._turn_page(Break.RENDERED)
-        kind, level, ordered, label = self._classify(properties, style)
         unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
-        boxes: list[Element] = []
-        pictures: list[PlacedPicture] = []
-        charts: list[Chart] = []
-        hidden: list[bool] = []
-        run = RunText()
-        run.add(label)
-
-        def flush() -> None:
-            text, marks = run.take()
-            if not text.strip():
-                return
-            self._fresh_break = False
-            if kind is BlockKind.HEADING and style.name == "title" and not self.title:
-                self.title = text
-            self._match_captions(kind, text, pictures)
-            all_hidden = all(hidden) if hidden else unseen
-            self._draft.builder.add(kind, text, level=level, ordered=ordered, hidden=all_hidden, marks=marks)
-            self._write_later()
-
-        for piece in read_inline(paragraph, part, self._package):
-            match piece:
-                case Words():
-                    if piece.text.strip():
-                        hidden.append(piece.hidden)
-                    run.add(piece.text)
-                case LinkStart():
-                    run.open(MarkKind.LINK, piece.address)
-                case InsertionStart():
-                    run.open(MarkKind.INSERTION, piece.author)
-                case End.LINK:
-                    run.close(MarkKind.LINK)
-                case End.INSERTION:
-                    run.close(MarkKind.INSERTION)
-                case Deletion():
-                    self._later.append((BlockKind.DELETION, piece.text))
-                case Break():
-                    if piece is Break.RENDERED and len(run) <= len(label) and self._fresh_break:
-                        continue
-                    if len(run) > len(label) or not label:
-                        flush()
-                    self._turn_page(piece)
-                case Note():
-                    self._meet_note(piece)
-                case PictureRef() if piece.part:
-                    pictures.append(self._add_picture(piece))
-                case PictureRef():
-                    run.add(f" {piece.alt} ")
-                case Chart():
-                    charts.append(piece)
-                case _:
-                    boxes.append(piece)
-        if len(run) > len(label) or not label:
-            flush()
-        for picture in pictures:
-            self._captions.picture(picture)
-        self._write_later()
-        for chart in charts:
-            self._add_chart(chart)
-        for box in boxes:
-            self._read_blocks(box, part, depth + 1)
+        paragraph = _Paragraph(style, *self._classify(properties, style), unseen)
+        for piece in read_inline(element, part, self._package):
+            self._read_piece(piece, paragraph)
+        if paragraph.says_something:
+            self._write_paragraph(paragraph)
+        self._write_anchored(paragraph, part, depth)
         section = child(properties, "w:sectPr")
         if section is not None and depth == 0:
             self._end_section(section)
+
+    def _style_of(self, properties: Element | None) -> Style:
+        return self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+
+    def _read_piece(self, piece: Inline, paragraph: _Paragraph) -> None:
+        run = paragraph.run
+        match piece:
+            case Words():
+                paragraph.add(piece)
+            case LinkStart():
+                run.open(MarkKind.LINK, piece.address)
+            case InsertionStart():
+                run.open(MarkKind.INSERTION, piece.author)
+            case End.LINK:
+                run.close(MarkKind.LINK)
+            case End.INSERTION:
+                run.close(MarkKind.INSERTION)
+            case Deletion():
+                self._later.append((BlockKind.DELETION, piece.text))
+            case Break():
+                self._break_paragraph(piece, paragraph)
+            case Note():
+                self._meet_note(piece)
+            case PictureRef() if piece.part:
+                paragraph.pictures.append(self._add_picture(piece))
+            case PictureRef():
+                run.add(f" {piece.alt} ")
+            case Chart():
+                paragraph.charts.append(piece)
+            case _:
+                paragraph.boxes.append(piece)
+
+    def _break_paragraph(self, kind: Break, paragraph: _Paragraph) -> None:
+        """Ends the page inside of a paragraph; what comes before the break stays on it."""
+        if kind is Break.RENDERED and not paragraph.has_begun and self._fresh_break:
+            return
+        if paragraph.says_something:
+            self._write_paragraph(paragraph)
+        self._turn_page(kind)
+
+    def _write_paragraph(self, paragraph: _Paragraph) -> None:
+        """Adds what was read of the paragraph since it was last written."""
+        text, marks = paragraph.run.take()
+        if not text.strip():
+            return
+        self._fresh_break = False
+        if paragraph.kind is BlockKind.HEADING and paragraph.style.name == "title" and not self.title:
+            self.title = text
+        self._match_captions(paragraph.kind, text, paragraph.pictures)
+        self._draft.builder.add(
+            paragraph.kind,
+            text,
+            level=paragraph.level,
+            ordered=paragraph.ordered,
+            hidden=paragraph.is_hidden,
+            marks=marks,
+        )
+        self._write_later()
+
+    def _write_anchored(self, paragraph: _Paragraph, part: str, depth: int) -> None:
+        """Adds what is anchored in the paragraph and comes behind it: charts, and the content of text boxes."""
+        for picture in paragraph.pictures:
+            self._captions.picture(picture)
+        self._write_later()
+        for chart in paragraph.charts:
+            self._add_chart(chart)
+        for box in paragraph.boxes:
+            self._read_blocks(box, part, depth + 1)
 
     def _match_captions(self, kind: BlockKind, text: str, pictures: list[PlacedPicture]) -> None:
         if kind is BlockKind.CAPTION:
@@ -310,9 +366,9 @@ class BodyReader:
     # Tables
 
     def _read_table(self, table: Element, part: str, depth: int) -> None:
-        rows = list(table_rows(table))
-        removed = removed_text(table)
-        cells = [list(row_cells(row)) for row in rows]
+        rows = list(_table_rows(table))
+        removed = _removed_text(table)
+        cells = [list(_row_cells(row)) for row in rows]
         if all(len(line) <= 1 for line in cells):
             for line in cells:
                 for cell in line:
@@ -328,10 +384,10 @@ class BodyReader:
                 grid = []
                 self._write_later()
                 self._turn_page(Break.RENDERED)
-            shown = [""] * skipped_columns(row)
+            shown = [""] * _skipped_columns(row)
             for cell in line:
-                text = "" if goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
-                shown += [text] + [""] * (cell_span(cell) - 1)
+                text = "" if _goes_on_above(cell) else " ".join(self._plain_blocks(cell, part, depth + 1))
+                shown += [text] + [""] * (_cell_span(cell) - 1)
             if any(shown):
                 self._fresh_break = False
             grid.append(shown)
@@ -341,26 +397,26 @@ class BodyReader:
 
     def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
         """Paragraphs inside a cell, a note or a header, on one line each; pictures and notes go to the page."""
-        check_depth(depth)
+        _check_depth(depth)
         for item in holder:
             match name_of(item.tag):
                 case "w:p":
                     yield from self._plain_paragraph(item, part, depth)
                 case "w:tbl":
-                    for row in table_rows(item):
-                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in row_cells(row))
+                    for row in _table_rows(item):
+                        texts = (" ".join(self._plain_blocks(cell, part, depth + 1)) for cell in _row_cells(row))
                         yield " ".join(text for text in texts if text)
-                    self._later.append((BlockKind.DELETION, removed_text(item)))
+                    self._later.append((BlockKind.DELETION, _removed_text(item)))
                 case "mc:AlternateContent":
                     yield from self._plain_blocks(alternative(item), part, depth + 1)
-                case name if name in WRAPPERS:
+                case name if name in _WRAPPERS:
                     yield from self._plain_blocks(item, part, depth + 1)
                 case _:
                     pass
 
     def _plain_paragraph(self, paragraph: Element, part: str, depth: int) -> Iterator[str]:
         properties = child(paragraph, "w:pPr")
-        style = self._styles.get(value_of(properties, "w:pStyle") or "Normal", Style())
+        style = self._style_of(properties)
         numbered = numbering_of(properties) or style.numbering
         label = self._numbering.label(*numbered) if numbered else None
         text: list[str] = [f"{label.text} "] if label and label.text else []
@@ -390,3 +446,86 @@ class BodyReader:
             yield joined
         for box in boxes:
             yield from self._plain_blocks(box, part, depth + 1)
+
+
+def _check_depth(depth: int) -> None:
+    """Raises UnreadableDocument (`nesting_too_deep`)."""
+    if depth > _MAX_DEPTH:
+        raise UnreadableDocument(
+            f"The document nests tables or text boxes more than {_MAX_DEPTH} deep. It was not read.",
+            code="nesting_too_deep",
+        )
+
+
+def _in_body(section: Element) -> bool:
+    """True for the properties of a section of the body: its last child, or in a paragraph that is a child of it."""
+    parent = section.getparent()
+    if name_of(parent.tag) == "w:pPr":
+        return name_of(parent.getparent().getparent().tag) == "w:body"
+    return name_of(parent.tag) == "w:body"
+
+
+def _unwrapped(holder: Element, name: str) -> Iterator[Element]:
+    stack: list[Iterator[Element]] = [iter(holder)]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif name_of(item.tag) == name:
+            yield item
+        elif name_of(item.tag) in _WRAPPERS and len(stack) < _MAX_DEPTH:
+            stack.append(iter(item))
+
+
+def _table_rows(table: Element) -> Iterable[Element]:
+    """The rows of a table, those that a tracked change took out left out."""
+    return (row for row in _unwrapped(table, "w:tr") if not _is_removed(row))
+
+
+def _removed_text(table: Element) -> str:
+    """What the rows said that a tracked change took out, a line for each; empty without such."""
+    lines = (
+        " | ".join(one_line(" ".join(map(deleted_text, cell.iter("{*}p")))) for cell in _row_cells(row))
+        for row in _unwrapped(table, "w:tr")
+        if _is_removed(row)
+    )
+    return "\n".join(line for line in lines if line.strip(" |"))
+
+
+def _is_removed(row: Element) -> bool:
+    return child(child(row, "w:trPr"), "w:del") is not None
+
+
+def _row_cells(row: Element) -> Iterable[Element]:
+    """The cells of a row."""
+    return _unwrapped(row, "w:tc")
+
+
+def _cell_span(cell: Element) -> int:
+    """Columns that the cell takes."""
+    return min(max(1, _number(value_of(child(cell, "w:tcPr"), "w:gridSpan"))), _MAX_SPAN)
+
+
+def _skipped_columns(row: Element) -> int:
+    """Columns of the grid that lie before the row's first cell."""
+    return min(_number(value_of(child(row, "w:trPr"), "w:gridBefore")), _MAX_SPAN)
+
+
+def _goes_on_above(cell: Element) -> bool:
+    """True for a cell that only continues the one above it."""
+    merged = value_of(child(cell, "w:tcPr"), "w:vMerge")
+    return merged is not None and merged != "restart"
+
+
+def _number(value: str | None) -> int:
+    return int(value) if value and value.isdecimal() and len(value) <= 3 else 0
+
+
+def _points_of(value: str) -> float:
+    """Twips, or a length with its unit as strict files write it, in points; 0 where it is neither."""
+    units = {"pt": 1.0, "in": 72.0, "mm": 72 / 25.4, "cm": 72 / 2.54, "pc": 12.0, "pi": 12.0}
+    match = _LENGTH.fullmatch(value)
+    if match is None:
+        return 0.0
+    unit = match.group(2)
+    return round(float(match.group(1)) * units[unit], 2) if unit else int(float(match.group(1))) / _TWIPS_PER_POINT

@@ -89,68 +89,91 @@ class _Field:
     is_link: bool = False
 
 
+@dataclass(slots=True)
+class _Open:
+    """An element whose children are being read."""
+
+    children: Iterator[Element]
+    hidden: bool = False
+    closing: Inline | None = None
+    """Given when it ends."""
+
+
 def read_inline(paragraph: Element, part: str, package: Package) -> Iterator[Inline]:
     """The pieces of a paragraph in order. Iterative: markup may nest without end."""
-    stack: list[tuple[Iterator[Element], Inline | None, bool]] = [(iter(paragraph), None, False)]
+    stack = [_Open(iter(paragraph))]
     fields: list[_Field] = []
     while stack:
-        children, closing, hidden = stack[-1]
-        item = next(children, None)
+        outer = stack[-1]
+        item = next(outer.children, None)
         if item is None:
             stack.pop()
-            if closing is not None:
-                yield closing
+            if outer.closing is not None:
+                yield outer.closing
             continue
         name = name_of(item.tag)
         if not name or name in _LEFT_OUT:
             continue
-        if name == "w:t":
-            yield Words(item.text or "", hidden)
-        elif name in _CHARACTERS:
-            yield Words(_CHARACTERS[name], hidden)
-        elif name == "w:br":
-            yield Break.EXPLICIT if attribute(item, "w:type") == "page" else Words("\n", hidden)
-        elif name == "w:lastRenderedPageBreak":
-            yield Break.RENDERED
-        elif name == "w:sym":
-            yield Words(_symbol(attribute(item, "w:char")), hidden)
-        elif name in _NOTE_REFERENCES:
-            yield Note(_NOTE_REFERENCES[name], attribute(item, "w:id"))
+        word = _word_of(name, item, hidden=outer.hidden)
+        if word is not None:
+            yield word
         elif name == "w:instrText":
             if fields and not fields[-1].is_shown:
                 fields[-1].code.append((item.text or "")[:_MAX_INSTRUCTION_CHARS])
         elif name == "w:fldChar":
             yield from _turn_field(fields, attribute(item, "w:fldCharType"))
-        elif name in ("w:del", "w:moveFrom"):
-            yield Deletion(deleted_text(item))
         elif name == "mc:AlternateContent":
-            stack.append((iter(alternative(item)), None, hidden))
+            stack.append(_Open(iter(alternative(item)), outer.hidden))
         elif name == "w:drawing":
             yield from _read_drawing(item, part, package)
         elif name in ("w:pict", "w:object"):
             yield from _read_vml(item, part, package)
-        elif name in ("m:oMath", "m:oMathPara"):
-            yield Words(f" {omml_text(item)} ", hidden)
         else:
-            end: Inline | None = None
-            if name == "w:r":
-                hidden = hidden or is_on_or_bare(child(item, "w:rPr"), "w:vanish")
-            elif name == "w:rt":
-                yield Words(" (", hidden)
-                end = Words(") ", hidden)
-            elif name in ("w:ins", "w:moveTo"):
-                yield InsertionStart(attribute(item, "w:author"))
-                end = End.INSERTION
-            elif name in ("w:hyperlink", "w:fldSimple"):
-                address = (
-                    _address(item, part, package)
-                    if name == "w:hyperlink"
-                    else _field_address(attribute(item, "w:instr"))
-                )
-                if address:
-                    yield LinkStart(address)
-                    end = End.LINK
-            stack.append((iter(item), end, hidden))
+            inner = _Open(iter(item), outer.hidden)
+            yield from _begin(name, item, inner, part, package)
+            stack.append(inner)
+
+
+def _word_of(name: str, item: Element, *, hidden: bool) -> Inline | None:
+    """What an element says by itself; None for those whose children, field or drawing say it."""
+    if name == "w:t":
+        return Words(item.text or "", hidden)
+    if name in _CHARACTERS:
+        return Words(_CHARACTERS[name], hidden)
+    if name == "w:br":
+        return Break.EXPLICIT if attribute(item, "w:type") == "page" else Words("\n", hidden)
+    if name == "w:lastRenderedPageBreak":
+        return Break.RENDERED
+    if name == "w:sym":
+        return Words(_symbol(attribute(item, "w:char")), hidden)
+    if name in _NOTE_REFERENCES:
+        return Note(_NOTE_REFERENCES[name], attribute(item, "w:id"))
+    if name in ("w:del", "w:moveFrom"):
+        return Deletion(deleted_text(item))
+    if name in ("m:oMath", "m:oMathPara"):
+        return Words(f" {omml_text(item)} ", hidden)
+    return None
+
+
+def _begin(name: str, item: Element, inner: _Open, part: str, package: Package) -> Iterator[Inline]:
+    """The piece that an element with children begins with; tells `inner` what holds inside, and what ends it."""
+    match name:
+        case "w:r":
+            inner.hidden = inner.hidden or is_on_or_bare(child(item, "w:rPr"), "w:vanish")
+        case "w:rt":
+            yield Words(" (", inner.hidden)
+            inner.closing = Words(") ", inner.hidden)
+        case "w:ins" | "w:moveTo":
+            yield InsertionStart(attribute(item, "w:author"))
+            inner.closing = End.INSERTION
+        case "w:hyperlink" | "w:fldSimple":
+            is_link = name == "w:hyperlink"
+            address = _address(item, part, package) if is_link else _field_address(attribute(item, "w:instr"))
+            if address:
+                yield LinkStart(address)
+                inner.closing = End.LINK
+        case _:
+            pass
 
 
 def is_on_or_bare(properties: Element | None, name: str) -> bool:

@@ -1,0 +1,17 @@
+"""Options of the command line that say how a file is to be read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from services.options import OCR_MODES
+
+Ocr = Annotated[str | None, typer.Option("--ocr", help=f"One of {', '.join(OCR_MODES)}.")]
+OcrLanguages = Annotated[
+    list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
+]
+ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")]
+ChunkOverlap = Annotated[int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")]
+Pages = Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")]
