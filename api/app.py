@@ -22,6 +22,7 @@ from api.http.uploads import remove_abandoned
 from api.openapi import make_openapi
 from api.routes import api_keys, auth, contents, documents, jobs, metrics, search, service
 from services.admin.health import product_version
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 
 THREADS = 64
@@ -39,8 +40,11 @@ ABANDONED_AFTER_S = 6 * 3600.0
 """No upload takes this long: an older partial file belongs to a process that was killed."""
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """The application. The caller opened `runtime` and closes it after the server has stopped."""
+def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
+    """The application on `runtime`, whose caller closes it after the server has stopped.
+
+    `worker` is the one that runs jobs in this process, whose state `/health` shows; None where none does.
+    """
     app = FastAPI(
         title="Docatlas",
         version=product_version(),
@@ -51,6 +55,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.runtime = runtime
+    app.state.worker = worker
     app.state.metrics = Metrics(runtime)
     routers = (
         documents.router,
@@ -102,5 +107,8 @@ def _describe(app: FastAPI) -> None:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The function's name: generated clients then have `search_documents` and not `search_documents_v1_search_post`."""
+    """The name of the route's function.
+
+    Generated clients then have `search_documents` and not `search_documents_v1_search_post`.
+    """
     return route.name

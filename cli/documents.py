@@ -158,7 +158,7 @@ def reprocess(
 ) -> None:
     """Reads a stored document again; options left out stay as they were."""
     from services.documents import documents
-    from services.jobs import jobs
+    from services.jobs import client
 
     options = {
         "ocr": ocr,
@@ -171,11 +171,11 @@ def reprocess(
         view = documents.reprocess(runtime, LOCAL_ACTOR, document_id, options)
         if wait:
             follow_jobs(runtime, {view.job.job_id: document_id})
-        view = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        view = client.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
         document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
         children = documents.children_of(runtime, LOCAL_ACTOR, document_id)
     if as_json:
-        print_json({"document": document_json(document, children), "job": jobs.job_json(view)})
+        print_json({"document": document_json(document, children), "job": view.as_json()})
     else:
         print_document(document, children, as_json=False)
     if view.job.status in ("failed", "cancelled"):

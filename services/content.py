@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from services.errors import DocatlasError
+
 Box = tuple[float, float, float, float]
 
 PAGE_SEPARATOR = "\n\n"
@@ -33,6 +35,15 @@ class Upload:
     """The media type that the client named; may be empty or wrong."""
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file of an upload request: either on disk (`upload`), or refused while it arrived (`error`)."""
+
+    filename: str
+    upload: Upload | None
+    error: DocatlasError | None = None
 
 
 class TextSource(StrEnum):

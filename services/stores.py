@@ -45,7 +45,7 @@ def _open(settings: Settings) -> Store:
 
 
 def _open_embedded(settings: Settings) -> Store:
-    """A store on the server in the data folder, which ends with the last process that uses it."""
+    """A store on the Postgres in the data folder, which ends with its last user."""
     from database.postgres.embedded import EmbeddedPostgres
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _open_postgres(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Raises CapabilityMissing for what an operator has to change before a server can start."""
+    """Raises CapabilityMissing for what the operator has to change before a start."""
     try:
         yield
     except UnsafeLogin as error:
@@ -116,7 +116,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _with_fallback(settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool) -> Store:
-    """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
+    """`main`, and SQLite in a folder of its own for when it does not work.
+
+    It comes up without `main`, too.
+    """
     from database.fallback.store import FallbackStore
     from database.fallback.waiting_copies import FOLDER
 

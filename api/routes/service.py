@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from api.docs_page import DOCS_PAGE, DOCS_POLICY
-from api.http.dependencies import ActorDep, RuntimeDep
+from api.http.dependencies import ActorDep, RuntimeDep, WorkerDep
 from api.http.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
 from database.store import StoreState
@@ -37,9 +37,9 @@ def readyz(response: Response, runtime: RuntimeDep) -> StatusAnswer:
 
 
 @router.get("/health", response_model=HealthAnswer, summary="How is each dependency?")
-def get_health(runtime: RuntimeDep) -> Response:
+def get_health(runtime: RuntimeDep, worker: WorkerDep) -> Response:
     """Each dependency with the time that asking it took; 503 when the service cannot work."""
-    found = health.check_health(runtime)
+    found = health.check_health(runtime, worker)
     members: dict[str, Any] = {
         "status": HEALTH_WORDS[found.status],
         "version": health.product_version(),

@@ -196,16 +196,6 @@ def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
     return sorted(candidates)
 
 
-def set_status(tx: Transaction, document_id: str, status: str, warnings: Sequence[Json] = ()) -> None:
-    """Sets the status, and the warnings where some are given."""
-    changes: dict[str, Any] = {"status": status, "updated_at": now()}
-    if warnings:
-        changes["warnings"] = list(warnings)
-    tx.connection.execute(
-        update_rows(_documents).where(_documents.c.document_id == document_id, tx.owns(_documents)).values(changes)
-    )
-
-
 def active_job(tx: Transaction, document_id: str) -> JobRecord | None:
     """The newest job of the document that is queued, in progress or being cancelled."""
     return jobs.newest_of(tx, document_id, jobs.ACTIVE_STATUSES)

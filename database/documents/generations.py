@@ -65,7 +65,7 @@ def publish(tx: Transaction, document_id: str, generation: int, summary: Generat
 def drop_other_generations(tx: Transaction, document_id: str, keep: int, limit: int = 1000) -> int:
     """Deletes up to `limit` rows of the generations before `keep` that readers do not see; how many.
 
-    Call it in transactions of their own until it returns 0. For the pictures' files see `images.orphaned_blobs`.
+    Call it in transactions of their own until it returns 0. Files that nobody refers to then are left to the sweep.
     """
     visible = tx.connection.scalar(
         select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))

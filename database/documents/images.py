@@ -12,7 +12,7 @@ from database.bulk import write_vectors
 from database.change_counter import mark_changed
 from database.ids import now
 from database.records import ImageRecord, Vector
-from database.sql import among, among_ids, upsert
+from database.sql import among_ids, upsert
 from database.store import Transaction
 
 VECTORS_PENDING = "image_vectors_pending"
@@ -126,42 +126,10 @@ def set_image_vectors(tx: Transaction, space: str, vectors: Mapping[str, Vector]
         _clear_pending(tx, document_id, space)
 
 
-def orphaned_blobs(tx: Transaction, document_id: str, keep: int) -> Sequence[str]:
-    """SHA-256 of the picture files that nothing will refer to once `drop_other_generations(keep)` is done; ask before.
-
-    Remove the files in the transaction that drops the last row of them (see `documents.delete`).
-    """
-    visible = tx.connection.scalar(
-        select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
-    )
-    if visible is None:
-        return []
-    mine = _images.c.document_id == document_id
-    old = and_(mine, _images.c.generation < keep, _images.c.generation != visible)
-    candidates = set(tx.connection.scalars(select(_images.c.sha256).where(old)))
-    others = or_(~mine, _images.c.generation >= keep, _images.c.generation == visible)
-    used = set(tx.connection.scalars(select(_images.c.sha256).where(_images.c.sha256.in_(among(candidates)), others)))
-    used.update(tx.connection.scalars(select(_documents.c.sha256).where(_documents.c.sha256.in_(among(candidates)))))
-    return sorted(candidates - used)
-
-
 def images_written(tx: Transaction, document_id: str, generation: int) -> Sequence[ImageRecord]:
     """The pictures of one generation, seen by readers or not, by ordinal."""
     mine = (_images.c.document_id == document_id, _images.c.generation == generation, tx.owns(_images))
     return [_image_record(row) for row in tx.connection.execute(select(*_COLUMNS).where(*mine).order_by("ordinal"))]
-
-
-def generation_blobs(tx: Transaction, document_id: str, generation: int) -> Sequence[str]:
-    """SHA-256 of the picture files of one generation, each once."""
-    return sorted(
-        set(
-            tx.connection.scalars(
-                select(_images.c.sha256).where(
-                    _images.c.document_id == document_id, _images.c.generation == generation, tx.owns(_images)
-                )
-            )
-        )
-    )
 
 
 def _clear_pending(tx: Transaction, document_id: str, space: str) -> None:

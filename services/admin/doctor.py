@@ -46,7 +46,10 @@ def _settings(settings: Settings) -> Check:
 
 
 def wrong_settings(detail: str) -> list[Check]:
-    """The only check there is with settings that nothing can be opened with; `detail` says what is wrong."""
+    """The only check there is where the settings are wrong.
+
+    `detail` says what is wrong with them: nothing else can be opened.
+    """
     return [Check("settings", "broken", detail, "mend this and run `docatlas doctor` again: it then looks at the rest")]
 
 

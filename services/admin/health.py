@@ -25,6 +25,7 @@ from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
 from services.formats.registry import Format
+from services.jobs.worker import Worker
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
 from services.runtime import Runtime
@@ -56,10 +57,11 @@ def require_ready(runtime: Runtime) -> None:
         raise TransientError("The text model is still being loaded.", code="starting", retry=Retry(2.0))
 
 
-def check_health(runtime: Runtime) -> Health:
+def check_health(runtime: Runtime, worker: Worker | None) -> Health:
     """Checks each dependency; `ok` as a whole when all that was asked for works.
 
-    The whole is `broken` when the database or the files are.
+    The whole is `broken` when the database or the files are. `worker` is the one of this process; None where it runs
+    no jobs.
     """
     checks = (
         _timed("database", lambda: _database(runtime)),
@@ -67,7 +69,7 @@ def check_health(runtime: Runtime) -> Health:
         _timed("text_model", lambda: _text_model(runtime)),
         _timed("image_model", lambda: _image_model(runtime)),
         _timed("ocr", lambda: _ocr(runtime)),
-        _timed("worker", lambda: _worker(runtime)),
+        _timed("worker", lambda: _worker(worker)),
     )
     by_name = {check.name: check.status for check in checks}
     try:
@@ -148,8 +150,7 @@ def _ocr(runtime: Runtime) -> tuple[CheckStatus, str]:
     return "warning", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
 
 
-def _worker(runtime: Runtime) -> tuple[CheckStatus, str]:
-    worker = runtime.worker
+def _worker(worker: Worker | None) -> tuple[CheckStatus, str]:
     if worker is None:
         return "warning", "This process runs no jobs; another one has to."
     if not worker.holds_lease:

@@ -54,7 +54,7 @@ def test_not_ready_while_the_model_is_absent(databases: Databases, tmp_path: Pat
 def test_not_ready_before_the_migrations(runtime: Runtime, databases: Databases, tmp_path: Path) -> None:
     databases.make_empty(tmp_path / "bare")
     store = databases.open(tmp_path / "bare")
-    bare = Runtime(runtime.settings, store, runtime.blobs, runtime.text_embedder)
+    bare = Runtime(runtime.settings, store, runtime.blobs, runtime.text_embedder, runtime.queue)
     try:
         with pytest.raises(TransientError) as caught:
             require_ready(bare)

@@ -9,20 +9,15 @@ from PIL import Image
 
 from api.app import create_app
 from docs.build_picture import PICTURE, ask, boxes_of, cited_sentence, draw
-from services.runtime import Runtime, open_runtime
+from services.jobs.worker import Worker
+from services.runtime import open_runtime
 from services.settings import Settings
 
 
-def _started(folder: Path) -> Runtime:
-    runtime = open_runtime(Settings(data_dir=folder, text_model="hash", sweep_s=0.2))
-    runtime.start_worker()
-    return runtime
-
-
 def test_cited_sentence_stands_in_its_boxes(tmp_path: Path) -> None:
-    runtime = _started(tmp_path / "data")
+    runtime = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2))
     try:
-        with TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
+        with Worker(runtime), TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
             hit, page, image = ask(client)
     finally:
         runtime.close()

@@ -17,7 +17,8 @@ from database.records import (
 )
 from services.content import Limits
 from services.documents.documents import delete_document, list_documents, reprocess
-from services.jobs.jobs import cancel, retry, run_claimed_job
+from services.jobs.client import cancel, retry
+from services.jobs.jobs import run_claimed_job
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import DATA
