@@ -96,11 +96,14 @@ _FILE = re.compile(r"\(bytes of (.+)\)")
 
 
 def code_samples(method: str, path: str, operation: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The commands of a call, in the form of the extension `x-codeSamples` (Redoc's, read by most viewers)."""
+    """The commands of a call, for the OpenAPI extension `x-codeSamples`.
+
+    The extension is Redoc's, and most viewers read it.
+    """
     body = operation.get("requestBody", {}).get("content", {})
-    kind, media = next(iter(body.items()), ("", {}))
+    kind = next(iter(body), "")
     name = operation["operationId"]
-    samples = [("", media.get("example")), *MORE.get(name, ())]
+    samples = [("", body[kind]["example"] if kind else None), *MORE.get(name, ())]
     return [
         {
             "lang": "Shell",

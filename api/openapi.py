@@ -1,4 +1,7 @@
-"""Completes the OpenAPI document: form bodies, binary answers, the errors of each call, and an example everywhere."""
+"""Completes the OpenAPI document.
+
+Form bodies, binary answers, the errors of each call, and an example everywhere.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +191,10 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _keep_order_of_examples(schemas: dict[str, Any]) -> None:
-    """Puts each model's own example into its schema: pydantic sorts the members of schemas, and of examples too."""
+    """Puts each model's own example into its schema.
+
+    pydantic sorts the members of schemas, and of examples too.
+    """
     todo: list[type[BaseModel]] = [Answer, Asked]
     while todo:
         model = todo.pop()

@@ -1,4 +1,4 @@
-"""What the commands share: their common options, the settings and the runtime, and how results and errors are printed.
+"""Shared by the commands: options, settings, runtime, printing results and errors.
 
 Results go to stdout, progress and errors to stderr; with `--json` stdout holds one JSON document and nothing else.
 """
@@ -38,7 +38,10 @@ Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the last pag
 
 
 class WrongSetting(Exception):
-    """Settings that the product cannot start with; `detail` names each, `code` is stable. Exit code 2."""
+    """Settings that the product cannot start with; exit code 2.
+
+    `detail` names each, `code` is stable.
+    """
 
     def __init__(self, detail: str, code: str) -> None:
         super().__init__(detail)
@@ -47,8 +50,9 @@ class WrongSetting(Exception):
 
 
 def load_settings(data_dir: Path | None = None, *, allow_unknown: bool = False, **given: Any) -> Settings:
-    """The settings of the environment with what the command line says laid over them; None means unsaid.
+    """The settings of the environment, with those of the command line laid over them.
 
+    None means that the command line does not say it.
     Raises WrongSetting: a value that is not allowed, or, unless `allow_unknown`, a variable that is no setting.
     """
     unknown = [] if allow_unknown else [unknown_setting(*pair) for pair in unknown_variables().items()]
@@ -79,7 +83,10 @@ def _setting_error(error: Mapping[str, Any]) -> str:
 
 
 def _list_error(error: SettingsError) -> str:
-    """What is said of a setting whose value is a list and no JSON; pydantic-settings names it in its text alone."""
+    """The message for a setting whose value has to be a list and is no JSON.
+
+    pydantic-settings names the setting in its text alone.
+    """
     named = re.search(r'field "(\w+)"', str(error))
     name = f"{PREFIX}{named[1].upper()}: " if named else ""
     return f'{name}a list is written as JSON, as in \'["eng", "deu"]\''
@@ -87,7 +94,10 @@ def _list_error(error: SettingsError) -> str:
 
 @contextmanager
 def open_data(data_dir: Path | None) -> Iterator[Runtime]:
-    """A runtime on the data folder, closed at the end of the block; it runs no jobs unless it is told to."""
+    """A runtime on the data folder, closed at the end of the block.
+
+    It runs no jobs unless it is told to.
+    """
     from services.runtime import open_runtime
 
     runtime = open_runtime(load_settings(data_dir))
@@ -108,7 +118,10 @@ def progress_console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """Prints one JSON document on stdout; characters stay as they are where the stream can carry them."""
+    """Prints one JSON document on stdout.
+
+    Characters stay as they are where the stream can carry them.
+    """
     text = json.dumps(value, ensure_ascii=False, indent=2)
     encoding = sys.stdout.encoding or "ascii"
     if text.encode(encoding, "replace").decode(encoding, "replace") != text:
@@ -129,7 +142,10 @@ def print_cursor(next_cursor: str | None) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Prints rows under their headings; the columns named in `right` are aligned to the right."""
+    """Prints rows under their headings.
+
+    The columns named in `right` are aligned to the right.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -144,7 +160,10 @@ def print_line(text: str) -> None:
 
 
 def print_text(text: str) -> None:
-    """Writes text of any length on stdout, unwrapped; control characters that could drive a terminal are left out."""
+    """Writes text of any length on stdout, unwrapped.
+
+    On a terminal, control characters that could drive it are left out.
+    """
     shown = text if not sys.stdout.isatty() else "".join(c for c in text if c in "\n\t" or c.isprintable())
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(shown.encode(encoding, "replace").decode(encoding))
@@ -154,7 +173,10 @@ def print_text(text: str) -> None:
 
 
 def plain(value: object) -> Text:
-    """`value` for a cell: no markup is read in it and no control character reaches the terminal."""
+    """`value` as text for a cell.
+
+    No markup is read in it and no control character reaches the terminal.
+    """
     text = "" if value is None else str(value)
     return Text("".join(c if c.isprintable() else " " for c in text))
 

@@ -25,7 +25,7 @@ from cli.console import (
     print_text,
 )
 from cli.follow import follow_jobs
-from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord
 from services.documents.json import document_json
 
@@ -158,24 +158,18 @@ def reprocess(
 ) -> None:
     """Reads a stored document again; options left out stay as they were."""
     from services.documents import documents
-    from services.jobs import jobs
+    from services.jobs import client
 
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
     with open_data(data_dir) as runtime:
         view = documents.reprocess(runtime, LOCAL_ACTOR, document_id, options)
         if wait:
             follow_jobs(runtime, {view.job.job_id: document_id})
-        view = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        view = client.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
         document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
         children = documents.children_of(runtime, LOCAL_ACTOR, document_id)
     if as_json:
-        print_json({"document": document_json(document, children), "job": jobs.job_json(view)})
+        print_json({"document": document_json(document, children), "job": view.as_json()})
     else:
         print_document(document, children, as_json=False)
     if view.job.status in ("failed", "cancelled"):

@@ -30,8 +30,9 @@ def follow_jobs(runtime: Runtime, labels: Mapping[str, str]) -> dict[str, JobRec
     found: dict[str, JobRecord | None] = {}
     if not labels:
         return found
-    runtime.start_worker()
-    with _progress() as progress:
+    from services.jobs.worker import Worker
+
+    with Worker(runtime), _progress() as progress:
         overall = progress.add_task("all files", total=len(labels), stage="")
         bars: dict[str, TaskID] = {}
         waiting = list(labels)

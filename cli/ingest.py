@@ -24,15 +24,16 @@ from cli.console import (
 )
 from cli.follow import follow_jobs
 from cli.models import require_text_model
-from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentRecord
 from services.documents.json import document_json
 from services.errors import DocatlasError, InputError, NotFound, error_from
 from services.options import parse_options
 
 if TYPE_CHECKING:
-    from services.documents.documents import Accepted, Received
-    from services.queue.queue import JobView
+    from services.content import Received
+    from services.documents.documents import Accepted
+    from services.queue.job_view import JobView
     from services.runtime import Runtime
 
 BATCH = 50
@@ -58,14 +59,12 @@ class Entry:
         return self.error is not None
 
     def as_json(self) -> dict[str, Any]:
-        from services.jobs.jobs import job_json
-
         return {
             "path": str(self.path),
             "filename": self.path.name,
             "outcome": self.outcome,
             "document": document_json(self.document, self.children) if self.document else None,
-            "job": job_json(self.job) if self.job else None,
+            "job": self.job.as_json() if self.job else None,
             "error": _error_json(self.error) if self.error else None,
         }
 
@@ -99,14 +98,8 @@ def ingest(
 
     A running server on the same folder does the work; without one it is done here. Hidden files are left out.
     """
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-        "extract_images": None if images else False,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
+    options["extract_images"] = None if images else False
     tags = parse_object(metadata, "--metadata")
     with open_data(data_dir) as runtime:
         parse_options(options, defaults=runtime.settings.default_options)
@@ -183,8 +176,8 @@ def _receive(runtime: Runtime, path: Path) -> Received:
     The caller removes the copy.
     """
     from database.ids import new_id
-    from services.content import Upload
-    from services.documents.documents import Received, too_large
+    from services.content import Received, Upload
+    from services.documents.documents import too_large
     from services.filenames import display_name
 
     limit = runtime.settings.max_upload_bytes
@@ -225,7 +218,7 @@ def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
     """Fills in how each job ended and what its document is by then."""
     from services.documents.documents import children_of, get_document
     from services.errors import Problem
-    from services.queue.queue import JobView
+    from services.queue.job_view import JobView
 
     labels = {entry.job.job.job_id: entry.path.name for entry in entries if entry.job is not None}
     ended = follow_jobs(runtime, labels)

@@ -1,6 +1,7 @@
-"""The command `docatlas`: its subcommands, and the one place where an error becomes a line and an exit code.
+"""The command `docatlas`: its subcommands, and how errors end it.
 
-Exit codes: 0 done, 1 something failed, 2 the command line or a setting is wrong, 130 stopped by Ctrl-C.
+This is the one place where an error becomes a line and an exit code: 0 done, 1 something failed, 2 the command line
+or a setting is wrong, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def test(context: typer.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `arguments` (default: the process's own) and raises SystemExit with the exit code; an error is one line."""
+    """Runs `arguments` (default: the process's own); an error is one line.
+
+    Raises SystemExit with the exit code.
+    """
     try:
         sys.exit(app(args=arguments, prog_name="docatlas", standalone_mode=False))
     except typer.TyperException as error:

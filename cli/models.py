@@ -66,9 +66,9 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: AsJson = Fals
 
 
 def require_text_model(settings: Settings) -> None:
-    """Returns once the weights of the text model are there, fetched with a progress bar if need be.
+    """Returns once the weights of the text model are there.
 
-    Raises what made fetching them impossible.
+    They are fetched with a progress bar if need be. Raises what made fetching them impossible.
     """
     if settings.text_model == "hash":
         return

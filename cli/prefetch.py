@@ -1,8 +1,8 @@
-"""`python -m cli.prefetch [text] [pictures]`: fetches model weights that are missing; what the launcher runs first.
+"""Fetches missing model weights: `python -m cli.prefetch [text] [pictures]`.
 
-A model that cannot be had is no obstacle: one line says so, and the command that follows says what it lacks. With a
-wrong setting nothing is fetched, and the command says what is wrong. After a failure the pictures' model is asked for
-again only a day later, so that a start without the hub is not slow each time.
+The launcher runs it first. A model that cannot be had is no obstacle: one line says so, and the command that follows
+says what it lacks. With a wrong setting nothing is fetched, and the command says what is wrong. After a failure the
+pictures' model is asked for again only a day later, so that a start without the hub is not slow each time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _KINDS = {"text": "text model", "pictures": "picture model"}
 
 
 def main(purposes: Sequence[str], *, every_s: float = EVERY_S) -> None:
-    """Fetches the models of `purposes` (all when empty) that are missing; prints to stderr only.
+    """Fetches the models of `purposes` (all when empty) that are missing.
 
-    Where stderr is no terminal, progress is a line every `every_s` seconds.
+    Prints to stderr only. Where stderr is no terminal, progress is a line every `every_s` seconds.
     """
     try:
         settings = load_settings(None)

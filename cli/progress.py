@@ -1,4 +1,7 @@
-"""Progress of transfers on stderr: bars on a terminal, else a line every few seconds."""
+"""Shows the progress of transfers on stderr.
+
+Bars on a terminal, else a line every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class Bars:
 
 
 class Lines:
-    """A line at the start of each label, every `every_s` seconds after it, and at its end."""
+    """Prints the progress of each label as lines.
+
+    One at its start, one every `every_s` seconds after it, and one at its end.
+    """
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from cli.models import require_text_model
 from services.admin.schema import describe_database
 from services.errors import Conflict, DocatlasError, Forbidden, InternalError, InvalidOption
 from services.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +53,10 @@ def serve(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM; running jobs then go back to the queue.
+    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM.
 
-    With `--json` the one line on stdout is a JSON object with the address. The log goes to stderr.
+    Running jobs then go back to the queue. With `--json` the one line on stdout is a JSON object with the address. The
+    log goes to stderr.
     """
     settings = load_settings(data_dir, host=host, port=port, postgres=None if postgres is None else postgres.value)
     logging.basicConfig(
@@ -173,36 +171,36 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
     from api.app import create_app
     from cli.http_server import HttpServer
     from services.allocator import bound_allocator
+    from services.jobs.worker import Worker
     from services.runtime import open_runtime
 
     bound_allocator()
     runtime = open_runtime(settings)
     try:
         runtime.warm_up()
-        runtime.start_worker()
-        app = create_app(runtime)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=settings.log_level == "debug",
-            lifespan="on",
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = HttpServer(
-            config,
-            on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
-            on_stopping=runtime.notifier.close,
-        )
-        # uvicorn raises the signal that stopped it once more when it is done: that must not end the process before
-        # the jobs are back in the queue.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.signal(signal.SIGINT, lambda *_: None)
-        server.run(sockets=[listener])
-        if not server.started:
-            raise InternalError("The server did not start; the lines above say why.", code="start_failed")
+        with Worker(runtime) as worker:
+            config = uvicorn.Config(
+                create_app(runtime, worker),
+                log_config=None,
+                access_log=settings.log_level == "debug",
+                lifespan="on",
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+            server = HttpServer(
+                config,
+                on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
+                on_stopping=runtime.notifier.close,
+            )
+            # uvicorn raises the signal that stopped it once more when it is done: that must not end the process before
+            # the jobs are back in the queue.
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.signal(signal.SIGINT, lambda *_: None)
+            server.run(sockets=[listener])
+            if not server.started:
+                raise InternalError("The server did not start; the lines above say why.", code="start_failed")
     finally:
         runtime.close()

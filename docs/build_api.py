@@ -249,7 +249,7 @@ def common_codes(document: Schema) -> Mapping[str, set[str]]:
 
 def _answers(operation: Schema, common: Mapping[str, set[str]]) -> Iterator[str]:
     errors = []
-    known = common if operation.get("x-required-scope") else {}
+    known: Mapping[str, set[str]] = common if operation.get("x-required-scope") else {}
     for status, answer in operation["responses"].items():
         if "x-error-codes" in answer:
             own = [f"`{code}`" for code in answer["x-error-codes"] if code not in known.get(status, ())]
@@ -257,8 +257,7 @@ def _answers(operation: Schema, common: Mapping[str, set[str]]) -> Iterator[str]
             errors += [f"| {status} | {', '.join(own + refusals)} |"] if own or refusals else []
             continue
         kinds = answer.get("content", {})
-        kind, media = next(iter(kinds.items()), ("", {}))
-        told = _answer_type(media.get("schema", {})) if kind == "application/json" and len(kinds) == 1 else ""
+        told = _answer_type(kinds["application/json"]["schema"]) if list(kinds) == ["application/json"] else ""
         told = told or ", ".join(f"`{name}`" for name in kinds)
         yield f"Answer {status}: {told or answer['description']}.\n"
         for name, content in kinds.items():

@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from api.app import create_app
+from services.jobs.worker import Worker
 from services.runtime import open_runtime
 from services.settings import Settings
 
@@ -62,7 +63,7 @@ def cited_sentence(hit: Json) -> tuple[str, int]:
 def boxes_of(hit: Json, page: Json, sentence: str, offset: int) -> list[Box]:
     """A box for each line of the sentence on the page, of the boxes of its words."""
     start = hit["spans"][0]["char_start"] - page["char_start"] + offset
-    lines: list[list[float]] = []
+    lines: list[Box] = []
     for word in page["words"]:
         if not start <= word["char_start"] < start + len(sentence):
             continue
@@ -143,8 +144,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runtime = open_runtime(Settings(data_dir=Path(folder)))
         try:
-            runtime.start_worker()
-            with TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
+            with Worker(runtime), TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
                 svg = draw(*ask(client))
         finally:
             runtime.close()

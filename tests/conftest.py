@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import signal
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,14 +54,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the ten files that took longest, where more than ten ran."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[report.nodeid.partition("::")[0]] += report.duration
     if len(seconds) > 10:
         terminalreporter.section("slowest 10 files")
-        for name, spent in seconds.most_common(10):
+        for name, spent in sorted(seconds.items(), key=lambda item: -item[1])[:10]:
             terminalreporter.line(f"{spent:7.1f} s  {name}")
 
 
@@ -124,13 +124,6 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     opened = open_runtime(settings)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def working_runtime(runtime: Runtime) -> Runtime:
-    """A runtime that runs jobs."""
-    runtime.start_worker()
-    return runtime
 
 
 @pytest.fixture(scope="session")

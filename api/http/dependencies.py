@@ -14,6 +14,7 @@ from fastapi import Depends, Path, Query, Request
 from database.records import Actor
 from services.accounts.principal import Principal
 from services.errors import Unauthenticated
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 
 MAX_LIMIT = 200
@@ -22,6 +23,13 @@ MAX_LIMIT = 200
 async def _runtime(request: Request) -> Runtime:
     found = request.app.state.runtime
     assert isinstance(found, Runtime)
+    return found
+
+
+async def _worker(request: Request) -> Worker | None:
+    """The worker of this process, where it has one."""
+    found = request.app.state.worker
+    assert found is None or isinstance(found, Worker)
     return found
 
 
@@ -94,6 +102,7 @@ async def _paging(
 
 
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+WorkerDep = Annotated[Worker | None, Depends(_worker)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 HashersDep = Annotated[CapacityLimiter, Depends(_hashers)]
 SessionKeepersDep = Annotated[CapacityLimiter, Depends(_session_keepers)]

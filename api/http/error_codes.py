@@ -82,7 +82,6 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("Conflict", "job_not_ended", "Only a failed or cancelled job can be retried."),
     ErrorCode("Conflict", "job_superseded", "A later job has taken this one's place. Retry that one."),
     ErrorCode("Conflict", "accounts_off", "The server runs without accounts."),
-    ErrorCode("Conflict", "account_deleted", "The account was deleted."),
     ErrorCode("Conflict", "email_taken", "Somebody has registered with this address."),
     ErrorCode("Conflict", "no_password", "The account logs in at Supabase without a password."),
     ErrorCode("Conflict", "too_many_keys", "The user has as many API keys as allowed. Revoke one."),
@@ -190,7 +189,7 @@ OF_CALLS: Mapping[str, Sequence[str]] = {
     "prepare_context": ("422 invalid_filter", "422 message_too_long", *_TEXT_MODEL),
     "prepare_chat_context": ("422 invalid_filter", "422 message_too_long", *_TEXT_MODEL),
     "register": (
-        "403 registration_closed", "409 email_taken", "409 account_deleted", "422 weak_password",
+        "403 registration_closed", "409 email_taken", "422 weak_password",
         "429 too_many_attempts", "503 auth_unavailable", *_ACCOUNTS_OFF,
     ),
     "login": (*_LOGIN, "403 email_not_confirmed", *_ACCOUNTS_OFF),
@@ -226,7 +225,10 @@ _OBJECTS = {
 
 
 def codes_of(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
-    """The keys of ERROR_CODES that `operation` of the OpenAPI document may answer, by status, the likeliest first."""
+    """The error codes that `operation` may answer with by status, likeliest first.
+
+    `operation` is of the OpenAPI document, the codes are keys of ERROR_CODES.
+    """
     if path == "/livez":
         return list(_ACCESS)
     parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}

@@ -24,8 +24,8 @@ from starlette.requests import Request
 
 from api.http.middleware import MAX_DRAINED_BYTES
 from database.ids import new_id
-from services.content import Upload
-from services.documents.documents import Received, too_large
+from services.content import Received, Upload
+from services.documents.documents import too_large
 from services.errors import DocatlasError, FieldError, InvalidOption, TooLarge
 from services.filenames import display_name
 from services.options import pointer_step

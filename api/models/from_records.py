@@ -21,12 +21,11 @@ from api.models.documents import (
 )
 from api.models.jobs import job_model
 from api.models.search import HitModel, SearchAnswer, SearchNote
-from database.fallback.answered_from import use_of_store
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
 from services.documents.json import document_json
-from services.documents.page_images import LAYOUT_FORMATS
+from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
 from services.search.search import Hit, SearchResult
 
@@ -135,7 +134,6 @@ def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
             "took_ms": result.took_ms,
             "mode": result.mode,
             "recall": "exact" if result.is_exact else "approximate",
-            "partial": use_of_store().fallback,
             "warnings": [{"code": item.code, "message": item.message} for item in result.warnings],
         }
     )
@@ -209,7 +207,7 @@ def image_url(image_id: str) -> str:
 
 def page_image_url(document: DocumentRecord, page: int) -> str | None:
     """Where the page can be seen; None where the format has no layout."""
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         return None
     return f"/v1/documents/{document.document_id}/pages/{page}/image"
 

@@ -8,8 +8,7 @@ from pydantic import ConfigDict, Field
 
 from api.http.errors import stored_problem_json
 from api.models.base import EXAMPLE_DOCUMENT_ID, EXAMPLE_JOB_ID, EXAMPLE_TIME, Answer, IssueModel, ProblemModel
-from services.jobs.jobs import job_json
-from services.queue.queue import JobView
+from services.queue.job_view import JobView
 
 JobStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelling", "cancelled"]
 
@@ -75,7 +74,6 @@ class JobModel(Answer):
 
 
 def job_model(view: JobView) -> JobModel:
-    """The job as a client sees it."""
-    job = view.job
-    error = stored_problem_json(job.error, instance=f"/v1/jobs/{job.job_id}")
-    return JobModel.model_validate({**job_json(view), "error": error})
+    """The job with its problem in the words of an HTTP error."""
+    error = stored_problem_json(view.job.error, instance=f"/v1/jobs/{view.job.job_id}")
+    return JobModel.model_validate({**view.as_json(), "error": error})

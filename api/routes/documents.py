@@ -18,10 +18,10 @@ from api.models.from_records import document_model, upload_entry
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
 from database.records import Condition, DocumentFilter
-from services.content import Format
 from services.documents import documents
 from services.documents.documents import Accepted
 from services.errors import FieldError, InvalidOption
+from services.formats.registry import Format
 from services.options import pointer_step
 from services.runtime import Runtime
 

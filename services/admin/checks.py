@@ -1,4 +1,7 @@
-"""The result of one check, of the installation by doctor or of the running service by health."""
+"""The result of one check.
+
+Doctor checks the installation, health the running service.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,10 @@ def _settings(settings: Settings) -> Check:
 
 
 def wrong_settings(detail: str) -> list[Check]:
-    """The only check there is with settings that nothing can be opened with; `detail` says what is wrong."""
+    """The only check there is where the settings are wrong.
+
+    `detail` says what is wrong with them: nothing else can be opened.
+    """
     return [Check("settings", "broken", detail, "mend this and run `docatlas doctor` again: it then looks at the rest")]
 
 
@@ -144,14 +147,14 @@ def _fallback(settings: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
     from database.errors import StoreError
-    from database.fallback.waiting_copies import waiting_copies
+    from services.stores import copies_on_node
 
     if settings.database_url is None and settings.postgres != "embedded":
         return Check("fallback", "ok", "not needed: the database is on this node", facts={"waiting": {}})
     if not settings.fallback:
         return Check("fallback", "ok", "switched off (DOCATLAS_FALLBACK=false)", facts={"waiting": {}})
     try:
-        waiting = dict(waiting_copies(settings.data_dir))
+        waiting = dict(copies_on_node(settings))
     except (StoreError, SQLAlchemyError):
         advice = "look at the data folder's `fallback`: its database cannot be read"
         return Check("fallback", "broken", "what waits on this node cannot be read", advice)

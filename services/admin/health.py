@@ -17,15 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database.documents import images
 from database.errors import StoreError
+from database.fallback.base import FallbackState
 from database.records import Actor
-from database.store import StoreState
 from services.admin.checks import Check, CheckStatus
-from services.content import VECTOR_WIDTH, Format
+from services.content import VECTOR_WIDTH
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
-from services.formats.detection.extensions import EXTENSIONS
-from services.formats.registry import MEDIA_TYPES
+from services.formats.registry import Format
+from services.jobs.worker import Worker
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
 from services.runtime import Runtime
@@ -38,8 +38,8 @@ class Health:
 
     status: CheckStatus
     checks: tuple[Check, ...]
-    store: StoreState | None = None
-    """None where it could not be found out."""
+    fallback: FallbackState | None = None
+    """None where no database stands in for another, or its state could not be found out."""
 
 
 def require_ready(runtime: Runtime) -> None:
@@ -57,10 +57,11 @@ def require_ready(runtime: Runtime) -> None:
         raise TransientError("The text model is still being loaded.", code="starting", retry=Retry(2.0))
 
 
-def check_health(runtime: Runtime) -> Health:
+def check_health(runtime: Runtime, worker: Worker | None) -> Health:
     """Checks each dependency; `ok` as a whole when all that was asked for works.
 
-    The whole is `broken` when the database or the files are.
+    The whole is `broken` when the database or the files are. `worker` is the one of this process; None where it runs
+    no jobs.
     """
     checks = (
         _timed("database", lambda: _database(runtime)),
@@ -68,16 +69,16 @@ def check_health(runtime: Runtime) -> Health:
         _timed("text_model", lambda: _text_model(runtime)),
         _timed("image_model", lambda: _image_model(runtime)),
         _timed("ocr", lambda: _ocr(runtime)),
-        _timed("worker", lambda: _worker(runtime)),
+        _timed("worker", lambda: _worker(worker)),
     )
     by_name = {check.name: check.status for check in checks}
     try:
-        store = runtime.store.state()
+        fallback = runtime.fallback.state()
     except (StoreError, SQLAlchemyError):
-        store = None  # the check of the database tells
+        fallback = None  # the check of the database tells
     if "broken" in (by_name["database"], by_name["files"]):
-        return Health("broken", checks, store)
-    return Health("ok" if set(by_name.values()) == {"ok"} else "warning", checks, store)
+        return Health("broken", checks, fallback)
+    return Health("ok" if set(by_name.values()) == {"ok"} else "warning", checks, fallback)
 
 
 def _timed(name: str, check: Callable[[], tuple[CheckStatus, str]]) -> Check:
@@ -96,9 +97,11 @@ def _timed(name: str, check: Callable[[], tuple[CheckStatus, str]]) -> Check:
 
 def _database(runtime: Runtime) -> tuple[CheckStatus, str]:
     runtime.store.ping()
-    state = runtime.store.state()
+    state = runtime.fallback.state()
+    if state is None:
+        return "ok", ""
     waiting = state.waiting.get("documents", 0)
-    if state.breaker in (None, "closed"):
+    if state.breaker == "closed":
         if not waiting:
             return "ok", ""
         return "warning", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."
@@ -149,8 +152,7 @@ def _ocr(runtime: Runtime) -> tuple[CheckStatus, str]:
     return "warning", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
 
 
-def _worker(runtime: Runtime) -> tuple[CheckStatus, str]:
-    worker = runtime.worker
+def _worker(worker: Worker | None) -> tuple[CheckStatus, str]:
     if worker is None:
         return "warning", "This process runs no jobs; another one has to."
     if not worker.holds_lease:
@@ -171,8 +173,8 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         "object": "capabilities",
         "version": product_version(),
         "formats": [
-            {"format": name.value, "media_type": MEDIA_TYPES[name], "extensions": list(EXTENSIONS[name])}
-            for name in Format
+            {"format": format.value, "media_type": format.spec.media_type, "extensions": list(format.spec.extensions)}
+            for format in Format
         ],
         "ocr": _ocr_facts(runtime),
         "models": {"text": _text_facts(runtime), "image": _image_facts(runtime, actor)},

@@ -9,7 +9,10 @@ from database.records import DocumentRecord
 
 
 def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dict[str, Any]:
-    """The document in the words of `GET /v1/documents/{id}`; `children` are the ids of those inside it."""
+    """The document in the words of `GET /v1/documents/{id}`.
+
+    `children` are the ids of the documents inside it.
+    """
     return {
         "id": document.document_id,
         "object": "document",

@@ -1,4 +1,7 @@
-"""Loads the text model's tokenizer for counting, in the server and in parsing children."""
+"""Loads the text model's tokenizer for counting.
+
+Both the server and its parsing children use it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=4)
 def load_tokenizer(path: str) -> Tokenizer:
-    """The tokenizer of the file `tokenizer.json` at `path`; it takes texts of any length, whole. Kept."""
+    """The tokenizer of the file `tokenizer.json` at `path`, cached.
+
+    It takes texts of any length, whole.
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(path)

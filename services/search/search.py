@@ -30,14 +30,13 @@ from database.records import (
     VectorMatches,
 )
 from database.store import Transaction
-from services.blob_paths import blob_path
-from services.content import Box
-from services.documents.documents import Received
+from services.content import Box, Received
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
 from services.filters import check_conditions, refusing_bad_queries
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, Range, best_place, union_box
+from services.storage import blob_path
 
 _log = logging.getLogger(__name__)
 
@@ -402,7 +401,7 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
     if image.space is not None and image_id in stored:
         return stored[image_id], image.space
     embedder = _require_image_embedder(runtime)
-    return embedder.embed_pictures([blob_path(runtime, image.sha256)])[0], embedder.space
+    return embedder.embed_pictures([blob_path(runtime.blobs, image.sha256)])[0], embedder.space
 
 
 def _require_image_embedder(runtime: Runtime) -> ImageEmbedder:

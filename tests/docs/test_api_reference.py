@@ -20,6 +20,7 @@ from api.http.errors import ERROR_TABLE
 from api.models.base import ProblemModel
 from docs.build_api import PAGE, SESSION, VARIABLES, api_page
 from docs.build_formats import REFUSALS, WARNINGS
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 from tests.support.api_server import opened, wait
 from tests.support.databases import SqliteDatabases
@@ -128,7 +129,7 @@ def _raised() -> set[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERROR_TABLE:
                     codes = [item.value for item in node.keywords if item.arg == "code"]
-                    found |= {(node.func.id, code.value) for code in codes if isinstance(code, ast.Constant)}
+                    found |= {(node.func.id, str(code.value)) for code in codes if isinstance(code, ast.Constant)}
     return found
 
 
@@ -142,7 +143,21 @@ def test_every_code_that_is_raised_is_in_a_reference() -> None:
         for kind, code in raised
         if (kind, code) not in known and code not in by_format and code not in NOT_OVER_HTTP
     }
-    assert missing == {("CapabilityMissing", "migrations_pending")}, "that one ends a start, and is no answer"
+    assert missing == {("CapabilityMissing", "migrations_pending"), ("Conflict", "account_deleted")}, (
+        "the one ends a start, and the other a command: they are no answers"
+    )
+
+
+def test_every_code_of_the_reference_is_answered_by_a_call(described: dict[str, Any]) -> None:
+    answered = {
+        f"{status} {code}"
+        for _, _, operation in calls_of(described)
+        for status, answer in operation["responses"].items()
+        for code in answer.get("x-error-codes", ())
+    }
+    of_any_path = {"404 route_not_found", "405 method_not_allowed"}
+    of_jobs = {"413 job_timeout", "500 worker_lost"}
+    assert set(ERROR_CODES) - answered == of_any_path | of_jobs
 
 
 def _contract(path: Path) -> None:
@@ -193,15 +208,15 @@ def test_every_example_works(server: tuple[Runtime, httpx.Client, Shell]) -> Non
     assert answers[1]["data"][0]["document"]["filename"] == "scan.pdf"
     for name in FIRST[1:]:
         _run(shell, described, calls[name])
-    runtime.start_worker()
-    for answer in answers:
-        assert wait(client, answer["data"][0]["job"]["id"])["status"] == "completed"
+    with Worker(runtime):
+        for answer in answers:
+            assert wait(client, answer["data"][0]["job"]["id"])["status"] == "completed"
 
-    printed = shell.run(VARIABLES, names=("DOCUMENT", "JOB", "IMAGE"))
-    assert printed.output.strip() == "completed"
-    for name in (*names, *LAST):
-        _run(shell, described, calls[name])
-    assert client.get(f"/v1/documents/{shell.variables['DOCUMENT']}").status_code == 404
+        printed = shell.run(VARIABLES, names=("DOCUMENT", "JOB", "IMAGE"))
+        assert printed.output.strip() == "completed"
+        for name in (*names, *LAST):
+            _run(shell, described, calls[name])
+        assert client.get(f"/v1/documents/{shell.variables['DOCUMENT']}").status_code == 404
 
 
 def test_every_example_of_accounts_works(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from services.content import Attachment, DocumentInfo, Format, Issue, Limits, Page, Part, Picture, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.content import Attachment, DocumentInfo, Issue, Limits, Page, Part, Picture, Upload
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
+from services.formats.registry import Format
 from services.ocr.base import NoOcr
 from services.options import Options
 
@@ -45,7 +47,7 @@ def read(
         libreoffice=libreoffice,
     )
     upload = Upload(path, name, "", "0" * 64, path.stat().st_size)
-    parts = list(EXTRACTORS[detection.format](upload, context))
+    parts = list(detection.format.spec.extract(upload, context))
     assert isinstance(parts[0], DocumentInfo)
     for page in pages(parts):
         check_offsets(page)
@@ -123,7 +125,7 @@ def extract(
     path.write_bytes(data)
     out = Path(tempfile.mkdtemp(prefix="out-", dir=folder))
     context = ExtractContext(options, password, out, limits, NoOcr(), archive_depth=archive_depth)
-    return list(EXTRACTORS[format](Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
+    return list(format.spec.extract(Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
 
 
 def attachments(parts: list[Part]) -> dict[str, bytes]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from services.content import Format, Limits, Upload
+from services.content import Limits, Upload
+from services.formats.registry import Format
 from services.options import Options
 from services.sandbox.extract import ExtractRequest, Piece, extract
 from services.sandbox.pool import ChildPool

@@ -42,16 +42,22 @@ def list_members(path: Path, limits: Limits) -> Sequence[zipfile.ZipInfo]:
 
     Raises TooLarge (`too_many_entries`) before the directory is read, and UnreadableDocument (`corrupt_archive`).
     """
+    with _open_zip(path, limits) as archive:
+        return archive.infolist()
+
+
+def _open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
+    """The zip file at `path`, its directory read and bounded. Raises as `list_members` does."""
     with path.open("rb") as file:
         _check_directory(file, limits)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-        except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
-            raise _corrupt() from error
-    if len(members) > limits.max_archive_entries:
-        raise _too_many(len(members), limits)
-    return members
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
+        raise _corrupt() from error
+    if len(archive.infolist()) > limits.max_archive_entries:
+        archive.close()
+        raise _too_many(len(archive.infolist()), limits)
+    return archive
 
 
 def check_declared_sizes(members: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
@@ -61,8 +67,10 @@ def check_declared_sizes(members: Sequence[zipfile.ZipInfo], limits: Limits) -> 
     _check_sizes(unpacked, packed, limits)
 
 
-def _check_sizes(unpacked: int, packed: int, limits: Limits) -> None:
+def _check_sizes(unpacked: int, packed: int, limits: Limits, *, of_part: bool = False) -> None:
     if unpacked > limits.max_unpacked_bytes:
+        if of_part:
+            raise part_too_large(limits.max_unpacked_bytes)
         raise TooLarge(
             f"The file would unpack to more than {limits.max_unpacked_bytes:,} bytes, which is the limit.",
             code="archive_too_large",
@@ -70,17 +78,28 @@ def _check_sizes(unpacked: int, packed: int, limits: Limits) -> None:
         )
     if unpacked > _RATIO_APPLIES_FROM and unpacked > limits.max_unpack_ratio * max(1, packed):
         raise TooLarge(
-            f"The file unpacks to more than {limits.max_unpack_ratio} times its size, as a zip bomb does.",
+            f"{'A part' if of_part else 'The file'} unpacks to more than {limits.max_unpack_ratio} times its size, as "
+            "a zip bomb does.",
             code="compression_ratio",
             facts={"limit_ratio": limits.max_unpack_ratio},
         )
 
 
-class InflationBudget:
-    """What the members of one archive may still inflate to, whatever their headers say."""
+def part_too_large(limit_bytes: int) -> TooLarge:
+    """The error for a member that holds more than is read of one."""
+    return TooLarge(
+        f"A part of the file unpacks to more than {limit_bytes:,} bytes, which is the limit.",
+        code="archive_too_large",
+        facts={"limit_bytes": limit_bytes},
+    )
 
-    def __init__(self, limits: Limits) -> None:
+
+class InflationBudget:
+    """What the members of one archive, or with `of_part` one of them, may still inflate to, whatever they declare."""
+
+    def __init__(self, limits: Limits, *, of_part: bool = False) -> None:
         self.limits = limits
+        self._of_part = of_part
         self._inflated = self._packed = 0
 
     def begin(self, packed_bytes: int) -> None:
@@ -90,7 +109,7 @@ class InflationBudget:
     def spend(self, inflated_bytes: int) -> None:
         """Notes bytes that came out. Raises TooLarge (`archive_too_large`, `compression_ratio`)."""
         self._inflated += inflated_bytes
-        _check_sizes(self._inflated, self._packed, self.limits)
+        _check_sizes(self._inflated, self._packed, self.limits, of_part=self._of_part)
 
 
 def _check_directory(file: BinaryIO, limits: Limits) -> None:
@@ -142,16 +161,19 @@ class Archive:
 
     def __init__(self, path: Path, limits: Limits) -> None:
         """Opens the file. Raises as `list_members` and `check_declared_sizes` do."""
-        members = list_members(path, limits)
-        check_declared_sizes(members, limits)
+        self._zip = _open_zip(path, limits)
+        members = self._zip.infolist()
+        try:
+            check_declared_sizes(members, limits)
+        except TooLarge:
+            self._zip.close()
+            raise
         self.limits = limits
         self._members = {member.filename.lstrip("/"): member for member in members}
         self._folded = {name.casefold(): name for name in self._members}
+        self._budget = InflationBudget(limits)
         self.declared_bytes = sum(member.file_size for member in members)
         """What the members claim to hold together; what they do hold is checked while they are inflated."""
-        self._inflated = 0
-        self._packed = 0
-        self._zip = zipfile.ZipFile(path)
 
     def __enter__(self) -> Archive:
         return self
@@ -170,11 +192,18 @@ class Archive:
         """The bytes of a member; None if there is none of that name. Raises as `stream` does."""
         return None if self.find(name) is None else b"".join(self.stream(name, at_most=at_most))
 
-    def stream(self, name: str, *, at_most: int | None = None) -> Generator[bytes]:
+    def declared_size(self, name: str) -> int:
+        """The bytes that a member claims to hold; 0 if there is none of that name."""
+        found = self.find(name)
+        return 0 if found is None else self._members[found].file_size
+
+    def stream(
+        self, name: str, *, at_most: int | None = None, budget: InflationBudget | None = None
+    ) -> Generator[bytes]:
         """The bytes of a member piece by piece; none at all if there is none of that name.
 
-        Raises TooLarge when it, or all members read so far together, inflate to more than is allowed;
-        EncryptedDocument; UnreadableDocument (`corrupt_archive`).
+        Counts against `budget`, else against that of all members together. Raises TooLarge where that or `at_most` is
+        passed; EncryptedDocument; UnreadableDocument (`corrupt_archive`).
         """
         found = self.find(name)
         if found is None:
@@ -182,20 +211,16 @@ class Archive:
         member = self._members[found]
         if member.flag_bits & 0x1:
             raise EncryptedDocument("The archive is protected by a password. Save the document without it.")
-        self._packed += member.compress_size
+        budget = budget or self._budget
+        budget.begin(member.compress_size)
         size = 0
         try:
             with self._zip.open(member) as stream:
                 while part := stream.read(_STEP):
                     size += len(part)
-                    self._inflated += len(part)
-                    _check_sizes(self._inflated, self._packed, self.limits)
+                    budget.spend(len(part))
                     if at_most is not None and size > at_most:
-                        raise TooLarge(
-                            f"A part of the file unpacks to more than {at_most:,} bytes, which is the limit.",
-                            code="archive_too_large",
-                            facts={"limit_bytes": at_most},
-                        )
+                        raise part_too_large(at_most)
                     yield part
         except MEMBER_DAMAGE as error:
             raise _corrupt() from error

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from services.content import BlockKind, DocumentInfo, Issue, Mark, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, link, one_line
 from services.formats.kit.paging import give_pages
 from services.formats.markup.text import extract_text
-from services.formats.registry import ExtractContext
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -153,7 +153,8 @@ class _Reader:
                 level = place.sections + 1 - self._has_no_title(node) + extra
                 self._add(BlockKind.HEADING, node, level=min(6, max(1, level)))
             case nodes.literal_block() | nodes.doctest_block():
-                language = next((word for word in node.get("classes", []) if word != "code"), "")
+                classes: list[str] = node.get("classes", [])
+                language = next((word for word in classes if word != "code"), "")
                 self.page.add(BlockKind.CODE, node.astext(), language=language[:32])
             case nodes.table():
                 self._table(node)
@@ -256,7 +257,7 @@ def _is_generated(node: nodes.Element) -> bool:
     """True for a table of contents, and for the section in which docutils gathers its messages."""
     from docutils import nodes
 
-    classes = node.get("classes", [])
+    classes: list[str] = node.get("classes", [])
     return isinstance(node, (nodes.topic, nodes.section)) and ("contents" in classes or "system-messages" in classes)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.formats.kit.page_builder import one_line
-from services.formats.office.docx_package import Element
-from services.formats.office.package import first, local, whole_number
+from services.formats.kit.xml import Element
+from services.formats.office.markup import first, local, whole_number
 from services.formats.office.sheets.number_formats import compile_format, general
 
 MAX_POINTS = 50_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from services.content import Mark
 from services.formats.kit.page_builder import link
-from services.formats.office.docx_package import Element
-from services.formats.office.package import first, local, reference, text_at, whole_number
+from services.formats.kit.xml import Element
+from services.formats.office.markup import attribute, first, local, text_at, whole_number
 from services.formats.office.word.runs import alternative
 
 _LEFT_OUT = frozenset(("pPr", "rPr", "endParaRPr", "fldPr", "ctrlPr", "extLst"))
@@ -59,7 +59,7 @@ def _read(paragraph: Element, links: Mapping[str, str]) -> tuple[str, tuple[Mark
             text = text_at(item, "t")
             if item.get("type") == "slidenum" and not any(map(str.isdecimal, text)):
                 continue  # a stand-in such as `<number>`, which the program replaces when it shows the slide
-            address = links.get(reference(first(item, "rPr", "hlinkClick"), "r:id"), "") if links else ""
+            address = links.get(attribute(first(item, "rPr", "hlinkClick"), "r:id"), "") if links else ""
             if address:
                 marks.extend(link(length, length + len(text), address))
         elif name == "br":

@@ -1,114 +1,144 @@
-"""What PPTX and XLSX share of their package: parts read whole or as a stream, and links."""
+"""The parts of an Office document (an OPC package, ECMA-376 part 2) and the relations between them."""
 
 from __future__ import annotations
 
 import posixpath
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from services.content import Issue, Limits, Upload
+from services.content import Issue, Upload
 from services.errors import TooLarge, UnreadableDocument
-from services.formats.kit.archive import MEMBER_DAMAGE, Archive
-from services.formats.office.docx_package import Element, Package, Relation, attribute
-from services.formats.registry import ExtractContext
+from services.formats.base import ExtractContext
+from services.formats.kit.archive import Archive, InflationBudget, part_too_large
+from services.formats.kit.page_builder import one_line
+from services.formats.kit.xml import Element, parse_part
 
 MAX_PART_BYTES = 64 * 1024**2
-"""Of one part that is held as a tree: slides, drawings, comments. Source: the largest slide that was seen has 3 MB, and
-libxml2's tree takes five to eight times the text."""
+"""Of one part of a presentation or workbook that is held as a tree: slides, drawings, comments. Source: the largest
+slide that was seen has 3 MB, and libxml2's tree takes five to eight times the text."""
 
-_RATIO_APPLIES_FROM = 10_000_000
 _PROLOG_BYTES = 16_384
-_STEP = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Where a relationship of a part leads; never outside the file."""
+
+    kind: str
+    """Last word of the relationship's type, such as `image`."""
+    target: str
 
 
 class OfficePackage:
-    """The parts of one presentation or workbook."""
+    """Reads the parts of one document on demand; XML is parsed without entities.
 
-    def __init__(self, archive: Archive, zipped: zipfile.ZipFile, limits: Limits) -> None:
+    `max_part_bytes` bounds a part that is held as a tree; the whole of a Word document is in one.
+    """
+
+    def __init__(self, archive: Archive, *, max_part_bytes: int = MAX_PART_BYTES) -> None:
         self.archive = archive
-        self._zip = zipped
-        self._limits = limits
-        self._package = Package(archive)
+        self.damaged: list[str] = []
+        """Names of the parts that could not be read and were left out; each is worth an Issue."""
+        self._max_part_bytes = max_part_bytes
+        self._relations: dict[str, dict[str, Relation]] = {}
         self._links: dict[str, dict[str, str]] = {}
 
     def xml(self, name: str) -> Element | None:
         """The root element of a part; None where there is no such part.
 
-        Raises UnreadableDocument (`corrupt_document`, `xml_entities`) and TooLarge (`archive_too_large`).
+        Raises UnreadableDocument (`corrupt_document`; `xml_entities` for a document type, which Office never writes)
+        and TooLarge (`archive_too_large`).
         """
-        found = self.archive.find(name)
-        if found is None:
+        if self.archive.declared_size(name) > self._max_part_bytes:
+            raise part_too_large(self._max_part_bytes)
+        data = self.archive.read(name, at_most=self._max_part_bytes)
+        if data is None:
             return None
-        if self._zip.getinfo(self._stored_name(found)).file_size > MAX_PART_BYTES:
-            raise _part_too_large(MAX_PART_BYTES)
-        return self._package.xml(name)
+        _check_prolog(data)
+        root = parse_part(data, self.archive.limits, what=f"part {posixpath.basename(name)[:80]}")
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise _declares_entities()
+        return root
 
-    def relations(self, part: str) -> dict[str, Relation]:
-        """Relationships of `part` by id that stay inside the file. Raises as `xml` does."""
-        return self._package.relations(part)
+    def optional_xml(self, name: str) -> Element | None:
+        """As `xml`, for a part without which the document can be read: None where it is damaged, which is noted."""
+        try:
+            return self.xml(name)
+        except UnreadableDocument:
+            if name not in self.damaged:
+                self.damaged.append(name)
+            return None
 
-    @property
-    def damaged(self) -> list[str]:
-        """Names of the parts without which the rest could be read; each is worth an Issue."""
-        return self._package.damaged
+    def relations(self, part: str) -> Mapping[str, Relation]:
+        """Relationships of `part` by id that stay inside the file; none where their list is damaged, which is noted."""
+        if part not in self._relations:
+            self._take_relations(part, self.optional_xml(_relations_part(part)))
+            if _relations_part(part) in self.damaged:
+                del self._links[part]
+        return self._relations[part]
+
+    def links(self, part: str) -> Mapping[str, str]:
+        """Addresses outside the file to which `part` has relationships, by id. Raises as `xml` does."""
+        if part not in self._links:
+            self._take_relations(part, self.xml(_relations_part(part)))
+        return self._links[part]
+
+    def link(self, part: str, key: str) -> str:
+        """Where the external relationship of `part` with that id leads; empty without it."""
+        self.relations(part)
+        return self._links.get(part, {}).get(key, "")
+
+    def _take_relations(self, part: str, root: Element | None) -> None:
+        inside = self._relations[part] = {}
+        outside = self._links[part] = {}
+        for item in root if root is not None else ():
+            key, target = item.get("Id") or "", item.get("Target") or ""
+            if item.get("TargetMode") == "External":
+                outside[key] = target
+            elif target:
+                path = target if target.startswith("/") else posixpath.join("/", posixpath.dirname(part), target)
+                kind = (item.get("Type") or "").rpartition("/")[2]
+                inside[key] = Relation(kind, posixpath.normpath(path).lstrip("/"))
 
     def related(self, part: str, *kinds: str) -> list[str]:
         """Names of the parts to which `part` has relationships of one of `kinds`, whichever their case."""
         folded = {kind.casefold() for kind in kinds}
         return [item.target for item in self.relations(part).values() if item.kind.casefold() in folded]
 
-    def links(self, part: str) -> dict[str, str]:
-        """Addresses outside the file to which `part` has relationships, by id. Raises as `xml` does."""
-        known = self._links.get(part)
-        if known is None:
-            folder, name = posixpath.split(part)
-            root = self.xml(posixpath.join(folder, "_rels", f"{name}.rels"))
-            known = self._links[part] = {
-                item.get("Id") or "": item.get("Target") or ""
-                for item in (root if root is not None else ())
-                if item.get("TargetMode") == "External"
-            }
-        return known
-
     def main_part(self, usual: str) -> str | None:
-        """Name of the part that lists slides or sheets; `usual` where the file does not say."""
-        try:
-            named = self.related("", "officeDocument")
-        except UnreadableDocument:
-            named = []
-        return next((name for name in [*named, usual] if self.archive.find(name) is not None), None)
+        """Name of the part that holds the document or lists its pages; `usual` where the file does not say."""
+        named = [*self.related("", "officeDocument"), usual]
+        return next((name for name in named if self.archive.find(name) is not None), None)
 
     def properties(self) -> tuple[str, str, str]:
         """(title, author, language) of the file's core properties; empty where they are damaged."""
-        try:
-            return self._package.properties()
-        except UnreadableDocument:
-            return "", "", ""
+        found = {"title": "", "creator": "", "language": ""}
+        for name in self.related("", "core-properties")[:1]:
+            root = self.optional_xml(name)
+            for item in root if root is not None else ():
+                local = item.tag.rpartition("}")[2] if isinstance(item.tag, str) else ""
+                if local in found:
+                    found[local] = one_line(item.text or "")
+        return found["title"], found["creator"], found["language"]
 
     def stream(self, name: str) -> Iterator[bytes]:
         """The bytes of a part, inflated piece by piece and never held as a whole.
 
-        Raises TooLarge (`archive_too_large`, `compression_ratio`) and UnreadableDocument (`corrupt_archive`,
-        `xml_entities`).
+        A part may be streamed several times, so each time counts by itself. Raises TooLarge (`archive_too_large`,
+        `compression_ratio`) and UnreadableDocument (`corrupt_archive`, `xml_entities`).
         """
-        found = self.archive.find(name)
-        if found is None:
-            return
-        member = self._zip.getinfo(self._stored_name(found))
-        size = 0
+        budget = InflationBudget(self.archive.limits, of_part=True)
+        is_first = True
         try:
-            with self._zip.open(member) as source:
-                while piece := source.read(_STEP):
-                    if not size and b"<!DOCTYPE" in piece[:_PROLOG_BYTES].replace(b"\x00", b""):
-                        raise UnreadableDocument(
-                            "The document declares XML entities, which no Office program writes. It was not read.",
-                            code="xml_entities",
-                        )
-                    size += len(piece)
-                    self._check(size, member.compress_size)
-                    yield piece
-        except MEMBER_DAMAGE as error:
+            for piece in self.archive.stream(name, budget=budget):
+                if is_first:
+                    _check_prolog(piece)
+                    is_first = False
+                yield piece
+        except UnreadableDocument as error:
+            if error.code != "corrupt_archive":
+                raise
             raise UnreadableDocument(
                 "A part of the document is damaged. Save it anew in the program that made it, and upload it again.",
                 code="corrupt_archive",
@@ -153,34 +183,14 @@ class OfficePackage:
                 code="corrupt_document",
             ) from error
 
-    def _stored_name(self, found: str) -> str:
-        return found if found in self._zip.NameToInfo else "/" + found
-
-    def _check(self, size: int, packed: int) -> None:
-        limits = self._limits
-        if size > limits.max_unpacked_bytes:
-            raise _part_too_large(limits.max_unpacked_bytes)
-        if size > _RATIO_APPLIES_FROM and size > limits.max_unpack_ratio * max(1, packed):
-            raise TooLarge(
-                f"A part unpacks to more than {limits.max_unpack_ratio} times its size, as a zip bomb does.",
-                code="compression_ratio",
-                facts={"limit_ratio": limits.max_unpack_ratio},
-            )
-
-
-def _part_too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"A part of the file unpacks to more than {limit:,} bytes, which is the limit.",
-        code="archive_too_large",
-        facts={"limit_bytes": limit},
-    )
-
 
 @contextmanager
-def open_package(upload: Upload, context: ExtractContext) -> Iterator[OfficePackage]:
+def open_package(
+    upload: Upload, context: ExtractContext, *, max_part_bytes: int = MAX_PART_BYTES
+) -> Iterator[OfficePackage]:
     """The package of an upload, closed on leaving. Raises what `Archive` raises."""
-    with Archive(upload.path, context.limits) as archive, zipfile.ZipFile(upload.path) as zipped:
-        yield OfficePackage(archive, zipped, context.limits)
+    with Archive(upload.path, context.limits) as archive:
+        yield OfficePackage(archive, max_part_bytes=max_part_bytes)
 
 
 def damaged_parts(package: OfficePackage) -> Iterator[Issue]:
@@ -189,47 +199,18 @@ def damaged_parts(package: OfficePackage) -> Iterator[Issue]:
         yield Issue("part_unreadable", f"The damaged part {posixpath.basename(name)[:80]} was left out.")
 
 
-def local(element: Element) -> str:
-    """An element's name without its namespace; empty for what is no element."""
-    tag = element.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+def _relations_part(part: str) -> str:
+    folder, name = posixpath.split(part)
+    return posixpath.join(folder, "_rels", f"{name}.rels")
 
 
-def first(element: Element | None, *path: str) -> Element | None:
-    """The element reached from `element` by going to the first child of each local name in turn."""
-    for name in path:
-        if element is None:
-            return None
-        element = next((item for item in element if local(item) == name), None)
-    return element
+def _check_prolog(data: bytes) -> None:
+    """Raises UnreadableDocument (`xml_entities`) where the beginning of a part declares a document type."""
+    if b"<!DOCTYPE" in data[:_PROLOG_BYTES].replace(b"\x00", b""):
+        raise _declares_entities()
 
 
-def children(element: Element | None) -> list[Element]:
-    """The elements directly inside `element`; none without it."""
-    return [] if element is None else [item for item in element if isinstance(item.tag, str)]
-
-
-def text_at(element: Element | None, *path: str) -> str:
-    """The text of the element that `first` finds; empty without one."""
-    found = first(element, *path)
-    return "" if found is None else found.text or ""
-
-
-def reference(element: Element | None, name: str) -> str:
-    """The value of the attribute `prefix:local`, such as `r:embed`; empty without the element or the attribute."""
-    return "" if element is None else attribute(element, name)
-
-
-def whole_number(value: str | None, default: int = 0) -> int:
-    """`value` as an integer of at most 18 digits; `default` where it is none."""
-    text = (value or "").strip()
-    sign = text[:1] == "-"
-    digits = text[1:] if sign else text
-    return (
-        (-1 if sign else 1) * int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else default
+def _declares_entities() -> UnreadableDocument:
+    return UnreadableDocument(
+        "The document declares XML entities, which no Office program writes. It was not read.", code="xml_entities"
     )
-
-
-def is_on(value: str | None) -> bool:
-    """True for the spellings of true in XML Schema."""
-    return (value or "").strip().lower() in ("1", "true", "on")

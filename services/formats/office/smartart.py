@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.formats.office.docx_package import Element
+from services.formats.kit.xml import Element
 from services.formats.office.drawing_text import plain_text
-from services.formats.office.package import children, first, whole_number
+from services.formats.office.markup import children, first, whole_number
 
 _DRAWN_ONLY = ("parTrans", "sibTrans", "pres")
 """Points that stand for arrows and placement. Source: ECMA-376 part 1, 21.4.7.51."""

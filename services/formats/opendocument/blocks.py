@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from services.content import BlockKind, Box, MarkKind
@@ -68,12 +68,17 @@ class _Paragraph:
 
 
 class BlockReader:
-    """Reads elements into drafts; `drafts` grows where the document begins a page and `paged` is on."""
+    """Reads elements into drafts.
 
-    def __init__(self, package: OdfPackage, styles: Styles, *, paged: bool = False) -> None:
+    `turn_page` is called where the document begins a page, with the name of its master page or an empty one; it calls
+    `new_page`. Without it, as for slides and sheets, all goes on in the page that was begun last.
+    """
+
+    def __init__(self, package: OdfPackage, styles: Styles, *, turn_page: Callable[[str], None] | None = None) -> None:
         self.package = package
         self.styles = styles
-        self.paged = paged
+        self.paged = turn_page is not None
+        self._on_page_turn = turn_page
         self.drafts: list[Draft] = []
         self.title = ""
         self.forced: BlockKind | None = None  # a kind that all text gets, such as that of speaker notes
@@ -85,6 +90,7 @@ class BlockReader:
         self._objects = ObjectReader(package)
         self._captions, self._builder = CaptionMatcher(), PageBuilder(0)
         self._captures = 0
+        self._shown_margins: set[str] = set()
         self._later: list[tuple[BlockKind, str]] = []
         self._lists: list[str] = []
         self._fresh_item = False
@@ -99,8 +105,15 @@ class BlockReader:
         self.drafts.append(Draft(self._builder))
         return self.drafts[-1]
 
-    def turn_page(self, master: str = "") -> None:
-        """Called where the document begins a page, of the kind `master` where it names one; slides never do."""
+    def _turn_page(self, master: str = "") -> None:
+        if self._on_page_turn is not None and not self._captures:
+            self._on_page_turn(master)
+
+    def add_margin(self, kind: BlockKind, text: str, *, hidden: bool = False) -> None:
+        """Adds a header or footer, each text once in the document."""
+        if text.strip() and text not in self._shown_margins:
+            self._shown_margins.add(text)
+            self._builder.add(kind, text, hidden=hidden)
 
     def end_page(self) -> None:
         """Writes the notes of the page below it."""
@@ -164,7 +177,7 @@ class BlockReader:
             elif name in SHAPES:
                 self.read_shape(item, depth + 1)
             elif name == "text:soft-page-break":
-                self.turn_page()
+                self._turn_page()
             elif name == "office:annotation":
                 self._read_comment(item, depth)
                 self._write_later()
@@ -198,7 +211,7 @@ class BlockReader:
         """The paragraph without its text; turns the page where its style says so."""
         style = self.styles.paragraph(attribute(element, "text:style-name"))
         if (style.breaks_page or style.master) and not self._captures:
-            self.turn_page(style.master)
+            self._turn_page(style.master)
         paragraph = _Paragraph(style, *self._classify(element, style))
         for _, author in self._insertions:
             paragraph.run.open(MarkKind.INSERTION, author)
@@ -236,7 +249,7 @@ class BlockReader:
             case Sign.PAGE:
                 if self.paged and not self._captures:
                     self._write_paragraph(paragraph)
-                self.turn_page()
+                self._turn_page()
             case _:
                 self._read_anchored(piece, paragraph, depth)
 
@@ -320,7 +333,7 @@ class BlockReader:
                 if self.paged and not self._captures:
                     self._builder.add_table(grid, hidden=self.hidden, box=self.box)
                     grid = []
-                    self.turn_page()
+                    self._turn_page()
                 continue
             shown: list[str] = []
             for cell in line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.content import BlockKind, DocumentInfo, Page, Part, Upload
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
@@ -14,7 +15,6 @@ from services.formats.opendocument.inline import SHAPES
 from services.formats.opendocument.package import OdfPackage, attribute, name_of, qualified
 from services.formats.opendocument.styles import Styles, style_holders
 from services.formats.opendocument.text import write_pictures
-from services.formats.registry import ExtractContext
 
 _MARGINS = {"footer": BlockKind.PAGE_FOOTER, "header": BlockKind.PAGE_HEADER}
 _FIELDS = ("date-time", "page-number", "header", "footer", "page", "handout", "title", "subtitle", "outline", "notes")
@@ -51,7 +51,7 @@ def extract_odp(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         yield from writer.close()
 
 
-class SlideReader(BlockReader):
+class SlideReader:
     """Reads slides, one at a time."""
 
     def __init__(self, package: OdfPackage, root: Element, body: Element) -> None:
@@ -59,13 +59,12 @@ class SlideReader(BlockReader):
         styles, self._page_styles = Styles(), Styles()
         self._page_styles.add(around)
         styles.add([*(item for item in around if name_of(item.tag) == "office:styles"), *style_holders(root)])
-        super().__init__(package, styles)
+        self._blocks = BlockReader(package, styles)
         self._declared = {
             (kind, attribute(item, "presentation:name")): "".join(item.itertext())
             for kind in _MARGINS
             for item in body.iterchildren(qualified(f"presentation:{kind}-decl"))
         }
-        self._shown: set[str] = set()
 
     def title_of(self, slide: Element) -> str:
         """The text of the slide's title; empty without one."""
@@ -76,54 +75,55 @@ class SlideReader(BlockReader):
 
     def read_slide(self, slide: Element, number: int) -> Draft:
         """The slide as a page, its title first."""
+        blocks = self._blocks
         master = self._page_styles.masters.get(attribute(slide, "draw:master-page-name"))
-        self.drafts = self.drafts[-1:]
-        draft = self.new_page(master.width if master else 0.0, master.height if master else 0.0)
+        blocks.drafts = blocks.drafts[-1:]
+        draft = blocks.new_page(master.width if master else 0.0, master.height if master else 0.0)
         draft.builder.number = number
         style = attribute(slide, "draw:style-name")
-        self.hidden = self.styles.says("drawing-page", style, "presentation:visibility") == "hidden"
+        blocks.hidden = blocks.styles.says("drawing-page", style, "presentation:visibility") == "hidden"
         shapes = [item for item in slide if name_of(item.tag) in SHAPES]
         titles = [item for item in shapes if attribute(item, "presentation:class") == "title"]
         others = [item for item in shapes if attribute(item, "presentation:class") != "title"]
         for item in [*titles, *others]:
-            self._read_slide_shape(item)
-        self.read_blocks([item for item in slide if name_of(item.tag) == "office:annotation"])
-        self.end_page()
+            self._read_shape(item)
+        blocks.read_blocks([item for item in slide if name_of(item.tag) == "office:annotation"])
+        blocks.end_page()
         for notes in slide.iterchildren(qualified("presentation:notes")):
-            self.forced = BlockKind.SPEAKER_NOTE
+            blocks.forced = BlockKind.SPEAKER_NOTE
             for item in notes:
                 if name_of(item.tag) in SHAPES and attribute(item, "presentation:class") in ("notes", ""):
-                    self.read_shape(item, 1)
-            self.forced = None
-        self.end_page()
+                    blocks.read_shape(item, 1)
+            blocks.forced = None
+        blocks.end_page()
         self._add_margins(slide, master.element if master else None)
         return draft
 
-    def _read_slide_shape(self, shape: Element) -> None:
+    def _read_shape(self, shape: Element) -> None:
+        blocks = self._blocks
         placed = attribute(shape, "presentation:class")
         if attribute(shape, "presentation:placeholder") == "true" or placed in ("date-time", "page-number"):
             return
         if placed in _MARGINS:
-            self.forced = _MARGINS[placed]
+            blocks.forced = _MARGINS[placed]
         elif placed in ("title", "subtitle"):
-            self.forced, self.forced_level = BlockKind.HEADING, 1 if placed == "title" else 2
-        self.read_shape(shape, 1)
-        self.forced, self.forced_level = None, 0
+            blocks.forced, blocks.forced_level = BlockKind.HEADING, 1 if placed == "title" else 2
+        blocks.read_shape(shape, 1)
+        blocks.forced, blocks.forced_level = None, 0
 
     def _add_margins(self, slide: Element, master: Element | None) -> None:
         """Header and footer of the slide and what its master shows on every slide, each text once in the document."""
+        blocks = self._blocks
         found: list[tuple[BlockKind, str]] = []
         for kind, block in _MARGINS.items():
             name = attribute(slide, f"presentation:use-{kind}-name")
             found.append((block, self._declared.get((kind, name), "")))
         if master is not None:
-            styles, self.styles = self.styles, self._page_styles
+            styles, blocks.styles = blocks.styles, self._page_styles
             for item in master:
                 is_shape = name_of(item.tag) in SHAPES
                 if is_shape and attribute(item, "presentation:class") not in _FIELDS:
-                    found.append((BlockKind.PAGE_FOOTER, self.capture([item])))
-            self.styles = styles
+                    found.append((BlockKind.PAGE_FOOTER, blocks.capture([item])))
+            blocks.styles = styles
         for block, text in found:
-            if text.strip() and text not in self._shown:
-                self._shown.add(text)
-                self._builder.add(block, text, hidden=self.hidden)
+            blocks.add_margin(block, text, hidden=blocks.hidden)

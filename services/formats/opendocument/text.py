@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from services.content import BlockKind, DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.captions import PlacedPicture
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.opendocument.blocks import BlockReader
+from services.formats.opendocument.blocks import BlockReader, Draft
 from services.formats.opendocument.package import OdfPackage, attribute, name_of, qualified
 from services.formats.opendocument.styles import Styles, style_holders
-from services.formats.registry import ExtractContext
 
 _HEADERS = ("style:header-first", "loext:header-first", "style:header", "style:header-left")
 _FOOTERS = ("style:footer-first", "loext:footer-first", "style:footer", "style:footer-left")
@@ -31,12 +31,12 @@ def extract_odt(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         package = OdfPackage(archive, context.limits)
         info = package.info()
         reader = TextReader(package)
-        reader.read()
-        check_page_count(len(reader.drafts), context.limits)
-        yield DocumentInfo(info.title or reader.title[:500], info.author, info.language, len(reader.drafts))
+        drafts = reader.read()
+        check_page_count(len(drafts), context.limits)
+        yield DocumentInfo(info.title or reader.title[:500], info.author, info.language, len(drafts))
         yield from package.issues()
         writer = PictureWriter(context)
-        for draft in reader.drafts:
+        for draft in drafts:
             number = draft.builder.number
             if wants_pictures(number, context):
                 yield from write_pictures(package, draft.pictures, number, writer)
@@ -60,7 +60,7 @@ def write_pictures(
             yield from writer.write(data, page=number, box=picture.box, alt=picture.alt, caption=picture.caption)
 
 
-class TextReader(BlockReader):
+class TextReader:
     """Reads the body of a text and the headers and footers of its pages."""
 
     def __init__(self, package: OdfPackage) -> None:
@@ -71,59 +71,64 @@ class TextReader(BlockReader):
         self._page_styles.add(around)
         styles.add([*common, *style_holders(root)])
         styles.masters = self._page_styles.masters
-        super().__init__(package, styles, paged=True)
-        self._shown: set[str] = set()
+        self._blocks = BlockReader(package, styles, turn_page=self._turn_page)
         self._margins: set[tuple[str, BlockKind]] = set()
         self._master = ""
 
-    def read(self) -> None:
-        """Fills `drafts`."""
-        self.read_changes(self._body)
-        self._begin(self._first_master() or self.styles.default_master())
-        self.read_blocks(self._body)
-        self.end_page()
-        self._add_margins(_FOOTERS, BlockKind.PAGE_FOOTER)
+    @property
+    def title(self) -> str:
+        """What the first paragraph in the style of titles says; empty without one."""
+        return self._blocks.title
 
-    def turn_page(self, master: str = "") -> None:
+    def read(self) -> list[Draft]:
+        """The pages of the document, at least one."""
+        blocks = self._blocks
+        blocks.read_changes(self._body)
+        self._begin(self._first_master() or blocks.styles.default_master())
+        blocks.read_blocks(self._body)
+        blocks.end_page()
+        self._add_margins(_FOOTERS, BlockKind.PAGE_FOOTER)
+        return blocks.drafts
+
+    def _turn_page(self, master: str) -> None:
         """Begins a page, unless nothing stands on this one yet."""
-        draft = self.drafts[-1]
-        if self._captures or (draft.builder.chars == draft.header_chars and not draft.pictures):
+        draft = self._blocks.drafts[-1]
+        if draft.builder.chars == draft.header_chars and not draft.pictures:
             return
-        current = self.styles.masters.get(self._master)
+        current = self._page_styles.masters.get(self._master)
         follows = master or (current.next if current else "") or self._master
-        self.end_page()
+        self._blocks.end_page()
         if follows != self._master:
             self._add_margins(_FOOTERS, BlockKind.PAGE_FOOTER)
         self._begin(follows)
 
     def _first_master(self) -> str:
         """The master page that the first paragraph or table names; empty where it names none."""
+        styles = self._blocks.styles
         first = next(self._body.iter(qualified("text:p"), qualified("text:h"), qualified("table:table")), None)
         if first is None:
             return ""
         if name_of(first.tag) == "table:table":
-            return self.styles.says("table", attribute(first, "table:style-name"), "style:master-page-name")
-        return self.styles.paragraph(attribute(first, "text:style-name")).master
+            return styles.says("table", attribute(first, "table:style-name"), "style:master-page-name")
+        return styles.paragraph(attribute(first, "text:style-name")).master
 
     def _begin(self, master: str) -> None:
-        found = self.styles.masters.get(master)
-        draft = self.new_page(found.width if found else 0.0, found.height if found else 0.0)
+        found = self._page_styles.masters.get(master)
+        draft = self._blocks.new_page(found.width if found else 0.0, found.height if found else 0.0)
         if master != self._master:
             self._master = master
             self._add_margins(_HEADERS, BlockKind.PAGE_HEADER)
             draft.header_chars = draft.builder.chars
 
     def _add_margins(self, names: tuple[str, ...], kind: BlockKind) -> None:
-        """Headers or footers of the kind of page, each text once in the document."""
+        """Headers or footers of the kind of page."""
         if (self._master, kind) in self._margins:
             return
         self._margins.add((self._master, kind))
-        found = self.styles.masters.get(self._master)
-        styles, self.styles = self.styles, self._page_styles
+        blocks = self._blocks
+        found = self._page_styles.masters.get(self._master)
+        styles, blocks.styles = blocks.styles, self._page_styles
         for item in found.element if found else ():
             if name_of(item.tag) in names and attribute(item, "style:display") != "false":
-                text = self.capture(item)
-                if text.strip() and text not in self._shown:
-                    self._shown.add(text)
-                    self._builder.add(kind, text)
-        self.styles = styles
+                blocks.add_margin(kind, blocks.capture(item))
+        blocks.styles = styles

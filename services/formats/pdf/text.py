@@ -97,7 +97,8 @@ class _LineReader:
         # The word that is being read, and the extent of its ink in PDFium's coordinates.
         self._letters: list[str] = []
         self._start_of_word = self._last_before_word = -1
-        self._forget_ink()
+        self._x0 = self._y0 = math.inf
+        self._x1 = self._y1 = -math.inf
         # The character before: its left and right edge, and its code.
         self._before, self._code_before = (0.0, 0.0), 0
 

@@ -47,43 +47,56 @@ class RtfPage:
 
 
 class Layout:
-    """What was read of the page so far; a reader of tokens fills it."""
+    """The page that is being laid out: a reader of tokens gives it text, and words that say how it stands.
+
+    `title` is set by the first paragraph in a style of that name.
+    """
 
     def __init__(self) -> None:
-        self._paragraph = Paragraph()
-        self._run = RunText()
+        self.paragraph = Paragraph()
+        """What holds for the paragraph that is being read."""
+        self.run = RunText()
+        """The text of the paragraph, or of the note or header that is being read."""
+        self.styles: dict[int, str] = {}
+        """Names of the styles in lower case, by their number."""
+        self.remark_author = ""
+        """Of the remark that is read next."""
+        self.label = ""
+        """Number or bullet of the list's item that is read next."""
+        self.title = ""
         self._outer: list[tuple[RunText, Paragraph, BlockKind]] = []
         self._notes: list[tuple[BlockKind, str]] = []
         self._remarks: list[tuple[BlockKind, str]] = []
-        self._remark_author = ""
         self._deleted: list[str] = []
         self._margins: set[str] = set()
         self._cells: list[str] = []
         self._rows: list[list[str]] = []
         self._cell_count = 0
-        self._seen: list[bool] = []
-        self._styles: dict[int, str] = {}
-        self._label = ""
+        self._hidden_words: list[bool] = []
         self._section_breaks = True
         self._size = [0.0, 0.0]
-        self._number = 0
         self._captions = CaptionMatcher()
-        self._page = self._begin()
-        self.title = ""
+        self._page = RtfPage(PageBuilder(1))
 
-    def _begin(self) -> RtfPage:
-        self._number += 1
-        return RtfPage(PageBuilder(self._number, width=self._size[0], height=self._size[1]))
+    # Pages
 
-    def _turns(self, word: str) -> bool:
+    def ends_page(self, word: str) -> bool:
         """Ends the paragraph before a page or section ends; True where a page ends with it."""
-        if self._outer or self._paragraph.in_table:
+        if self._outer or self.paragraph.in_table:
             return False
         self._end_paragraph()
         builder = self._page.builder
         return not (builder.is_empty and not self._page.pictures) and (word == "page" or self._section_breaks)
 
-    def _end(self) -> RtfPage:
+    def turn_page(self) -> RtfPage:
+        """The page that is done; what is added next stands on a new one."""
+        done = self.end_page()
+        width, height = self._size
+        self._page = RtfPage(PageBuilder(done.builder.number + 1, width=width, height=height))
+        return done
+
+    def end_page(self) -> RtfPage:
+        """The page with all that was read, its notes below."""
         self._end_paragraph()
         self._end_table()
         builder = self._page.builder
@@ -93,14 +106,45 @@ class Layout:
         builder.width, builder.height = self._size
         return self._page
 
-    def _end_story(self) -> None:
-        text, _ = self._run.take()
-        self._run, self._paragraph, kind = self._outer.pop()
+    # What the reader of tokens gives
+
+    def add(self, text: str, *, hidden: bool) -> None:
+        """Adds text to the paragraph."""
+        if text.strip():
+            self._hidden_words.append(hidden)
+        self.run.add(text)
+
+    def add_deleted(self, text: str) -> None:
+        """Adds text that a tracked change took out."""
+        self._deleted.append(text)
+
+    def add_picture(self) -> None:
+        """A picture stands here; `picture` is the one that was added last."""
+        if not self.paragraph.in_table:
+            self._end_table()
+        picture = RtfPicture("")
+        self._page.pictures.append(picture)
+        self._captions.picture(picture)
+
+    @property
+    def picture(self) -> RtfPicture | None:
+        """The last picture of the page."""
+        return self._page.pictures[-1] if self._page.pictures else None
+
+    def begin_story(self, kind: BlockKind) -> None:
+        """Begins a note, header or remark; the paragraph around it goes on when it ends."""
+        self._outer.append((self.run, self.paragraph, kind))
+        self.run, self.paragraph = RunText(), Paragraph()
+
+    def end_story(self) -> None:
+        """Ends the note, header or remark that was begun last."""
+        text, _ = self.run.take()
+        self.run, self.paragraph, kind = self._outer.pop()
         text = "\n".join(filter(None, (line.strip() for line in text.split("\n"))))
         if not text:
             return
         if kind is BlockKind.COMMENT:
-            self._remarks.append((kind, f"{self._remark_author}: {text}" if self._remark_author else text))
+            self._remarks.append((kind, f"{self.remark_author}: {text}" if self.remark_author else text))
         elif kind is BlockKind.PAGE_HEADER:
             if text not in self._margins:
                 self._margins.add(text)
@@ -111,13 +155,13 @@ class Layout:
 
     # Paragraphs and tables
 
-    def _layout_word(self, word: str, number: int | None) -> bool:
+    def apply(self, word: str, number: int | None) -> bool:
         """Does what a word says of paragraphs, tables and sections; False where it says nothing of them."""
         value = number or 0
         match word:
             case "par" | "page" | "sect":
-                if self._outer or self._paragraph.in_table:
-                    self._run.add("\n")
+                if self._outer or self.paragraph.in_table:
+                    self.run.add("\n")
                 else:
                     self._end_paragraph()
             case "cell":
@@ -125,17 +169,17 @@ class Layout:
             case "row":
                 self._end_row()
             case "pard":
-                self._paragraph = Paragraph()
+                self.paragraph = Paragraph()
             case "s":
-                self._paragraph.style = value
+                self.paragraph.style = value
             case "outlinelevel":
-                self._paragraph.outline = value
+                self.paragraph.outline = value
             case "ls":
-                self._paragraph.list_id = value
+                self.paragraph.list_id = value
             case "ilvl":
-                self._paragraph.level = max(0, min(value, 8))
+                self.paragraph.level = max(0, min(value, 8))
             case "intbl":
-                self._paragraph.in_table = True
+                self.paragraph.in_table = True
             case "paperw" | "paperh":
                 self._size[word == "paperh"] = max(0.0, min(value / _TWIPS_PER_POINT, 14_400.0))
             case "sectd":
@@ -147,9 +191,9 @@ class Layout:
         return True
 
     def _end_paragraph(self) -> None:
-        text, marks = self._run.take()
-        seen, self._seen = self._seen, []
-        label, self._label = self._label, ""
+        text, marks = self.run.take()
+        hidden_words, self._hidden_words = self._hidden_words, []
+        label, self.label = self.label, ""
         if text.strip():
             self._end_table()
             kind, level, ordered = self._classify(label)
@@ -164,9 +208,9 @@ class Layout:
                 self._captions.caption(one_line(text))
             else:
                 self._captions.other()
-            if self._styles.get(self._paragraph.style) == "title":
+            if self.styles.get(self.paragraph.style) == "title":
                 self.title = self.title or one_line(text)
-            hidden = bool(seen) and all(seen)
+            hidden = bool(hidden_words) and all(hidden_words)
             self._page.builder.add(kind, text, level=level, ordered=ordered, hidden=hidden, marks=marks)
         self._write_remarks()
 
@@ -179,8 +223,8 @@ class Layout:
             self._page.builder.add(kind, text)
 
     def _classify(self, label: str) -> tuple[BlockKind, int, bool]:
-        paragraph = self._paragraph
-        style = self._styles.get(paragraph.style, "")
+        paragraph = self.paragraph
+        style = self.styles.get(paragraph.style, "")
         if style == "title":
             return BlockKind.HEADING, 1, False
         if style.startswith("heading ") and style[8:9].isdecimal():
@@ -193,15 +237,15 @@ class Layout:
 
     def _end_cell(self) -> None:
         if self._outer:
-            self._run.add(" | ")
+            self.run.add(" | ")
             return
-        text, _ = self._run.take()
-        label, self._label, self._seen = self._label, "", []
+        text, _ = self.run.take()
+        label, self.label, self._hidden_words = self.label, "", []
         self._cells.append(f"{label} {text}" if any(map(str.isalnum, label)) else text)
 
     def _end_row(self) -> None:
         if self._outer:
-            self._run.add("\n")
+            self.run.add("\n")
             return
         self._rows.append(self._cells)
         self._cell_count += len(self._cells)

@@ -11,8 +11,7 @@ from mmap import mmap
 from services.content import Limits, MarkKind
 from services.errors import UnreadableDocument
 from services.formats.kit.page_builder import one_line
-from services.formats.kit.run_text import RunText
-from services.formats.rtf.layout import Layout, Paragraph, RtfPage, RtfPicture
+from services.formats.rtf.layout import Layout, Paragraph, RtfPage
 from services.formats.rtf.tokens import Kind, Token, tokens
 from services.formats.rtf.words import CHARACTERS, CODE_PAGES, NOWHERE, PLACES, STORIES, Place, codec_of
 
@@ -42,11 +41,11 @@ class _Group:
     """What held for the paragraph when the group began, and holds again when it ends."""
 
 
-class RtfReader(Layout):
+class RtfReader:
     """Reads one file; `title` and `author` are set when the first page is given, `is_cut_off` when the last is."""
 
     def __init__(self, data: bytes | mmap, limits: Limits) -> None:
-        super().__init__()
+        self._layout = Layout()
         self._data = data
         self._limits = limits
         self._groups = [_Group()]
@@ -86,13 +85,8 @@ class RtfReader(Layout):
                 case Kind.BINARY:
                     self._picture_data(token, is_binary=True)
                 case Kind.WORD:
-                    if (
-                        token.word in ("page", "sect")
-                        and self._groups[-1].place is Place.TEXT
-                        and self._turns(token.word)
-                    ):
-                        yield self._end()
-                        self._page = self._begin()
+                    if self._ends_page(token):
+                        yield self._layout.turn_page()
                     else:
                         self._word(token)
         self._decode_bytes()
@@ -100,7 +94,17 @@ class RtfReader(Layout):
         self.is_cut_off = len(self._groups) > 1
         while len(self._groups) > 1:
             self._close()
-        yield self._end()
+        yield self._layout.end_page()
+
+    def _ends_page(self, token: Token) -> bool:
+        if token.word not in ("page", "sect") or self._groups[-1].place is not Place.TEXT:
+            return False
+        return self._layout.ends_page(token.word)
+
+    @property
+    def title(self) -> str:
+        """The title that the file names, or that a paragraph in the style of titles says."""
+        return self._layout.title
 
     # Characters
 
@@ -143,17 +147,15 @@ class RtfReader(Layout):
         group = self._groups[-1]
         if group.place is Place.TEXT:
             if group.deleted:
-                self._deleted.append(text)
-                return
-            if text.strip():
-                self._seen.append(group.hidden)
-            self._run.add(text)
+                self._layout.add_deleted(text)
+            else:
+                self._layout.add(text, hidden=group.hidden)
         elif group.place not in (Place.NOWHERE, Place.PICTURE, Place.UNICODE_CHOICE):
             self._buffer.append(text)
 
     def _picture_data(self, token: Token, *, is_binary: bool) -> None:
-        if self._groups[-1].place is Place.PICTURE and self._page.pictures:
-            picture = self._page.pictures[-1]
+        picture = self._layout.picture
+        if self._groups[-1].place is Place.PICTURE and picture is not None:
             picture.start = picture.start or token.start
             picture.end, picture.is_binary = token.end, is_binary
 
@@ -167,7 +169,7 @@ class RtfReader(Layout):
             )
         group = copy.copy(self._groups[-1])
         group.begins, group.is_note, group.is_field = None, False, False
-        group.around, self._paragraph = self._paragraph, copy.copy(self._paragraph)
+        group.around, self._layout.paragraph = self._layout.paragraph, copy.copy(self._layout.paragraph)
         self._groups.append(group)
         self._starred = False
 
@@ -175,51 +177,64 @@ class RtfReader(Layout):
         if len(self._groups) == 1:
             return
         group = self._groups.pop()
-        if group.inserted and not self._groups[-1].inserted:
-            self._run.close(MarkKind.INSERTION)
-        if group.is_field:
-            self._run.close(MarkKind.LINK)
-        if group.is_note:
-            self._end_story()
-        self._paragraph = group.around or self._paragraph
+        self._close_runs(group)
+        self._layout.paragraph = group.around or self._layout.paragraph
         if group.begins is None and group.place not in (Place.STYLES, Place.AUTHORS):
             return
         text = "".join(self._buffer)
         self._buffer = []
-        match group.begins or group.place:
+        if group.begins is None:
+            self._take_entry(group, one_line(text.partition(";")[0]))
+        else:
+            self._take(group.begins, text)
+
+    def _close_runs(self, group: _Group) -> None:
+        """Ends the insertion, link and note that end with `group`."""
+        if group.inserted and not self._groups[-1].inserted:
+            self._layout.run.close(MarkKind.INSERTION)
+        if group.is_field:
+            self._layout.run.close(MarkKind.LINK)
+        if group.is_note:
+            self._layout.end_story()
+
+    def _take_entry(self, group: _Group, name: str) -> None:
+        """Takes one name of the table of styles or authors."""
+        if group.place is Place.AUTHORS and len(self._authors) < _MAX_NAMES:
+            self._authors.append(name)
+        elif group.place is Place.STYLES and group.entry >= 0 and len(self._layout.styles) < _MAX_NAMES:
+            self._layout.styles[group.entry] = name.lower()
+
+    def _take(self, place: Place, text: str) -> None:
+        """Takes the text of a place that ends here."""
+        layout = self._layout
+        match place:
             case Place.FONTS:
                 self._groups[-1].codec = self._fonts.get(self._default_font, self._codec)
-            case Place.STYLES:
-                if group.begins is None and group.entry >= 0 and len(self._styles) < _MAX_NAMES:
-                    self._styles[group.entry] = one_line(text.partition(";")[0]).lower()
-            case Place.AUTHORS:
-                if group.begins is None and len(self._authors) < _MAX_NAMES:
-                    self._authors.append(one_line(text.partition(";")[0]))
             case Place.TITLE:
-                self.title = self.title or one_line(text)
+                layout.title = layout.title or one_line(text)
             case Place.AUTHOR:
                 self.author = self.author or one_line(text)
             case Place.REMARK_AUTHOR:
-                self._remark_author = one_line(text)
+                layout.remark_author = one_line(text)
             case Place.LABEL:
-                self._label = text.strip()
+                layout.label = text.strip()
             case Place.PROPERTY_NAME:
                 self._property = text.strip()
             case Place.PROPERTY_VALUE:
-                if self._property == "wzDescription" and self._page.pictures:
-                    self._page.pictures[-1].alt = one_line(text)
+                if self._property == "wzDescription" and layout.picture is not None:
+                    layout.picture.alt = one_line(text)
             case Place.FIELD_CODE:
-                match = _HYPERLINK.match(text)
-                if match is not None:
-                    address = match.group(1)
-                    self._run.open(MarkKind.LINK, f"#{address}" if "\\l" in match.group(0) else address)
-                    self._mark_field()
+                self._begin_link(text)
             case _:
                 pass
 
-    def _mark_field(self) -> None:
-        """The group around the code of a field is the field: the link ends with it."""
-        self._groups[-1].is_field = True
+    def _begin_link(self, code: str) -> None:
+        """Begins a link where a field's code is one; it ends with the group around the code, which is the field."""
+        match = _HYPERLINK.match(code)
+        if match is not None:
+            address = match.group(1)
+            self._layout.run.open(MarkKind.LINK, f"#{address}" if "\\l" in match.group(0) else address)
+            self._groups[-1].is_field = True
 
     # Words
 
@@ -232,8 +247,7 @@ class RtfReader(Layout):
         if group.place is Place.NOWHERE and word not in ("title", "author"):
             return
         if word in STORIES and group.place is Place.TEXT:
-            self._outer.append((self._run, self._paragraph, STORIES[word]))
-            self._run, self._paragraph = RunText(), Paragraph()
+            self._layout.begin_story(STORIES[word])
             group.is_note = True
         elif word in PLACES:
             self._enter(PLACES[word])
@@ -248,18 +262,14 @@ class RtfReader(Layout):
             self._put(word)
         elif group.place in (Place.FONTS, Place.STYLES, Place.AUTHORS):
             self._table_word(word, number, group)
-        elif group.place is not Place.TEXT or not self._layout_word(word, number):
+        elif group.place is not Place.TEXT or not self._layout.apply(word, number):
             self._character_word(word, number, group)
 
     def _enter(self, place: Place) -> None:
         group = self._groups[-1]
         group.place, group.begins = place, place
         if place is Place.PICTURE:
-            if not self._paragraph.in_table:
-                self._end_table()
-            picture = RtfPicture("")
-            self._page.pictures.append(picture)
-            self._captions.picture(picture)
+            self._layout.add_picture()
         elif place is not Place.TEXT:
             self._buffer = []
 
@@ -290,8 +300,8 @@ class RtfReader(Layout):
             case "revised":
                 self._insert(group, on=on)
             case "revauth" if group.inserted and number is not None and 0 <= number < len(self._authors):
-                self._run.close(MarkKind.INSERTION)
-                self._run.open(MarkKind.INSERTION, self._authors[number])
+                self._layout.run.close(MarkKind.INSERTION)
+                self._layout.run.open(MarkKind.INSERTION, self._authors[number])
             case "deff" if number is not None:
                 self._default_font = number
             case "f" if number is not None:
@@ -307,7 +317,7 @@ class RtfReader(Layout):
 
     def _insert(self, group: _Group, *, on: bool) -> None:
         if on and not group.inserted:
-            self._run.open(MarkKind.INSERTION, "")
+            self._layout.run.open(MarkKind.INSERTION, "")
         elif group.inserted and not on:
-            self._run.close(MarkKind.INSERTION)
+            self._layout.run.close(MarkKind.INSERTION)
         group.inserted = on

@@ -15,6 +15,7 @@ from services.admin.health import check_health
 from services.embedding.models import PICTURE_MODEL
 from services.embedding.weights import model_folder
 from services.errors import CapabilityMissing
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.picture_models import NATIVE, write_checkpoint
@@ -39,7 +40,7 @@ def opener(tmp_path: Path) -> Iterator[Opener]:
 
 
 def _health(runtime: Runtime, name: str = "image_model") -> Check:
-    return next(check for check in check_health(runtime).checks if check.name == name)
+    return next(check for check in check_health(runtime, None).checks if check.name == name)
 
 
 def _doctor(runtime: Runtime, name: str = "picture model") -> Check:
@@ -48,8 +49,8 @@ def _doctor(runtime: Runtime, name: str = "picture model") -> Check:
 
 def test_a_picture_model_that_nobody_configured_is_information(opener: Opener) -> None:
     runtime = opener()
-    runtime.start_worker()
-    found = check_health(runtime)
+    with Worker(runtime) as worker:
+        found = check_health(runtime, worker)
     assert found.status == "ok", found
     assert "docatlas models pull" in _health(runtime).summary
     told = _doctor(runtime)
@@ -69,7 +70,7 @@ def test_a_picture_model_that_was_asked_for_and_is_absent_degrades(
     opener: Opener, given: dict[str, str], tmp_path: Path
 ) -> None:
     runtime = opener(**{name: tmp_path / value if name == "clip_dir" else value for name, value in given.items()})
-    assert check_health(runtime).status == "warning"
+    assert check_health(runtime, None).status == "warning"
     assert _health(runtime).status == "warning"
     assert "DOCATLAS_CLIP_DIR" in _health(runtime).summary
     assert _doctor(runtime).status == "warning"

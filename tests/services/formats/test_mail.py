@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from services.content import Attachment, BlockKind, DocumentInfo, Format, Limits, Part
+from services.content import Attachment, BlockKind, DocumentInfo, Limits, Part
 from services.errors import DocatlasError, EncryptedDocument, TooLarge, UnreadableDocument
+from services.formats.detection.detect import detect_format
 from services.formats.mail.msg_rtf import decompress_rtf, text_of_rtf
-from services.formats.registry import detect_format
+from services.formats.registry import Format
 from services.options import Options
 from tests.data.build_mail import SAMPLES
 from tests.data.build_samples import picture_bytes

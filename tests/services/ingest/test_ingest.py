@@ -12,7 +12,8 @@ from database.jobs import claims
 from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, DocumentFilter, worker_for
 from services.errors import Conflict
-from services.jobs.jobs import cancel, retry, run_claimed_job
+from services.jobs.client import cancel, retry
+from services.jobs.jobs import run_claimed_job
 from services.options import parse_options
 from services.runtime import Runtime
 from tests.support.databases import Databases

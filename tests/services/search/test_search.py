@@ -233,7 +233,7 @@ def test_keyword_mode_calls_no_model(server: tuple[Runtime, httpx.Client], ids: 
     from services.search.search import SearchRequest, find
 
     runtime = server[0]
-    bare = Runtime(runtime.settings, runtime.store, runtime.blobs, _NoModel())
+    bare = Runtime(runtime.settings, runtime.store, runtime.blobs, _NoModel(), runtime.queue)
     assert find(bare, LOCAL_ACTOR, SearchRequest(query="rent", mode="keyword")).hits
 
 
@@ -329,7 +329,7 @@ def test_vectors_of_two_spaces_are_never_compared(databases: Databases, tmp_path
 
     runtime = open_runtime(Settings(data_dir=data, cache_dir=cache, text_model="hash", **databases.given(data)))
     try:
-        changed = Runtime(runtime.settings, runtime.store, runtime.blobs, Other())
+        changed = Runtime(runtime.settings, runtime.store, runtime.blobs, Other(), runtime.queue)
         assert not find(changed, LOCAL_ACTOR, SearchRequest(query="old", mode="semantic", min_score=0)).hits
         hits = find(changed, LOCAL_ACTOR, SearchRequest(query="old space")).hits
         assert [hit.semantic for hit in hits] == [None]

@@ -7,13 +7,14 @@ python-calamine holds whole sheets and does not tell number formats, and both in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.content import Limits
 from services.errors import TooLarge
-from services.formats.office.docx_package import Element
-from services.formats.office.package import OfficePackage, is_on, local, whole_number
+from services.formats.kit.xml import Element
+from services.formats.office.markup import is_on, local, whole_number
+from services.formats.office.package import OfficePackage
 from services.formats.office.sheets.layout import Cell, Row, Sheet, column_index, header_text
 from services.formats.office.sheets.number_formats import compile_format
 from services.formats.office.sheets.parts import SharedStrings, cell_text, forget, string_item
@@ -229,7 +230,7 @@ def _end_of_cells(window: bytes) -> int | None:
     return None
 
 
-def _read_tail(root: Element, targets: dict[str, str]) -> tuple[dict[tuple[int, int], str], str, str]:
+def _read_tail(root: Element, targets: Mapping[str, str]) -> tuple[dict[tuple[int, int], str], str, str]:
     links: dict[tuple[int, int], str] = {}
     words: dict[str, list[str]] = {"Header": [], "Footer": []}
     for item in root.iter():

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from services.content import BlockKind
 from services.errors import UnreadableDocument
+from services.formats.kit.xml import Element
 from services.formats.office.charts import read_chart
-from services.formats.office.docx_package import Element
 from services.formats.office.drawing_text import plain_text
-from services.formats.office.package import OfficePackage, children, first, local, reference, text_at, whole_number
+from services.formats.office.markup import attribute, children, first, local, text_at, whole_number
+from services.formats.office.package import OfficePackage
 from services.formats.office.sheets.cells import cell_place
 from services.formats.office.sheets.layout import CellComment
 from services.formats.office.sheets.parts import string_item
@@ -104,7 +105,7 @@ def _read_anchor(package: OfficePackage, part: str, anchor: Element, row: int, f
             if text:
                 found.texts.append((BlockKind.PARAGRAPH, text))
         elif name == "pic":
-            relation = relations.get(reference(first(item, "blipFill", "blip"), "r:embed"))
+            relation = relations.get(attribute(first(item, "blipFill", "blip"), "r:embed"))
             if relation is not None:
                 properties = first(item, "nvPicPr", "cNvPr")
                 alt = (properties.get("descr") or "") if properties is not None else ""
@@ -132,7 +133,7 @@ def _frame(package: OfficePackage, part: str, frame: Element, found: Drawings) -
     relations = package.relations(part)
     for item in frame.iter():
         name = local(item)
-        relation = relations.get(reference(item, "r:dm" if name == "relIds" else "r:id"))
+        relation = relations.get(attribute(item, "r:dm" if name == "relIds" else "r:id"))
         if relation is None or name not in ("chart", "relIds"):
             continue
         try:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.errors import TooLarge
-from services.formats.office.docx_package import Element
-from services.formats.office.package import OfficePackage, children, first, is_on, local, reference, whole_number
+from services.formats.kit.xml import Element
+from services.formats.office.markup import attribute, children, first, is_on, local, whole_number
+from services.formats.office.package import OfficePackage
 from services.formats.office.sheets.layout import clean
 from services.formats.office.sheets.number_formats import BUILT_IN
 
@@ -114,7 +115,7 @@ def list_sheets(package: OfficePackage, main: str, workbook: Element) -> list[Sh
     for item in children(first(workbook, "sheets")):
         if local(item) != "sheet":
             continue
-        relation = relations.get(reference(item, "r:id"))
+        relation = relations.get(attribute(item, "r:id"))
         usual = "" if relations else f"xl/worksheets/sheet{len(found) + 1}.xml"
         found.append(
             SheetEntry(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.errors import UnreadableDocument
-from services.formats.office.docx_package import Element
-from services.formats.office.package import OfficePackage, children, first, local, whole_number
+from services.formats.kit.xml import Element
+from services.formats.office.markup import children, first, local, whole_number
+from services.formats.office.package import OfficePackage
 
 EMU_PER_POINT = 12_700
 """Source: ECMA-376 part 1, 20.1.2.1."""

@@ -12,26 +12,18 @@ from dataclasses import replace
 
 from services.content import BlockKind, Box, DocumentInfo, Issue, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.office.docx_package import Element
+from services.formats.kit.xml import Element
 from services.formats.office.encryption import is_ole
-from services.formats.office.package import (
-    OfficePackage,
-    children,
-    damaged_parts,
-    first,
-    is_on,
-    open_package,
-    reference,
-    whole_number,
-)
+from services.formats.office.markup import attribute, children, first, is_on, whole_number
+from services.formats.office.package import OfficePackage, damaged_parts, open_package
 from services.formats.office.slides.layouts import EMU_PER_POINT, Layout, read_layout
 from services.formats.office.slides.order import reading_order
 from services.formats.office.slides.remarks import comments, read_authors, speaker_notes
 from services.formats.office.slides.shapes import Piece, Shape, ShapeReader
-from services.formats.registry import ExtractContext
 
 _USUAL_SIZE = (9_144_000, 6_858_000)
 """Source: ECMA-376 part 1, 19.2.1.39, `screen4x3`."""
@@ -112,7 +104,7 @@ class _Presentation:
         relations = self._package.relations(main)
         found = []
         for number, item in enumerate(children(first(root, "sldIdLst")), 1):
-            relation = relations.get(reference(item, "r:id"))
+            relation = relations.get(attribute(item, "r:id"))
             usual = "" if relations else f"ppt/slides/slide{number}.xml"
             found.append(relation.target if relation is not None and relation.kind == "slide" else usual)
         if not any(found):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from services.formats.office.docx_package import Element
+from services.formats.kit.xml import Element
 from services.formats.office.drawing_text import plain_text
-from services.formats.office.package import OfficePackage, children, first, local, text_at
+from services.formats.office.markup import children, first, local, text_at
+from services.formats.office.package import OfficePackage
 from services.formats.office.slides.layouts import placeholder_of
 from services.formats.office.word.runs import alternative
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from services.content import BlockKind, Box
 from services.errors import UnreadableDocument
 from services.formats.kit.page_builder import one_line
+from services.formats.kit.xml import Element
 from services.formats.office.charts import read_chart
-from services.formats.office.docx_package import Element
 from services.formats.office.drawing_text import Paragraph, paragraphs, plain_text
-from services.formats.office.package import OfficePackage, children, first, is_on, local, reference, whole_number
+from services.formats.office.markup import attribute, children, first, is_on, local, whole_number
+from services.formats.office.package import OfficePackage
 from services.formats.office.slides.layouts import (
     EMU_PER_POINT,
     FOOTERS,
@@ -179,7 +180,7 @@ class ShapeReader:
         blip = first(item, "blipFill", "blip")
         if blip is None:
             blip = first(item, "spPr", "blipFill", "blip")
-        relation = self._relations.get(reference(blip, "r:embed"))
+        relation = self._relations.get(attribute(blip, "r:embed"))
         if relation is not None:
             holder = next((part for part in item if local(part) in ("nvPicPr", "nvSpPr")), None)
             properties = first(holder, "cNvPr")
@@ -202,9 +203,9 @@ class ShapeReader:
                 if rows:
                     shape.pieces.append(Piece(BlockKind.TABLE, rows=rows))
             elif name == "chart":
-                shape.pieces.extend(self._chart(reference(part, "r:id")))
+                shape.pieces.extend(self._chart(attribute(part, "r:id")))
             elif name == "relIds":
-                shape.pieces.extend(self._diagram(reference(part, "r:dm")))
+                shape.pieces.extend(self._diagram(attribute(part, "r:dm")))
             elif name == "pic":
                 shape.pictures.extend(self._pictures(part))
             elif name == "AlternateContent":

@@ -12,8 +12,10 @@ from services.formats.kit.captions import CaptionMatcher, PlacedPicture
 from services.formats.kit.decoding import clean_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.run_text import LinkStart, RunText, Words
+from services.formats.kit.xml import Element
 from services.formats.office.charts import Chart
-from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
+from services.formats.office.markup import attribute, first, is_property_on, level_number, name_of, value_of
+from services.formats.office.package import OfficePackage
 from services.formats.office.word.notes import Notes, NoteText
 from services.formats.office.word.runs import (
     Break,
@@ -25,10 +27,9 @@ from services.formats.office.word.runs import (
     PictureRef,
     alternative,
     deleted_text,
-    is_on_or_bare,
     read_inline,
 )
-from services.formats.office.word.styles import Numbering, Style, is_on, numbering_of, read_styles, whole_number
+from services.formats.office.word.styles import Numbering, Style, numbering_of, read_styles
 
 _MAX_DEPTH = 60
 """Levels of tables, content controls and text boxes within each other. Word allows about twenty."""
@@ -95,7 +96,7 @@ class _Paragraph:
 class BodyReader:
     """Reads one document. `title` and `language` are set by `read`."""
 
-    def __init__(self, package: Package, main: str) -> None:
+    def __init__(self, package: OfficePackage, main: str) -> None:
         self._package = package
         self._main = main
         self._styles: dict[str, Style] = read_styles(self._related_xml("styles"))
@@ -112,7 +113,7 @@ class BodyReader:
     def read(self) -> list[Draft]:
         """The pages of the document, at least one."""
         root = self._package.xml(self._main)
-        body = child(root, "w:body")
+        body = first(root, "w:body")
         if body is None:
             raise UnreadableDocument(
                 "The document has no body. Save it anew in Word and upload it again.", code="corrupt_document"
@@ -142,7 +143,7 @@ class BodyReader:
     def _new_page(self) -> None:
         width = height = 0.0
         section = self._sections[min(self._section, len(self._sections) - 1)]
-        size = child(section, "w:pgSz")
+        size = first(section, "w:pgSz")
         if size is not None:
             width, height = (_points_of(attribute(size, name)) for name in ("w:w", "w:h"))
         self._drafts.append(Draft(PageBuilder(len(self._drafts) + 1, width=width, height=height)))
@@ -230,19 +231,19 @@ class BodyReader:
                     pass
 
     def _read_paragraph(self, element: Element, part: str, depth: int) -> None:
-        properties = child(element, "w:pPr")
+        properties = first(element, "w:pPr")
         style = self._style_of(properties)
-        own = value_of(properties, "w:pageBreakBefore")
-        if is_on(own) if own is not None else style.page_break_before:
+        says_itself = first(properties, "w:pageBreakBefore") is not None
+        if is_property_on(properties, "w:pageBreakBefore") if says_itself else style.page_break_before:
             self._turn_page(Break.RENDERED)
-        unseen = is_on_or_bare(child(properties, "w:rPr"), "w:vanish")
+        unseen = is_property_on(first(properties, "w:rPr"), "w:vanish")
         paragraph = _Paragraph(style, *self._classify(properties, style), unseen)
         for piece in read_inline(element, part, self._package):
             self._read_piece(piece, paragraph)
         if paragraph.says_something:
             self._write_paragraph(paragraph)
         self._write_anchored(paragraph, part, depth)
-        section = child(properties, "w:sectPr")
+        section = first(properties, "w:sectPr")
         if section is not None and depth == 0:
             self._end_section(section)
 
@@ -338,7 +339,7 @@ class BodyReader:
 
     def _classify(self, properties: Element | None, style: Style) -> tuple[BlockKind, int, bool, str]:
         outline_text = value_of(properties, "w:outlineLvl")
-        stated = whole_number(outline_text)
+        stated = level_number(outline_text)
         outline = style.outline if stated is None else stated
         numbered = numbering_of(properties) or style.numbering
         label = self._numbering.label(*numbered) if numbered else None
@@ -415,7 +416,7 @@ class BodyReader:
                     pass
 
     def _plain_paragraph(self, paragraph: Element, part: str, depth: int) -> Iterator[str]:
-        properties = child(paragraph, "w:pPr")
+        properties = first(paragraph, "w:pPr")
         style = self._style_of(properties)
         numbered = numbering_of(properties) or style.numbering
         label = self._numbering.label(*numbered) if numbered else None
@@ -493,7 +494,7 @@ def _removed_text(table: Element) -> str:
 
 
 def _is_removed(row: Element) -> bool:
-    return child(child(row, "w:trPr"), "w:del") is not None
+    return first(first(row, "w:trPr"), "w:del") is not None
 
 
 def _row_cells(row: Element) -> Iterable[Element]:
@@ -503,17 +504,17 @@ def _row_cells(row: Element) -> Iterable[Element]:
 
 def _cell_span(cell: Element) -> int:
     """Columns that the cell takes."""
-    return min(max(1, _number(value_of(child(cell, "w:tcPr"), "w:gridSpan"))), _MAX_SPAN)
+    return min(max(1, _number(value_of(first(cell, "w:tcPr"), "w:gridSpan"))), _MAX_SPAN)
 
 
 def _skipped_columns(row: Element) -> int:
     """Columns of the grid that lie before the row's first cell."""
-    return min(_number(value_of(child(row, "w:trPr"), "w:gridBefore")), _MAX_SPAN)
+    return min(_number(value_of(first(row, "w:trPr"), "w:gridBefore")), _MAX_SPAN)
 
 
 def _goes_on_above(cell: Element) -> bool:
     """True for a cell that only continues the one above it."""
-    merged = value_of(child(cell, "w:tcPr"), "w:vMerge")
+    merged = value_of(first(cell, "w:tcPr"), "w:vMerge")
     return merged is not None and merged != "restart"
 
 

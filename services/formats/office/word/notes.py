@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.formats.office.docx_package import Element, Package, attribute, name_of
+from services.formats.kit.xml import Element
+from services.formats.office.markup import attribute, name_of
+from services.formats.office.package import OfficePackage
 
 _PARTS = {"footnote": "footnotes", "endnote": "endnotes", "comment": "comments"}
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")
@@ -27,7 +29,7 @@ class NoteText:
 class Notes:
     """Gives each note once."""
 
-    def __init__(self, package: Package, main: str) -> None:
+    def __init__(self, package: OfficePackage, main: str) -> None:
         self._notes: dict[str, dict[str, NoteText]] = {}
         for kind, relation in _PARTS.items():
             found = self._notes[kind] = {}
@@ -38,7 +40,7 @@ class Notes:
                         found[attribute(item, "w:id")] = NoteText(part, item)
         self._replies = self._read_replies(package, main)
 
-    def _read_replies(self, package: Package, main: str) -> dict[str, list[str]]:
+    def _read_replies(self, package: OfficePackage, main: str) -> dict[str, list[str]]:
         """Ids of the comments that answer a comment, by its id. Source: [MS-DOCX] 2.5.4.1, commentEx."""
         by_paragraph = {
             attribute(item, "w14:paraId"): key

@@ -6,19 +6,18 @@ boxes, content controls, notes, tracked insertions and formulas.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
-from services.formats.kit.archive import Archive
+from services.formats.base import ExtractContext
 from services.formats.kit.page_builder import one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.office.docx_package import Package
+from services.formats.kit.xml import MAX_PART_BYTES
 from services.formats.office.encryption import is_ole
+from services.formats.office.package import damaged_parts, open_package
 from services.formats.office.word.body import BodyReader
-from services.formats.registry import ExtractContext
 
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
@@ -34,9 +33,8 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
         yield from extract_encrypted(upload, context)
         return
-    with Archive(upload.path, context.limits) as archive:
-        package = Package(archive)
-        main = package.main_part()
+    with open_package(upload, context, max_part_bytes=MAX_PART_BYTES) as package:
+        main = package.main_part("word/document.xml")
         if main is None:
             raise UnreadableDocument(
                 "The file lacks the part that holds the document's text. Save it anew in Word and upload it again.",
@@ -52,8 +50,7 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
             language=(language or reader.language)[:64],
             page_count=len(drafts),
         )
-        for name in package.damaged:
-            yield Issue("part_unreadable", f"The damaged part {posixpath.basename(name)[:80]} was left out.")
+        yield from damaged_parts(package)
         writer = PictureWriter(context)
         for draft in drafts:
             number = draft.builder.number
@@ -62,7 +59,7 @@ def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
                     if not writer.wants(picture.part, number):
                         continue
                     try:
-                        data = archive.read(picture.part)
+                        data = package.archive.read(picture.part)
                     except UnreadableDocument:
                         yield Issue("picture_unreadable", "An embedded picture is damaged and was left out.", number)
                         continue

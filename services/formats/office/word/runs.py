@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from services.formats.kit.run_text import LinkStart, Words
+from services.formats.kit.xml import Element
 from services.formats.office.charts import Chart, read_chart
-from services.formats.office.docx_package import Element, Package, attribute, child, name_of, value_of
 from services.formats.office.formulas import omml_text
-from services.formats.office.word.styles import is_on
+from services.formats.office.markup import attribute, first, is_property_on, name_of
+from services.formats.office.package import OfficePackage
 
 _WORDS_OF_LEFT_OUT = (
     "w:pPr w:rPr w:delText w:fldData w:rubyPr w:sdtPr w:sdtEndPr w:annotationRef w:footnoteRef w:endnoteRef "
@@ -99,7 +100,7 @@ class _Open:
     """Given when it ends."""
 
 
-def read_inline(paragraph: Element, part: str, package: Package) -> Iterator[Inline]:
+def read_inline(paragraph: Element, part: str, package: OfficePackage) -> Iterator[Inline]:
     """The pieces of a paragraph in order. Iterative: markup may nest without end."""
     stack = [_Open(iter(paragraph))]
     fields: list[_Field] = []
@@ -155,11 +156,11 @@ def _word_of(name: str, item: Element, *, hidden: bool) -> Inline | None:
     return None
 
 
-def _begin(name: str, item: Element, inner: _Open, part: str, package: Package) -> Iterator[Inline]:
+def _begin(name: str, item: Element, inner: _Open, part: str, package: OfficePackage) -> Iterator[Inline]:
     """The piece that an element with children begins with; tells `inner` what holds inside, and what ends it."""
     match name:
         case "w:r":
-            inner.hidden = inner.hidden or is_on_or_bare(child(item, "w:rPr"), "w:vanish")
+            inner.hidden = inner.hidden or is_property_on(first(item, "w:rPr"), "w:vanish")
         case "w:rt":
             yield Words(" (", inner.hidden)
             inner.closing = Words(") ", inner.hidden)
@@ -176,12 +177,6 @@ def _begin(name: str, item: Element, inner: _Open, part: str, package: Package) 
             pass
 
 
-def is_on_or_bare(properties: Element | None, name: str) -> bool:
-    """True where an on/off property is there and not switched off."""
-    value = value_of(properties, name)
-    return value is not None and (value == "" or is_on(value))
-
-
 def _turn_field(fields: list[_Field], kind: str) -> Iterator[Inline]:
     if kind == "begin" and len(fields) < 20:
         fields.append(_Field())
@@ -195,7 +190,7 @@ def _turn_field(fields: list[_Field], kind: str) -> Iterator[Inline]:
         yield End.LINK
 
 
-def _address(item: Element, part: str, package: Package) -> str:
+def _address(item: Element, part: str, package: OfficePackage) -> str:
     address = package.link(part, attribute(item, "r:id"))
     anchor = attribute(item, "w:anchor")
     return f"{address}#{anchor}" if anchor and "#" not in address else address
@@ -249,7 +244,7 @@ def _symbol(code: str) -> str:
     return chr(number)
 
 
-def _read_drawing(drawing: Element, part: str, package: Package) -> Iterator[Inline]:
+def _read_drawing(drawing: Element, part: str, package: OfficePackage) -> Iterator[Inline]:
     relations = package.relations(part)
     alt = ""
     pictures: list[str] = []
@@ -279,7 +274,7 @@ def _read_drawing(drawing: Element, part: str, package: Package) -> Iterator[Inl
     yield from boxes
 
 
-def _read_vml(holder: Element, part: str, package: Package) -> Iterator[Inline]:
+def _read_vml(holder: Element, part: str, package: OfficePackage) -> Iterator[Inline]:
     relations = package.relations(part)
     boxes: list[Element] = []
     for item in _outside_boxes(holder, boxes):
@@ -308,7 +303,7 @@ def _outside_boxes(root: Element, boxes: list[Element]) -> Iterator[Element]:
             stack.append(iter(item))
 
 
-def _drawing_text(package: Package, target: str) -> Iterator[Words]:
+def _drawing_text(package: OfficePackage, target: str) -> Iterator[Words]:
     """Words of a diagram, which lie in a part of their own."""
     root = package.optional_xml(target) if target else None
     for item in root.iter() if root is not None else ():

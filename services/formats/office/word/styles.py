@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from services.formats.office.docx_package import Element, attribute, child, name_of, value_of
+from services.formats.kit.xml import Element
+from services.formats.office.markup import attribute, first, is_property_on, level_number, name_of, value_of
 
 _LEVEL_REFERENCE = re.compile(r"%([1-9])")
 _MAX_STYLE_DEPTH = 20
@@ -70,36 +71,26 @@ def _resolve(key: str, raw: dict[str, Element]) -> Style:
         item = raw.get(key)
         if item is None:
             break
-        properties = child(item, "w:pPr")
+        properties = first(item, "w:pPr")
         if depth == 0:
             style.name = (value_of(item, "w:name") or "").lower()
         if style.outline is None:
-            style.outline = whole_number(value_of(properties, "w:outlineLvl"))
+            style.outline = level_number(value_of(properties, "w:outlineLvl"))
         if style.numbering is None:
             style.numbering = numbering_of(properties)
-        if not broken and child(properties, "w:pageBreakBefore") is not None:
+        if not broken and first(properties, "w:pageBreakBefore") is not None:
             broken = True
-            style.page_break_before = is_on(value_of(properties, "w:pageBreakBefore"))
+            style.page_break_before = is_property_on(properties, "w:pageBreakBefore")
         key = value_of(item, "w:basedOn") or ""
     return style
 
 
 def numbering_of(properties: Element | None) -> tuple[str, int] | None:
     """(numId, level) of paragraph properties."""
-    found = child(properties, "w:numPr")
+    found = first(properties, "w:numPr")
     if found is None:
         return None
-    return value_of(found, "w:numId") or "", whole_number(value_of(found, "w:ilvl")) or 0
-
-
-def is_on(value: str | None) -> bool:
-    """What an on/off property means; present without a value is on."""
-    return value is not None and value not in ("0", "false", "off")
-
-
-def whole_number(value: str | None) -> int | None:
-    """`value` as an integer of at most six digits; None where it is none."""
-    return int(value) if value and value.isdecimal() and len(value) < 7 else None
+    return value_of(found, "w:numId") or "", level_number(value_of(found, "w:ilvl")) or 0
 
 
 class Numbering:
@@ -120,8 +111,8 @@ class Numbering:
             for override in item:
                 if name_of(override.tag) == "w:lvlOverride":
                     found.levels.update(_levels(override))
-                    level = whole_number(attribute(override, "w:ilvl")) or 0
-                    start = whole_number(value_of(override, "w:startOverride"))
+                    level = level_number(attribute(override, "w:ilvl")) or 0
+                    start = level_number(value_of(override, "w:startOverride"))
                     if start is not None:
                         known = found.levels.get(level, _Level())
                         found.levels[level] = _Level(known.format, known.text, start)
@@ -156,8 +147,8 @@ def _levels(holder: Element) -> dict[int, _Level]:
     found = {}
     for item in holder:
         if name_of(item.tag) == "w:lvl":
-            level = whole_number(attribute(item, "w:ilvl")) or 0
-            start = whole_number(value_of(item, "w:start"))
+            level = level_number(attribute(item, "w:ilvl")) or 0
+            start = level_number(value_of(item, "w:start"))
             found[level] = _Level(
                 value_of(item, "w:numFmt") or "decimal",
                 (value_of(item, "w:lvlText") or "")[:_MAX_LABEL_CHARS],

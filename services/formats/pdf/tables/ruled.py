@@ -125,27 +125,35 @@ def find_grids(ruling: Ruling, words: Sequence[PlacedWord]) -> list[RuledGrid]:
         frame = union([cell for row in rows for cell in row if cell])
         if any(_overlap(frame, other.box) for other in found):
             continue
-        inside = [w for w in words if holds(frame, w.box)]
-        cells, crossing = _fill(rows, inside)
-        cells = [row for row in cells if any(row)]
-        columns = [c for c in range(len(rows[0])) if any(row[c] for row in cells)]
-        cells = [[row[c] for c in columns] for row in cells]
-        filled = [cell for row in cells for cell in row if cell]
-        if len(cells) < 2 or len(columns) < 2 or len(filled) < max(3, len(cells) * len(columns) / 3):
-            continue
-        placed = sum(len(cell) for cell in filled)
-        # Words between the cells would be lost, labels written over lines belong to a drawing.
-        if placed < 0.9 * len(inside) or crossing > 0.2 * placed:
-            continue
-        crowded = 0
-        for row in cells:
-            alike = len(stacked(row)) >= 2
-            crowded += sum(len(cell) for cell in row if alike or holds_rows(cell))
-        if crowded > 0.25 * placed:
-            continue
-        cells = [[in_order(cell) for cell in row] for row in cells]
-        found.append(RuledGrid(frame, cells))
+        cells = _cells_of(rows, [w for w in words if holds(frame, w.box)])
+        if cells is not None:
+            found.append(RuledGrid(frame, cells))
     return found
+
+
+def _cells_of(rows: Sequence[Sequence[Box | None]], words: Sequence[PlacedWord]) -> list[list[list[PlacedWord]]] | None:
+    """The cells of a grid with their words, empty rows and columns left out; None where they are not a table's."""
+    cells, crossing = _fill(rows, words)
+    cells = [row for row in cells if any(row)]
+    columns = [c for c in range(len(rows[0])) if any(row[c] for row in cells)]
+    cells = [[row[c] for c in columns] for row in cells]
+    filled = [cell for row in cells for cell in row if cell]
+    if len(cells) < 2 or len(columns) < 2 or len(filled) < max(3, len(cells) * len(columns) / 3):
+        return None
+    placed = sum(len(cell) for cell in filled)
+    # Words between the cells would be lost, labels written over lines belong to a drawing.
+    if placed < 0.9 * len(words) or crossing > 0.2 * placed or _crowded(cells) > 0.25 * placed:
+        return None
+    return [[in_order(cell) for cell in row] for row in cells]
+
+
+def _crowded(cells: Sequence[Sequence[Sequence[PlacedWord]]]) -> int:
+    """How many words stand in cells that hold several rows or columns of the table."""
+    count = 0
+    for row in cells:
+        is_stacked = len(stacked(row)) >= 2
+        count += sum(len(cell) for cell in row if is_stacked or holds_rows(cell))
+    return count
 
 
 def _fill(
