@@ -10,7 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from database.blobs.base import BlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.opening import open_blobs
+from database.fallback.base import Fallback
+from database.fallback.none import NoFallback
 from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
@@ -45,10 +48,20 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder, queue: Queue
+        self,
+        settings: Settings,
+        store: Store,
+        blobs: BlobStore,
+        text_embedder: TextEmbedder,
+        queue: Queue,
+        *,
+        fallback: Fallback | None = None,
     ) -> None:
+        """Without a `fallback`, `store` is the only database."""
         self.settings = settings
         self.store = store
+        self.fallback = fallback or NoFallback(store)
+        self.main_store = self.fallback.main
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
@@ -189,7 +202,7 @@ def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
     Models are loaded when they are first needed. `queue`, which the runtime closes, replaces the queue of this process
     alone.
     """
-    store = open_configured_store(settings)
+    opened = open_configured_store(settings)
     key = settings.supabase_service_key
     blobs = open_blobs(
         settings.blob_storage,
@@ -201,4 +214,5 @@ def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
         # A child may open its file again as long as it runs.
         handed_s=max(3600.0, 2 * settings.parse_wall_s),
     )
-    return Runtime(settings, store, blobs, open_text_embedder(settings), queue or EmbeddedQueue())
+    embedder = open_text_embedder(settings)
+    return Runtime(settings, opened.store, blobs, embedder, queue or EmbeddedQueue(), fallback=opened.fallback)

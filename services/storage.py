@@ -11,7 +11,8 @@ from pathlib import Path
 from database.blobs.base import BlobStore
 from database.documents import documents
 from database.errors import BlobDamaged, BlobsUnavailable, RowRefused, StoreError, StoreUnavailable
-from database.store import Store, Transaction
+from database.fallback.base import Fallback
+from database.store import Transaction
 from services.errors import DocatlasError, InternalError, NotFound, Retry, TransientError
 from services.settings import Settings
 
@@ -49,7 +50,7 @@ def require_original(blobs: BlobStore, settings: Settings, sha256: str) -> None:
         ) from error
 
 
-def remove_unreferenced(store: Store, blobs: BlobStore, sha256s: Sequence[str]) -> None:
+def remove_unreferenced(fallback: Fallback, blobs: BlobStore, sha256s: Sequence[str]) -> None:
     """Removes those of the files that no document refers to any more.
 
     Call it once the deletion is committed. A process that dies before it leaves the files to the worker's sweep.
@@ -57,7 +58,7 @@ def remove_unreferenced(store: Store, blobs: BlobStore, sha256s: Sequence[str]) 
     if not sha256s:
         return
     try:
-        with store.all_references() as transactions:
+        with fallback.all_references() as transactions:
             for sha256 in unreferenced(transactions, sha256s):
                 blobs.delete(sha256)
     except StoreUnavailable as error:

@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
-from api.http.fallback import admitting_ignorance, moved_answer
 from database.errors import RowRefused, StoreError
 from services import errors
 from services.accounts.principal import Principal
@@ -213,9 +212,7 @@ async def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DocatlasError)
     if isinstance(error, InternalError):
         _log.error("request %s failed: %s", request_id_of(request.scope), error.code, exc_info=error)
-    runtime = getattr(request.app.state, "runtime", None)
-    moved = await moved_answer(request, error, runtime)
-    return moved or error_response(admitting_ignorance(error, runtime), request.scope)
+    return error_response(error, request.scope)
 
 
 async def _on_store_error(request: Request, error: Exception) -> JSONResponse:

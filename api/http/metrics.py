@@ -73,26 +73,26 @@ class _RuntimeCollector(Collector):
         for status, number in sorted(metrics.jobs.items()):
             jobs.add_metric([status], number)
         yield jobs
-        store = metrics.store
-        if store.breaker is None:
+        fallback = metrics.fallback
+        if fallback is None:
             return
         breaker = GaugeMetricFamily(
             "docatlas_breaker_state", "1 for the state of the circuit breaker around Postgres.", labels=["state"]
         )
         for state in BREAKER_STATES:
-            breaker.add_metric([state], float(state == store.breaker))
+            breaker.add_metric([state], float(state == fallback.breaker))
         yield breaker
         events = CounterMetricFamily(
             "docatlas_fallback_events",
             "What happened to the breaker and in replays since the process started.",
             labels=["event"],
         )
-        for event, number in sorted(store.counters.items()):
+        for event, number in sorted(fallback.counters.items()):
             events.add_metric([event], number)
         yield events
         waiting = GaugeMetricFamily(
             "docatlas_fallback_waiting", "What lies on this node and is to be moved to Postgres.", labels=["kind"]
         )
-        for kind, number in sorted(store.waiting.items()):
+        for kind, number in sorted(fallback.waiting.items()):
             waiting.add_metric([kind], number)
         yield waiting

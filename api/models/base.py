@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from database.fallback.answered_from import use_of_store
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16
@@ -160,6 +161,29 @@ class IssueModel(Answer):
     page: int | None = Field(None, description="Page number from 1; null for the whole document")
 
 
+_is_partial: ContextVar[Callable[[], bool]] = ContextVar("is_partial", default=lambda: False)
+
+
+@contextmanager
+def partial_answers(is_partial: Callable[[], bool]) -> Iterator[None]:
+    """Inside, an answer is `partial` where `is_partial` says so when it is made.
+
+    For the middleware.
+    """
+    token = _is_partial.set(is_partial)
+    try:
+        yield
+    finally:
+        _is_partial.reset(token)
+
+
+def partial_field(description: str) -> Any:
+    """The member `partial` of an answer, which nobody sets but `partial_answers`."""
+    return Field(
+        default_factory=lambda: _is_partial.get()(), description=description, json_schema_extra={"default": False}
+    )
+
+
 T = TypeVar("T")
 
 
@@ -169,16 +193,9 @@ class ListModel(Answer, Generic[T]):
     data: list[T] = Field(description="The items of this page of the list")
     has_more: bool = Field(False, description="True when there is another page")
     next_cursor: str | None = Field(None, description="Pass it as `cursor` for the next page; null on the last one")
-    partial: bool = Field(
-        False, description="The database was out of reach: there may be more than what this node could tell"
-    )
+    partial: bool = partial_field("The database was out of reach: there may be more than what this node could tell")
 
 
 def page_of(items: list[T], next_cursor: str | None) -> dict[str, Any]:
     """The members of a ListModel."""
-    return {
-        "data": items,
-        "has_more": next_cursor is not None,
-        "next_cursor": next_cursor,
-        "partial": use_of_store().fallback,
-    }
+    return {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}

@@ -21,7 +21,6 @@ from api.models.documents import (
 )
 from api.models.jobs import job_model
 from api.models.search import HitModel, SearchAnswer, SearchNote
-from database.fallback.answered_from import use_of_store
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
@@ -135,7 +134,6 @@ def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
             "took_ms": result.took_ms,
             "mode": result.mode,
             "recall": "exact" if result.is_exact else "approximate",
-            "partial": use_of_store().fallback,
             "warnings": [{"code": item.code, "message": item.message} for item in result.warnings],
         }
     )

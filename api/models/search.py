@@ -16,6 +16,7 @@ from api.models.base import (
     Fraction,
     JsonObject,
     Whole,
+    partial_field,
 )
 from api.models.documents import SpanModel
 from database.filters import FIELDS, MAX_VALUES
@@ -183,7 +184,7 @@ class SearchAnswer(Answer):
         description="`exact`: every vector was compared. `approximate`: an index chose the candidates"
     )
     warnings: list[ShortfallModel] = Field(description="What was asked for and could not be done")
-    partial: bool = Field(False, description="The database was out of reach: only what this node holds was searched")
+    partial: bool = partial_field("The database was out of reach: only what this node holds was searched")
 
 
 class SearchNote(Answer):

@@ -12,7 +12,7 @@ from api.docs_page import DOCS_PAGE, DOCS_POLICY
 from api.http.dependencies import ActorDep, RuntimeDep, WorkerDep
 from api.http.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
-from database.store import StoreState
+from database.fallback.base import FallbackState
 from services.admin import health
 from services.admin.checks import CheckStatus
 from services.errors import TransientError
@@ -52,7 +52,7 @@ def get_health(runtime: RuntimeDep, worker: WorkerDep) -> Response:
             }
             for check in found.checks
         ],
-        "fallback": fallback_facts(found.store),
+        "fallback": fallback_facts(found.fallback),
     }
     headers = {"Cache-Control": "no-store"}
     if found.status != "broken":
@@ -64,9 +64,9 @@ def get_health(runtime: RuntimeDep, worker: WorkerDep) -> Response:
     )
 
 
-def fallback_facts(state: StoreState | None) -> dict[str, Any] | None:
+def fallback_facts(state: FallbackState | None) -> dict[str, Any] | None:
     """The members of a FallbackModel."""
-    if state is None or state.breaker is None:
+    if state is None:
         return None
     return {"state": state.breaker, "since": state.since, "waiting": dict(state.waiting)}
 

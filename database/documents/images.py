@@ -28,10 +28,10 @@ _VISIBLE = and_(_documents.c.document_id == _images.c.document_id, _documents.c.
 
 
 def write_image(tx: Transaction, document_id: str, generation: int, image: ImageRecord) -> None:
-    """Stores a picture of a generation; one whose `ordinal` is there already is replaced by it, id included, and its
-    vector stays where the file is the same. Vectors are written by `set_image_vectors`.
+    """Stores a picture of a generation.
 
-    Raises LookupError when the document is gone.
+    One whose `ordinal` is there already is replaced by it, id included, and its vector stays where the file is the
+    same. Vectors are written by `set_image_vectors`. Raises LookupError when the document is gone.
     """
     owner = tx.connection.scalar(
         select(_documents.c.user_id).where(_documents.c.document_id == document_id, tx.owns(_documents))
@@ -67,7 +67,10 @@ def list_images(tx: Transaction, document_id: str) -> Sequence[ImageRecord]:
 
 
 def get_image(tx: Transaction, image_id: str) -> ImageRecord | None:
-    """The picture, None when it is absent, another owner's or of a generation that readers do not see."""
+    """The picture; None when it is absent or another owner's.
+
+    None also for one of a generation that readers do not see.
+    """
     return get_images(tx, [image_id]).get(image_id)
 
 
@@ -90,9 +93,9 @@ def image_vectors(tx: Transaction, image_ids: Sequence[str]) -> Mapping[str, Vec
 def images_without_vector(
     tx: Transaction, space: str, limit: int, *, after: str | None = None
 ) -> Sequence[ImageRecord]:
-    """Up to `limit` pictures that readers see and that have no vector of `space`, by image id, behind `after`.
+    """Up to `limit` visible pictures that have no vector of `space`.
 
-    Walking on with `after` gets past pictures that cannot be embedded.
+    By image id, behind `after`. Walking on with `after` gets past pictures that cannot be embedded.
     """
     query = _visible_images(tx).where(_lacks(space))
     if after is not None:
@@ -108,11 +111,11 @@ def count_images_without_vector(tx: Transaction, space: str) -> int:
 
 
 def set_image_vectors(tx: Transaction, space: str, vectors: Mapping[str, Vector]) -> None:
-    """Stores vectors of `space` by image id, of any generation; ids that are gone are passed over.
+    """Stores vectors of `space` by image id, of any generation.
 
-    A document whose visible pictures all have one loses its `image_vectors_pending` warning, and where that was the
-    only one, `completed_with_errors` becomes `completed`.
-    Raises ValueError for a wrong vector or an empty space.
+    Ids that are gone are passed over. A document whose visible pictures all have one loses its `image_vectors_pending`
+    warning, and where that was the only one, `completed_with_errors` becomes `completed`. Raises ValueError for a wrong
+    vector or an empty space.
     """
     if not space:
         raise ValueError("a vector needs the name of its space")

@@ -13,7 +13,7 @@ from database.accounts.records import ApiKeyRecord
 from database.ids import now, parse_time
 from database.records import Actor, ListPage, worker_for
 from database.store import Store, Transaction
-from services.accounts.fallback_rules import Absence, require_database
+from services.accounts.availability import changing, check_absence, require_database
 from services.accounts.principal import Principal, Scope, ordered
 from services.accounts.sessions import hash_of
 from services.errors import Conflict, FieldError, Forbidden, InvalidOption, NotFound, Unauthenticated
@@ -47,7 +47,7 @@ def create_key(
         principal.require(scope)
     expiry = _expiry(principal, expires_at)
     secret = PREFIX + secrets.token_urlsafe(32)
-    with store.main.begin(worker_for(principal.user_id), write=True) as tx:
+    with changing(store, worker_for(principal.user_id)) as tx:
         if api_keys.count(tx) >= MAX_KEYS:
             raise Conflict(f"There are {MAX_KEYS} keys, and no more are kept. Revoke one first.", code="too_many_keys")
         record = api_keys.add(
@@ -69,11 +69,10 @@ def list_keys(store: Store, actor: Actor, *, limit: int, cursor: str | None) -> 
 
 def get_key(store: Store, actor: Actor, key_id: str) -> ApiKeyRecord:
     """The key. Raises NotFound."""
-    absence = Absence(store)
     with store.begin(actor) as tx:
         found = api_keys.get(tx, key_id)
     if found is None:
-        absence.check()
+        check_absence(tx)
         raise _no_key(key_id)
     return found
 
@@ -81,7 +80,7 @@ def get_key(store: Store, actor: Actor, key_id: str) -> ApiKeyRecord:
 def revoke_key(store: Store, actor: Actor, key_id: str) -> None:
     """Deletes the key. Raises NotFound."""
     require_database(store)
-    with store.main.begin(worker_for(actor.user_id), write=True) as tx:
+    with changing(store, worker_for(actor.user_id)) as tx:
         if not api_keys.delete_key(tx, key_id):
             raise _no_key(key_id)
 

@@ -17,8 +17,8 @@ from database.errors import StoreError
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store, Transaction
 from services.accounts.api_keys import PREFIX, find_key, principal_of
+from services.accounts.availability import check_absence, database_unavailable
 from services.accounts.buckets import Allowance, Buckets
-from services.accounts.fallback_rules import Absence, database_unavailable
 from services.accounts.principal import Principal
 from services.accounts.supabase_tokens import SupabaseTokens
 from services.accounts.tokens import ISSUER, AccessTokens, invalid_token, issuer_of
@@ -137,10 +137,10 @@ class Gate:
         raise invalid_token()
 
     def _key_holder(self, secret: str) -> Principal:
-        absence, seen = Absence(self._store), self._forgotten
+        seen = self._forgotten
         try:
             with self._store.begin(SERVICE_ACTOR) as tx:
-                record = _found_key(tx, secret, absence)
+                record = _found_key(tx, secret)
                 _refuse_blocked(accounts.block_of(tx, record.user_id))
         except (StoreError, TransientError) as error:
             known = self._remembered(secret)
@@ -208,11 +208,11 @@ class Gate:
             self._known.pop(_digest(credential), None)
 
 
-def _found_key(tx: Transaction, secret: str, absence: Absence) -> ApiKeyRecord:
+def _found_key(tx: Transaction, secret: str) -> ApiKeyRecord:
     try:
         return find_key(tx, secret)
     except Unauthenticated:
-        absence.check()
+        check_absence(tx)
         raise
 
 

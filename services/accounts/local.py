@@ -11,8 +11,8 @@ from database.ids import new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
 from services.accounts.attempts import LoginAttempts
+from services.accounts.availability import changing, check_absence, require_database
 from services.accounts.emails import normal_email
-from services.accounts.fallback_rules import Absence, require_database
 from services.accounts.passwords import PasswordHasher, check_password
 from services.accounts.principal import Principal
 from services.accounts.sessions import Session, Sessions, session_ended
@@ -67,27 +67,27 @@ class LocalAccounts:
         """
         normal = normal_email(email)
         with self._attempts.trying(normal, address):
-            account, block = self._checked(normal, password, offline_only=offline_only)
+            account, block, is_copy = self._checked(normal, password, offline_only=offline_only)
         if block is not None:
             raise disabled()
-        current_hash = self._rehash(account, password)
+        # The hash of a copy stays: it is written over at the next mirroring.
+        current_hash = account.password_hash if is_copy else self._rehash(account, password)
         session = self._sessions.begin(
             account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None, checked_hash=current_hash
         )
         return self._grant(session, account.email)
 
-    def _checked(self, email: str, password: str, *, offline_only: bool) -> tuple[AccountRecord, str | None]:
-        """The account that the password is of, and why its user may not come in."""
-        absence = Absence(self._store)
+    def _checked(self, email: str, password: str, *, offline_only: bool) -> tuple[AccountRecord, str | None, bool]:
+        """The account that the password is of, why its user may not come in, and whether it is this node's copy."""
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.by_email(tx, email)
             block = None if account is None else accounts.block_of(tx, account.user_id)
         if account is not None and offline_only and not account.is_offline:
             account = None
         if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
-            absence.check()
+            check_absence(tx)
             raise wrong_credentials()
-        return account, block
+        return account, block, tx.is_partial
 
     def refresh(self, refresh_token: str, *, keeps_end: bool = False) -> Grant:
         """The session continued: see services.accounts.sessions. Raises Unauthenticated."""
@@ -128,16 +128,15 @@ class LocalAccounts:
         return None if account is None else account.email
 
     def _account_of(self, user_id: str) -> AccountRecord:
-        absence = Absence(self._store)
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.get(tx, user_id)
         if account is None:
-            absence.check()
+            check_absence(tx)
             raise Unauthenticated("The account is no longer there.", code="account_deleted")
         return account
 
     def _rehash(self, account: AccountRecord, password: str) -> str:
-        if not self._hasher.is_outdated(account.password_hash) or self._store.is_partial:
+        if not self._hasher.is_outdated(account.password_hash):
             return account.password_hash
         fresh = self._hasher.hash(password)
         with self._store.begin(worker_for(account.user_id), write=True) as tx:
@@ -172,7 +171,7 @@ def add_account(
     check_password(password, email=normal)
     owner_id = user_id or new_id()
     password_hash = hasher.hash(password)
-    with store.main.begin(worker_for(owner_id), write=True) as tx:
+    with changing(store, worker_for(owner_id)) as tx:
         if accounts.block_of(tx, owner_id) == "deleted":
             raise Conflict("The user of this id was deleted. Leave the id out.", code="account_deleted")
         added = accounts.add(
@@ -201,7 +200,7 @@ def set_password(
         raise _no_account()
     check_password(password, email=account.email)
     password_hash = hasher.hash(password)
-    with store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(store, worker_for(user_id)) as tx:
         account = accounts.get(tx, user_id)
         if account is None:
             raise _no_account()

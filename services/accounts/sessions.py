@@ -23,7 +23,7 @@ from database.accounts import sessions as account_sessions
 from database.ids import format_time, new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
-from services.accounts.fallback_rules import Absence
+from services.accounts.availability import check_absence
 from services.errors import Unauthenticated
 
 PREFIX = "drt_"
@@ -70,11 +70,11 @@ class Sessions:
 
         Raises Unauthenticated: `invalid_refresh_token`, or `refresh_token_reused`, after which the session has ended.
         """
-        token_hash, absence = hash_of(token), Absence(self._store)
+        token_hash = hash_of(token)
         with self._store.begin(SERVICE_ACTOR) as tx:
             known = account_sessions.get(tx, token_hash)
         if known is None:
-            absence.check()
+            check_absence(tx)
             raise session_ended()
         with self._store.begin(worker_for(known.user_id), write=True) as tx:
             found = account_sessions.get(tx, token_hash)

@@ -14,11 +14,14 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from database.blobs.base import BlobStore, LocalBlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.local import LocalBlobStore
+from database.blobs.opening import open_blobs
 from database.copying.comparison import Progress, TableComparison
 from database.copying.copying import Copied, CopyRefused, compare_stores, copy_rows
 from database.copying.files import FileReport, bring_files
-from database.store import BUSY_TIMEOUT_S, Store
+from database.opening import BUSY_TIMEOUT_S
+from database.store import Store
 from services.errors import CapabilityMissing, Conflict, InternalError, InvalidOption, NotFound
 from services.settings import Settings
 

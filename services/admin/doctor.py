@@ -147,14 +147,14 @@ def _fallback(settings: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
     from database.errors import StoreError
-    from database.fallback.waiting_copies import waiting_copies
+    from services.stores import copies_on_node
 
     if settings.database_url is None and settings.postgres != "embedded":
         return Check("fallback", "ok", "not needed: the database is on this node", facts={"waiting": {}})
     if not settings.fallback:
         return Check("fallback", "ok", "switched off (DOCATLAS_FALLBACK=false)", facts={"waiting": {}})
     try:
-        waiting = dict(waiting_copies(settings.data_dir))
+        waiting = dict(copies_on_node(settings))
     except (StoreError, SQLAlchemyError):
         advice = "look at the data folder's `fallback`: its database cannot be read"
         return Check("fallback", "broken", "what waits on this node cannot be read", advice)

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database.documents import images
 from database.errors import StoreError
+from database.fallback.base import FallbackState
 from database.records import Actor
-from database.store import StoreState
 from services.admin.checks import Check, CheckStatus
 from services.content import VECTOR_WIDTH
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
@@ -38,8 +38,8 @@ class Health:
 
     status: CheckStatus
     checks: tuple[Check, ...]
-    store: StoreState | None = None
-    """None where it could not be found out."""
+    fallback: FallbackState | None = None
+    """None where no database stands in for another, or its state could not be found out."""
 
 
 def require_ready(runtime: Runtime) -> None:
@@ -73,12 +73,12 @@ def check_health(runtime: Runtime, worker: Worker | None) -> Health:
     )
     by_name = {check.name: check.status for check in checks}
     try:
-        store = runtime.store.state()
+        fallback = runtime.fallback.state()
     except (StoreError, SQLAlchemyError):
-        store = None  # the check of the database tells
+        fallback = None  # the check of the database tells
     if "broken" in (by_name["database"], by_name["files"]):
-        return Health("broken", checks, store)
-    return Health("ok" if set(by_name.values()) == {"ok"} else "warning", checks, store)
+        return Health("broken", checks, fallback)
+    return Health("ok" if set(by_name.values()) == {"ok"} else "warning", checks, fallback)
 
 
 def _timed(name: str, check: Callable[[], tuple[CheckStatus, str]]) -> Check:
@@ -97,9 +97,11 @@ def _timed(name: str, check: Callable[[], tuple[CheckStatus, str]]) -> Check:
 
 def _database(runtime: Runtime) -> tuple[CheckStatus, str]:
     runtime.store.ping()
-    state = runtime.store.state()
+    state = runtime.fallback.state()
+    if state is None:
+        return "ok", ""
     waiting = state.waiting.get("documents", 0)
-    if state.breaker in (None, "closed"):
+    if state.breaker == "closed":
         if not waiting:
             return "ok", ""
         return "warning", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from database.errors import StoreError
-from database.jobs.job_status import count_by_status
+from database.fallback.base import FallbackState
+from database.jobs.jobs import count_by_status
 from database.records import SERVICE_ACTOR
-from database.store import StoreState
 from services.runtime import Runtime
 
 
@@ -18,7 +18,8 @@ class ServiceMetrics:
 
     jobs: Mapping[str, int]
     """How many jobs of all owners have each status."""
-    store: StoreState
+    fallback: FallbackState | None
+    """None where no database stands in for another."""
 
 
 def read_metrics(runtime: Runtime) -> ServiceMetrics:
@@ -28,4 +29,4 @@ def read_metrics(runtime: Runtime) -> ServiceMetrics:
             jobs = count_by_status(tx)
     except StoreError:
         jobs = {}
-    return ServiceMetrics(jobs, runtime.store.state())
+    return ServiceMetrics(jobs, runtime.fallback.state())

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from database.store import MigrationState, open_store
+from database.opening import open_store
+from database.store import MigrationState
 from services.errors import CapabilityMissing
 from services.settings import Settings
 

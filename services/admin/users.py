@@ -9,8 +9,8 @@ from database.accounts import sessions as account_sessions
 from database.accounts.records import UserRecord
 from database.records import LOCAL_USER_ID, SERVICE_ACTOR, Actor, DocumentFilter, worker_for
 from services.accounts import local
+from services.accounts.availability import changing, require_database
 from services.accounts.emails import normal_email
-from services.accounts.fallback_rules import require_database
 from services.accounts.principal import is_user_id
 from services.documents import documents
 from services.errors import Forbidden, NotFound
@@ -75,7 +75,7 @@ def disable_user(runtime: Runtime, name: str) -> str:
     """
     require_database(runtime.store)
     user_id = find_user(runtime, name)
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         if accounts.get(tx, user_id) is None:
             _not_local(user_id)
         accounts.disable(tx, user_id)
@@ -88,7 +88,7 @@ def enable_user(runtime: Runtime, name: str) -> str:
     """Lets a disabled user in again; returns the id. Raises NotFound."""
     require_database(runtime.store)
     user_id = find_user(runtime, name)
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         accounts.enable(tx, user_id)
     return user_id
 
@@ -118,7 +118,7 @@ def remove_user(runtime: Runtime, user_id: str) -> int:
             removed += 1
         if page.next_cursor is None:
             break
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         accounts.delete_user(tx, user_id)
     return removed
 

@@ -260,7 +260,7 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
         released = documents.delete(tx, document_id)
         if released is None:
             raise no_document(document_id)
-    remove_unreferenced(runtime.store, runtime.blobs, released)
+    remove_unreferenced(runtime.fallback, runtime.blobs, released)
     for member_id in family:
         forget_page_images(runtime, member_id)
     release_stopped(runtime.passwords, runtime.notifier, stopped)

@@ -147,7 +147,7 @@ def _record_success(run: JobRun, runtime: Runtime, worker_id: str, report: Inges
             )
             job_rows.finish(tx, job.job_id, worker_id=worker_id, status=summary.status, warnings=summary.warnings)
         left = generations.drop_other_generations(tx, job.document_id, job.generation)
-    remove_unreferenced(runtime.store, runtime.blobs, inside.released)
+    remove_unreferenced(runtime.fallback, runtime.blobs, inside.released)
     release_stopped(runtime.passwords, runtime.notifier, [job.job_id, *inside.superseded])
     announce_all(runtime.queue, inside.jobs)
     while left:  # last, for where the store is busy meanwhile the sweep does it

@@ -158,7 +158,7 @@ class Worker:
                 return
         if not self._try_until_stopped(self._take_over):
             return
-        self._runtime.store.take_charge(lambda: self._lease.is_held)
+        self._runtime.fallback.replay_while(lambda: self._lease.is_held)
         settings = self._runtime.settings
         with self._runtime.queue.dispatching(self.run_next, threads=settings.worker_threads, sweep_s=settings.sweep_s):
             self._do_chores_until_stopped()
@@ -224,7 +224,7 @@ class Worker:
         blobs = self._runtime.blobs
         blobs.push_pending()
         while due := blobs.deletions():
-            with self._runtime.store.all_references() as transactions:
+            with self._runtime.fallback.all_references() as transactions:
                 if not transactions:
                     return
                 blobs.settle(due, wanted=set(due).difference(unreferenced(transactions, due)))
@@ -250,9 +250,9 @@ class Worker:
 
         False while its database does not work.
         """
-        store = self._runtime.store
+        runtime = self._runtime
         try:
-            with store.running(job), store.begin(SERVICE_ACTOR, write=True) as tx:
+            with runtime.fallback.pinned(job), runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
                 job_rows.retry_later(tx, job.job_id, worker_id=self._worker_id, run_after=now(), error=None)
         except StoreUnavailable:
             return False
@@ -301,7 +301,7 @@ class Worker:
             referenced = documents.referenced_blobs(tx)
         for entry in list(blobs.entries()):
             if entry.sha256 not in referenced and entry.modified_at < oldest:
-                with store.all_references() as transactions:
+                with self._runtime.fallback.all_references() as transactions:
                     for sha256 in unreferenced(transactions, [entry.sha256]):
                         blobs.delete(sha256)
 
@@ -330,7 +330,7 @@ class Worker:
 
     def _run(self, job: JobRecord) -> None:
         try:
-            with self._runtime.store.running(job) as must_stop:
+            with self._runtime.fallback.pinned(job) as must_stop:
                 run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
         except Exception:
             with self._lock:

@@ -13,7 +13,7 @@ from database import schema
 from database.accounts import tables as account_tables
 from database.documents import contents, documents, generations, images, searches
 from database.errors import StoreBusy
-from database.jobs import claims, job_status, jobs
+from database.jobs import claims, jobs
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Condition, DocumentFilter
 from database.store import Store
 from tests.support.databases import Databases
@@ -137,7 +137,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
         assert [value for value in nothing if value] == []
         assert jobs.heartbeat(tx, job.job_id, worker_id="w") == "lost"
         jobs.retry_later(tx, job.job_id, worker_id="w", run_after="2000-01-01", error=None)
-        job_status.show_status(tx, job, "failed")
+        jobs.show_status(tx, job, "failed")
         generations.discard_generation(tx, document_id, 1)
         images.set_image_vectors(tx, "another", {picture.image_id: unit(1)})
         for write in (

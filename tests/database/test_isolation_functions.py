@@ -27,7 +27,7 @@ from database.documents import children, contents, documents, generations, image
 from database.documents import document_aliases as aliases
 from database.errors import RowRefused
 from database.ids import new_id
-from database.jobs import claims, job_status, jobs, waiting
+from database.jobs import claims, jobs, waiting
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, DocumentRecord, JobRecord
 from database.store import Store, Transaction
 from tests.support.databases import Databases, Kind
@@ -167,8 +167,8 @@ CALLS: Mapping[str, Call] = {
     "images.count_images_without_vector": lambda tx, t: images.count_images_without_vector(tx, "another"),
     "images.set_image_vectors": lambda tx, t: images.set_image_vectors(tx, "another", {t.held.image_id: unit(9)}),
     "images.images_written": lambda tx, t: images.images_written(tx, t.id, 1),
-    "job_status.count_by_status": lambda tx, t: job_status.count_by_status(tx),
-    "job_status.show_status": lambda tx, t: job_status.show_status(tx, t.job, "failed"),
+    "jobs.count_by_status": lambda tx, t: jobs.count_by_status(tx),
+    "jobs.show_status": lambda tx, t: jobs.show_status(tx, t.job, "failed"),
     "jobs.add": lambda tx, t: jobs.add(tx, type="ingest", document_id=t.id),
     "jobs.add_for_document": lambda tx, t: jobs.add_for_document(tx, t.id, t.user_id, {}),
     "jobs.add_first": lambda tx, t: jobs.add_first(tx, [(t.held.child_id, t.user_id)], {}),

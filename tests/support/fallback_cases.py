@@ -23,10 +23,11 @@ from database.fallback import journal
 from database.fallback.replay import Replay
 from database.fallback.store import FallbackStore
 from database.jobs import jobs
+from database.opening import open_store
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
-from database.store import Store, open_store
+from database.store import Store
 from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
@@ -104,11 +105,16 @@ class Node:
 
     def take_away(self) -> None:
         self.access.take_away()
-        eventually(lambda: self.runtime.store.state().breaker == "open")
+        eventually(lambda: self.breaker() == "open")
 
     def give_back(self) -> None:
         self.access.give_back()
-        eventually(lambda: self.runtime.store.state().breaker == "closed")
+        eventually(lambda: self.breaker() == "closed")
+
+    def breaker(self) -> str:
+        state = self.runtime.fallback.state()
+        assert state is not None
+        return state.breaker
 
     def health(self) -> Any:
         return self.client.get("/health").json()
