@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -365,19 +365,3 @@ def _last_failure(log: Path, offset: int) -> str:
     failures = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
     bind = [line for line in lines if "could not bind" in line]
     return (bind or failures or lines[-1:] or [""])[-1]
-
-
-def iterate_stale(folder: Path, pattern: str) -> Iterator[Path]:
-    """The folders in `folder` on which no process uses a server (any more)."""
-    for path in folder.glob(pattern):
-        try:
-            lock = os.open(path / "users.lock", os.O_RDWR)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield path
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from database.columns import VECTOR_WIDTH
 from database.documents import images
 from database.errors import StoreError
 from database.records import Actor
 from database.store import StoreState
-from services.content import VECTOR_WIDTH, Format
+from services.content import Format
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError

@@ -7,17 +7,15 @@ so that nothing inside a document can close them and speak as the prompt.
 from __future__ import annotations
 
 import json
-import math
 import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from database.documents import images
 from database.records import Actor, ChunkRecord, Condition, ImageRecord, Json
+from services.chunking.tokens import quarter_of_characters, token_counter
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
 from services.search.fusion import fuse_by_rank
@@ -34,8 +32,6 @@ QUERY_TURNS = 2
 """Earlier user turns that are added to the message for a second search, which finds what `and its price?` is about."""
 MAX_QUERY_CHARS = 2000
 MAX_IMAGES = 8
-CHARS_PER_TOKEN = 4.0
-"""Without a tokenizer. Source: OpenAI, "What are tokens and how to count them": one token is about four characters."""
 
 _SENTENCE_END = re.compile(r"[.!?。！？]['\")\]]?\s")
 
@@ -80,7 +76,7 @@ class Context:
     """Pictures that were found or stand on a cited page."""
     summary: str
     tokens: int
-    """Of all messages, as `token_counter` counts."""
+    """Of all messages, as the text model's tokenizer counts them, without its special tokens."""
     truncated: bool
     """True when a passage or an earlier turn was cut or left out for the budget's sake."""
 
@@ -95,7 +91,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         raise InvalidOption(
             "The message is empty.", code="invalid_request", errors=(FieldError("/message", "must not be empty"),)
         )
-    count = token_counter(runtime.text_embedder.tokenizer_path)
+    count = token_counter(runtime.text_embedder.tokenizer_path, framed=False, otherwise=quarter_of_characters)
     fence = f"source-{secrets.token_hex(8)}"
     least = count(_instructions(fence, "")) + count(request.message)
     left = request.token_budget - least
@@ -134,27 +130,6 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         facts={"by": "context", "k": request.k, "hits": [source.hit.id for source in sources]},
     )
     return context
-
-
-def token_counter(tokenizer_path: Path | None) -> Callable[[str], int]:
-    """Counts tokens with the text model's own tokenizer, without its special tokens; else a quarter of the characters.
-
-    A chat model has another tokenizer: take the figure as good to about a fifth.
-    """
-    if tokenizer_path is None:
-        return lambda text: math.ceil(len(text) / CHARS_PER_TOKEN)
-    tokenizer = _tokenizer(tokenizer_path)
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[Hit]:

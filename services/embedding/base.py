@@ -1,4 +1,4 @@
-"""Vectors for texts and pictures: the Protocols, and the two functions that choose an implementation.
+"""What turns texts and pictures into vectors: the Protocols of the two.
 
 Every vector is float32, 768 wide and of unit length, so a dot product is the cosine. `space` names model and weights;
 vectors of two spaces are never compared.
@@ -13,12 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.settings import Settings
-
 Vectors = NDArray[np.float32]
-
-DIMENSIONS = 768
-"""Width of every vector. Source: DESIGN.md, section 2; the width of all-mpnet-base-v2 and of `vector(768)` columns."""
 
 
 class TextEmbedder(Protocol):
@@ -76,22 +71,3 @@ class ImageEmbedder(Protocol):
     def embed_words(self, texts: Sequence[str]) -> Vectors:
         """One unit vector a text, float32[n, 768]; only the text tower is loaded. Raises CapabilityMissing."""
         ...
-
-
-def open_text_embedder(settings: Settings) -> TextEmbedder:
-    """The embedder that `settings.text_model` names; nothing is loaded before its first use."""
-    if settings.text_model == "hash":
-        from services.embedding.hashing import HashEmbedder
-
-        return HashEmbedder()
-    from services.embedding.mpnet import MpnetEmbedder
-
-    return MpnetEmbedder(settings)
-
-
-def open_image_embedder(settings: Settings) -> ImageEmbedder | None:
-    """The pictures' embedder, or None where its weights are absent. Looks at files only; torch is not imported."""
-    from services.embedding.clip import OpenClipEmbedder, find_checkpoint
-
-    checkpoint = find_checkpoint(settings)
-    return None if checkpoint is None else OpenClipEmbedder(checkpoint, settings)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import PICTURE_MODEL
 from services.embedding.priority_lock import Turns
@@ -95,7 +96,7 @@ class OpenClipEmbedder:
         tower, prepare = self._picture_tower()
         import torch
 
-        vectors = np.zeros((len(paths), DIMENSIONS), dtype=np.float32)
+        vectors = np.zeros((len(paths), VECTOR_WIDTH), dtype=np.float32)
         for start in range(0, len(paths), BATCH_PICTURES):
             batch = [
                 prepare(read_picture(path, self._settings.max_pixels)) for path in paths[start : start + BATCH_PICTURES]
@@ -107,7 +108,7 @@ class OpenClipEmbedder:
     def embed_words(self, texts: Sequence[str]) -> Vectors:
         """One unit vector a text, float32[n, 768]; loads the text tower only. Goes before waiting pictures."""
         tower, tokenize = self._text_tower()
-        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        vectors = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for start in range(0, len(texts), BATCH_TEXTS):
             batch = tokenize(list(texts[start : start + BATCH_TEXTS]))
             with self._turns.turn(urgent=True):
@@ -140,9 +141,9 @@ class OpenClipEmbedder:
             raise CapabilityMissing(
                 f"{path} is not an open_clip configuration: put the checkpoint's own file there", code="clip_unusable"
             ) from error
-        if width > DIMENSIONS:
+        if width > VECTOR_WIDTH:
             raise CapabilityMissing(
-                f"{self._checkpoint.architecture} makes vectors {width} wide and only {DIMENSIONS} are stored: "
+                f"{self._checkpoint.architecture} makes vectors {width} wide and only {VECTOR_WIDTH} are stored: "
                 "choose a narrower model",
                 code="clip_too_wide",
             )

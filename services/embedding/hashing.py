@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 
 _WORD = re.compile(r"\w+")
 
@@ -30,13 +31,13 @@ class HashEmbedder:
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
         """One unit vector a text, float32[n, 768]; the same on every machine. `urgent` changes nothing."""
-        rows = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        rows = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for feature, weight in _features(text):
                 digest = int.from_bytes(
                     hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest(), "big"
                 )
-                row[(digest >> 1) % DIMENSIONS] += weight if digest & 1 else -weight
+                row[(digest >> 1) % VECTOR_WIDTH] += weight if digest & 1 else -weight
             norm = float(np.linalg.norm(row))
             if norm > 0.0:
                 row /= norm

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 from services.embedding.batches import token_batches
 from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import TEXT_MODEL
@@ -61,7 +62,7 @@ class MpnetEmbedder:
         """
         tokenizer, network = self._loaded()
         ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-        vectors = np.empty((len(ids), DIMENSIONS), dtype=np.float32)
+        vectors = np.empty((len(ids), VECTOR_WIDTH), dtype=np.float32)
         for batch in token_batches([len(text) for text in ids], BATCH_TOKENS):
             with self._turns.turn(urgent=urgent):
                 vectors[batch] = network.embed([ids[index] for index in batch]).numpy()

@@ -13,7 +13,8 @@ from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.ocr.rapidocr.models import RapidOcrInstall, find_rapidocr
 from services.ocr.tesseract.drivers import LibraryDriver
-from services.ocr.tesseract.engine import TesseractEngine, TesseractInstall, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import TesseractInstall, find_tesseract
 from services.ocr.workers import OcrWorkers
 
 EngineName = Literal["auto", "tesseract", "rapidocr", "none"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 from services.chunking.chunker import Chunker
+from services.chunking.tokens import count_words, token_counter
 from services.content import DocumentInfo, Format, Limits, Page
 from services.errors import DocatlasError, FieldError, InvalidOption
 from services.formats.registry import EXTRACTORS, ExtractContext, Extractor
@@ -110,7 +110,7 @@ def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[For
                 chunker = Chunker(
                     options,
                     max_tokens=request["max_tokens"],
-                    count_tokens=token_counter(request["tokenizer"]),
+                    count_tokens=token_counter(request["tokenizer"], framed=True, otherwise=count_words),
                     title=info.title,
                 )
             yield from chunker.feed(part)
@@ -122,19 +122,6 @@ def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[For
         )
     if chunker is not None:
         yield from chunker.finish()
-
-
-@lru_cache(maxsize=1)
-def token_counter(tokenizer: str | None) -> Callable[[str], int]:
-    """A function that counts the model's tokens in a text, with the two that frame it; without a file, words."""
-    if tokenizer is None:
-        return lambda text: len(text.split())
-    from tokenizers import Tokenizer
-
-    model = Tokenizer.from_file(tokenizer)
-    model.no_truncation()
-    model.no_padding()
-    return lambda text: len(model.encode(text).ids)
 
 
 def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def main() -> NoReturn:
 
 def _load(tokenizer: str | None) -> None:
     from services import formats
-    from services.sandbox.task import token_counter
+    from services.chunking.tokens import load_tokenizer
 
     extractors = [module.name for module in pkgutil.walk_packages(formats.__path__, f"{formats.__name__}.")]
     for name in (*_PRELOADED, *extractors):
@@ -71,7 +71,7 @@ def _load(tokenizer: str | None) -> None:
         except Exception as error:  # the boundary: a module that does not load costs its own format, not all of them
             print(f"{name} is not loaded beforehand: {error}", file=sys.stderr)
     if tokenizer is not None and os.path.isfile(tokenizer):
-        token_counter(tokenizer)("warm")
+        load_tokenizer(tokenizer).encode("warm")
 
 
 def _fork_for_messages(control: socket.socket, serve: Serve) -> None:

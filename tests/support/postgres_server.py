@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -16,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from database.postgres.cluster import ADMIN_ROLE
-from database.postgres.embedded import FAST, EmbeddedPostgres, iterate_stale
+from database.postgres.embedded import FAST, EmbeddedPostgres
 from database.postgres.migrations import SERVER_ROLE, upgrade
 
 PREFIX = "docatlas-tests-"
@@ -71,7 +72,7 @@ class PostgresServer:
 def open_server() -> Iterator[PostgresServer]:
     """A server on a folder of its own, removed afterwards, or by the next run where this one is killed."""
     place = Path(tempfile.gettempdir())
-    for left in iterate_stale(place, PREFIX + "*"):
+    for left in _iterate_stale(place, PREFIX + "*"):
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
@@ -79,6 +80,22 @@ def open_server() -> Iterator[PostgresServer]:
             yield PostgresServer(embedded)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _iterate_stale(folder: Path, pattern: str) -> Iterator[Path]:
+    """The folders in `folder` on which no process uses a server (any more)."""
+    for path in folder.glob(pattern):
+        try:
+            lock = os.open(path / "users.lock", os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield path
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
 
 
 def rows(url: str, question: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from services.content import Box
 from services.errors import UnreadableDocument
 from services.ocr.preparation import Quarter
+from services.ocr.tesseract.install import ORIENTATION_DATA, TesseractInstall
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tesserocr import PyTessBaseAPI
-
-    from services.ocr.tesseract.engine import TesseractInstall
-
-ORIENTATION_DATA = "osd"
-"""Tesseract's name for its orientation and script data: no language."""
 
 AUTOMATIC, COLUMN, BLOCK, SPARSE = 3, 4, 6, 11
 """Tesseract's page segmentation modes."""
