@@ -17,7 +17,10 @@ Vectors = NDArray[np.float32]
 
 
 class TextEmbedder(Protocol):
-    """Turns passages and questions into vectors of one space. Safe to call from several threads."""
+    """Turns passages and questions into vectors of one space.
+
+    Safe to call from several threads.
+    """
 
     @property
     def space(self) -> str:
@@ -49,12 +52,18 @@ class TextEmbedder(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Loads the weights and runs them once, so that the first query is fast. Raises as `embed`."""
+        """Loads the weights and runs them once, so that the first query is fast.
+
+        Raises as `embed`.
+        """
         ...
 
 
 class ImageEmbedder(Protocol):
-    """Turns pictures, and words that describe them, into vectors of one space. Safe to call from several threads."""
+    """Turns pictures, and words that describe them, into vectors of one space.
+
+    Safe to call from several threads.
+    """
 
     @property
     def space(self) -> str:
@@ -69,5 +78,8 @@ class ImageEmbedder(Protocol):
         ...
 
     def embed_words(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector a text, float32[n, 768]; only the text tower is loaded. Raises CapabilityMissing."""
+        """One unit vector a text, float32[n, 768]; only the text tower is loaded.
+
+        Raises CapabilityMissing.
+        """
         ...

@@ -1,4 +1,7 @@
-"""The pictures' embedder: an open_clip checkpoint on the CPU, one tower at a time, from local files only."""
+"""Embeds pictures with an open_clip checkpoint on the CPU.
+
+One tower at a time, from local files only.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ _FETCHING = ("timm_model_pretrained", "hf_model_pretrained")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where an open_clip checkpoint lies; `sha256` is empty until the user's own weights have been read."""
+    """Where an open_clip checkpoint lies.
+
+    `sha256` is empty until the user's own weights have been read.
+    """
 
     architecture: str
     folder: Path
@@ -53,7 +59,10 @@ class Checkpoint:
 
 
 def find_checkpoint(settings: Settings) -> Checkpoint | None:
-    """The checkpoint that the settings name, or None where its files are not there. Reads no weights."""
+    """The checkpoint that the settings name, or None where its files are not there.
+
+    Reads no weights.
+    """
     if settings.clip_dir is not None:
         weights = _weights_in(settings.clip_dir)
         if weights is None or not (settings.clip_dir / CONFIG).is_file():
@@ -66,7 +75,10 @@ def find_checkpoint(settings: Settings) -> Checkpoint | None:
 
 
 class OpenClipEmbedder:
-    """Each tower is loaded by the first call that needs it. Safe to call from several threads."""
+    """Each tower is loaded by the first call that needs it.
+
+    Safe to call from several threads.
+    """
 
     def __init__(self, checkpoint: Checkpoint, settings: Settings) -> None:
         self._checkpoint = checkpoint
@@ -78,7 +90,10 @@ class OpenClipEmbedder:
 
     @cached_property
     def space(self) -> str:
-        """Architecture and weights, e.g. `ViT-B-16-SigLIP2@d0a51069d2fa`; the user's own weights are hashed once."""
+        """Architecture and weights, e.g. `ViT-B-16-SigLIP2@d0a51069d2fa`.
+
+        The user's own weights are hashed once.
+        """
         sha256 = self._checkpoint.sha256 or weights_sha256(self._checkpoint.weights, self._settings.cache_dir)
         return f"{self._checkpoint.architecture}@{sha256[:12]}"
 
@@ -89,7 +104,9 @@ class OpenClipEmbedder:
         return tuple(name for name, tower in towers if tower is not None)
 
     def embed_pictures(self, paths: Sequence[Path]) -> Vectors:
-        """One unit vector a picture, float32[n, 768], in the order given; transparency becomes white.
+        """One unit vector a picture, float32[n, 768], in the order given.
+
+        Transparency becomes white.
 
         Raises UnreadableDocument: a file is no picture, or has more pixels than allowed; CapabilityMissing.
         """
@@ -106,7 +123,10 @@ class OpenClipEmbedder:
         return vectors
 
     def embed_words(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector a text, float32[n, 768]; loads the text tower only. Goes before waiting pictures."""
+        """One unit vector a text, float32[n, 768]; loads the text tower only.
+
+        Goes before waiting pictures.
+        """
         tower, tokenize = self._text_tower()
         vectors = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for start in range(0, len(texts), BATCH_TEXTS):
@@ -217,7 +237,10 @@ class OpenClipEmbedder:
 
 
 def read_picture(path: Path, max_pixels: int) -> Image:
-    """The picture as RGB, upright as its EXIF says, transparency on white. Raises UnreadableDocument."""
+    """The picture as RGB, upright as its EXIF says, transparency on white.
+
+    Raises UnreadableDocument.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -254,7 +277,10 @@ def _tower_name(name: str) -> str:
 
 
 def _narrow(tower: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Keeps the matrices of `tower` in `dtype`; norms, embeddings and biases of sums stay in float32."""
+    """Keeps the matrices of `tower` in `dtype`.
+
+    Norms, embeddings and biases of sums stay in float32.
+    """
     import torch
 
     if dtype is torch.float32:

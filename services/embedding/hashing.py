@@ -1,4 +1,7 @@
-"""A text embedder without weights: words and letter trigrams hashed into 768 places. It knows spelling, not meaning."""
+"""Embeds texts without weights, by hashing words and letter trigrams.
+
+It knows spelling, not meaning.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class HashEmbedder:
     is_loaded = True
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """One unit vector a text, float32[n, 768]; the same on every machine. `urgent` changes nothing."""
+        """One unit vector a text, float32[n, 768]; the same on every machine.
+
+        `urgent` changes nothing.
+        """
         rows = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for feature, weight in _features(text):

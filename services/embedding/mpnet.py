@@ -48,7 +48,10 @@ class MpnetEmbedder:
 
     @property
     def tokenizer_path(self) -> Path | None:
-        """The model's `tokenizer.json`; its stored truncation (128) and padding must be switched off by who counts."""
+        """The model's `tokenizer.json`.
+
+        Its stored truncation (128) and padding must be switched off by who counts.
+        """
         return model_folder(self._settings, TEXT_MODEL) / "tokenizer.json"
 
     @property
@@ -56,7 +59,9 @@ class MpnetEmbedder:
         return self._parts is not None
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """One unit vector a text, float32[n, 768], in the order given; tokens beyond `max_tokens` are not seen.
+        """One unit vector a text, float32[n, 768], in the order given.
+
+        Tokens beyond `max_tokens` are not seen.
 
         Raises CapabilityMissing: the weights are absent.
         """

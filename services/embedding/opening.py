@@ -7,7 +7,10 @@ from services.settings import Settings
 
 
 def open_text_embedder(settings: Settings) -> TextEmbedder:
-    """The embedder that `settings.text_model` names; nothing is loaded before its first use."""
+    """The embedder that `settings.text_model` names.
+
+    Nothing is loaded before its first use.
+    """
     if settings.text_model == "hash":
         from services.embedding.hashing import HashEmbedder
 
@@ -18,7 +21,10 @@ def open_text_embedder(settings: Settings) -> TextEmbedder:
 
 
 def open_image_embedder(settings: Settings) -> ImageEmbedder | None:
-    """The pictures' embedder, or None where its weights are absent. Looks at files only; torch is not imported."""
+    """The pictures' embedder, or None where its weights are absent.
+
+    Looks at files only; torch is not imported.
+    """
     from services.embedding.clip import OpenClipEmbedder, find_checkpoint
 
     checkpoint = find_checkpoint(settings)

@@ -15,8 +15,7 @@ from typing import Any
 
 from services.content import Limits
 from services.errors import DocatlasError, InternalError, Problem, TooLarge, UnreadableDocument, error_from
-from services.sandbox import namespaces
-from services.sandbox import usage as watch
+from services.sandbox import namespaces, usage
 from services.sandbox.child import EXIT_MEMORY
 from services.sandbox.pool import Child, ChildPool, spawn
 from services.sandbox.problems import memory_problem, output_problem
@@ -135,17 +134,17 @@ def _death(verdict: str, limits: Limits, noise: str) -> DocatlasError:
     """The error for a child that ended without saying why; `verdict` is its guard's word."""
     _log.warning("a parsing child ended with %r: %s", verdict, noise)
     is_abort = verdict == f"signal {signal.SIGABRT:d}"
-    if verdict in (watch.MEMORY, f"exit {EXIT_MEMORY}") or (is_abort and "bad_alloc" in noise):
+    if verdict in (usage.MEMORY, f"exit {EXIT_MEMORY}") or (is_abort and "bad_alloc" in noise):
         return error_from(memory_problem(limits.memory_bytes))
-    if verdict in (watch.CPU, f"signal {signal.SIGXCPU:d}"):
+    if verdict in (usage.CPU, f"signal {signal.SIGXCPU:d}"):
         return TooLarge(
             f"Parsing this file took more than {limits.cpu_s:.0f} CPU seconds and was stopped. "
             "Split the file, or raise DOCATLAS_PARSE_CPU_S.",
             code="parse_cpu_limit",
         )
-    if verdict in (watch.OUTPUT, f"signal {signal.SIGXFSZ:d}"):
+    if verdict in (usage.OUTPUT, f"signal {signal.SIGXFSZ:d}"):
         return error_from(output_problem(limits.max_output_bytes))
-    if verdict == watch.PROCESSES:
+    if verdict == usage.PROCESSES:
         return TooLarge(
             f"Parsing this file started more than {limits.max_processes} processes and was stopped. "
             "The file is probably hostile.",

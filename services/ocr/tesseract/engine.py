@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class TesseractEngine:
-    """Reads pages with an installed Tesseract. As safe to call from several threads as its driver is."""
+    """Reads pages with an installed Tesseract.
+
+    As safe to call from several threads as its driver is.
+    """
 
     name = "tesseract"
 
@@ -47,7 +50,10 @@ class TesseractEngine:
         return result_of(page.improved(page.first_reading()), dpi)
 
     def open_page(self, image: Image, languages: Sequence[str], timeout_s: float) -> TesseractPage:
-        """`image`, prepared to be read in `languages`, found out where they are `auto`. Raises as `read` does."""
+        """`image`, prepared to be read in `languages`, found out where they are `auto`.
+
+        Raises as `read` does.
+        """
         self.require(languages)
         page = TesseractPage(
             self._driver, image, languages, timeout_s, reads_orientation=self.install.reads_orientation

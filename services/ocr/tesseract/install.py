@@ -42,7 +42,9 @@ class TesseractInstall:
 
 
 def find_tesseract(explicit: Path | None = None, *, cache_dir: Path | None = None) -> TesseractInstall | None:
-    """The Tesseract to use: `explicit`, else the one on PATH, else the wheel's; None where none of them runs.
+    """The Tesseract to use: `explicit`, else the one on PATH, else the wheel's.
+
+    None where none of them runs.
 
     For the wheel a folder with links to all of its data is made below `cache_dir` (default: the user's cache folder);
     several processes may do so at a time. An `explicit` program that does not run is not replaced by another.
@@ -76,7 +78,10 @@ def _orientation_file() -> Path | None:
 
 
 def _merged_data(own: Path, cache_dir: Path) -> Path:
-    """A folder with links to everything in `own` and to osd.traineddata; `own` itself where none can be made."""
+    """A folder with links to everything in `own` and to osd.traineddata.
+
+    `own` itself where none can be made.
+    """
     osd = _orientation_file()
     if osd is None or (own / osd.name).exists():
         return own

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.sandbox import usage as watch
+from services.sandbox import usage
 from services.sandbox.seccomp import filter_program
 from tests.conftest import ROOT, wait_for
 
@@ -90,15 +90,15 @@ def said(script: str, *arguments: str) -> str:
 
 def test_the_watch_sees_the_same_with_and_without_proc() -> None:
     with subprocess.Popen([sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '60'])"]) as parent:
-        wait_for(lambda: len(watch.descendants(parent.pid)) == 1)
-        (sleeper,) = watch.descendants(parent.pid)
-        assert watch.descendants_by_psutil(parent.pid) == [sleeper]
-        assert watch.portable_use([parent.pid, sleeper]).processes == 2
-        own = watch.use_of([parent.pid, sleeper], os.getpid())
+        wait_for(lambda: len(usage.descendants(parent.pid)) == 1)
+        (sleeper,) = usage.descendants(parent.pid)
+        assert usage.descendants_by_psutil(parent.pid) == [sleeper]
+        assert usage.portable_use([parent.pid, sleeper]).processes == 2
+        own = usage.use_of([parent.pid, sleeper], os.getpid())
         assert own.processes == 2
         assert own.memory_bytes > 0
         os.kill(sleeper, signal.SIGKILL)
-    assert watch.portable_use([sleeper]).processes == 0
+    assert usage.portable_use([sleeper]).processes == 0
 
 
 TRY = """
