@@ -4,8 +4,10 @@
 #   docker build --tag docatlas .
 #   docker run --publish 127.0.0.1:8000:8000 --volume docatlas-data:/data --volume docatlas-models:/models docatlas
 #
-# From the default package index torch comes with CUDA, several gigabytes of it. A machine without such a card wants
-#   docker build --build-arg DOCATLAS_TORCH_INDEX=<address of PyTorch's public CPU index> --tag docatlas .
+# Torch is PyTorch's CPU build, because no NVIDIA driver is there during the build. For the one of pip's default index, with
+# several gigabytes of CUDA, or for another index:
+#   docker build --build-arg DOCATLAS_TORCH_INDEX=default --tag docatlas .
+#   docker build --build-arg DOCATLAS_TORCH_INDEX=https://mirror.example.org/simple --tag docatlas .
 
 # The operating system, Python, and Tesseract with its English and orientation data.
 FROM python:3.11-slim-bookworm AS system

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from api.http.authentication import Authentication
 from api.http.errors import add_error_handlers
-from api.http.fallback import StoreNotice
+from api.http.fallback import FallbackNotice, on_not_found
 from api.http.metrics import Metrics, RequestCounting
 from api.http.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
 from api.http.security import access_of
@@ -22,6 +22,8 @@ from api.http.uploads import remove_abandoned
 from api.openapi import make_openapi
 from api.routes import api_keys, auth, contents, documents, jobs, metrics, search, service
 from services.admin.health import product_version
+from services.errors import NotFound
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 
 THREADS = 64
@@ -39,8 +41,12 @@ ABANDONED_AFTER_S = 6 * 3600.0
 """No upload takes this long: an older partial file belongs to a process that was killed."""
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """The application. The caller opened `runtime` and closes it after the server has stopped."""
+def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
+    """The FastAPI application on `runtime`.
+
+    The caller opened the runtime and closes it after the server has stopped. `worker` is the one that runs jobs in this
+    process, whose state `/health` shows; None where none does.
+    """
     app = FastAPI(
         title="Docatlas",
         version=product_version(),
@@ -51,6 +57,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.runtime = runtime
+    app.state.worker = worker
     app.state.metrics = Metrics(runtime)
     routers = (
         documents.router,
@@ -65,10 +72,11 @@ def create_app(runtime: Runtime) -> FastAPI:
     for router in routers:
         app.include_router(router)
     add_error_handlers(app, [route for router in routers for route in router.routes])
+    app.add_exception_handler(NotFound, on_not_found)
     # The last one added is the outermost: identity first, so that even a refusal carries the id and the headers.
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS)
-    app.add_middleware(StoreNotice, runtime=runtime)
+    app.add_middleware(FallbackNotice, fallback=runtime.fallback)
     app.add_middleware(Authentication, gate=None if runtime.accounts.mode == "none" else runtime.accounts.gate)
     app.add_middleware(Failures)
     app.add_middleware(AccessControl, access=access_of(runtime.settings))
@@ -102,5 +110,8 @@ def _describe(app: FastAPI) -> None:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The function's name: generated clients then have `search_documents` and not `search_documents_v1_search_post`."""
+    """The name of the route's function.
+
+    Generated clients then have `search_documents` and not `search_documents_v1_search_post`.
+    """
     return route.name

@@ -1,4 +1,7 @@
-"""The page at `/docs`: lists the calls of `/openapi.json` with their examples; loads nothing from another server."""
+"""The page at `/docs`: lists the calls of `/openapi.json` with their examples.
+
+It loads nothing from another server.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,10 @@ fetch("openapi.json").then((answer) => answer.json()).then((api) => {
         const more = one.example === undefined ? "" : ", for example " + JSON.stringify(one.example);
         line.append(" (" + one.in + ") " + (one.description || one.schema.description || "") + more);
       }
+      for (const sample of call["x-codeSamples"]) {
+        add(box, "h4", sample.label);
+        add(box, "pre", sample.source);
+      }
       if (call.requestBody) show(box, "Request", call.requestBody.content);
       for (const [status, answer] of Object.entries(call.responses))
         show(box, status + " " + answer.description, answer.content);
@@ -74,7 +81,10 @@ DOCS_PAGE = f"""<!doctype html>
 
 
 def _hash_source(text: str) -> str:
-    """The Content-Security-Policy source that lets exactly this inline text run. Source: CSP Level 3, section 2.3.1."""
+    """The Content-Security-Policy source that lets exactly this inline text run.
+
+    Source: CSP Level 3, section 2.3.1.
+    """
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 

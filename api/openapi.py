@@ -1,18 +1,28 @@
-"""Completes the OpenAPI document: form bodies, binary answers, the errors of each call, and an example everywhere."""
+"""Completes the OpenAPI document.
+
+Form bodies, binary answers, the errors of each call, and an example everywhere.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
+from api.examples import code_samples
 from api.http.authentication import required_scope
-from api.http.errors import ERROR_TABLE, PROBLEM_TYPE, type_uri
+from api.http.error_codes import ERROR_CODES, OPENS_FILES, REFUSALS_NOTE, ErrorCode, codes_of
+from api.http.errors import PROBLEM_TYPE
 from api.http.fallback import MOVED
-from api.models.base import ProblemModel
+from api.models.base import EXAMPLE_DOCUMENT_ID, MAX_METADATA_BYTES, Answer, Asked, ProblemModel
+from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+from services.search.search import MAX_K
 
 _PDF_EXAMPLE = "(bytes of contract.pdf)"
+"""Stands for the bytes of a file of this name, which have no place in JSON."""
 
 
 def _form(properties: dict[str, Any], required: list[str], example: dict[str, Any]) -> dict[str, Any]:
@@ -24,9 +34,20 @@ _BYTES = {"type": "string", "format": "binary"}
 
 UPLOAD_FORM = _form(
     {
-        "files": {"type": "array", "items": _BYTES, "minItems": 1, "description": "One or many files"},
-        "options": {"$ref": "#/components/schemas/OptionsModel"},
-        "metadata": {"type": "object", "description": "Any JSON object of at most 64 kB"},
+        "files": {
+            "type": "array",
+            "items": _BYTES,
+            "minItems": 1,
+            "description": "One or many files, each in a part named `files`, `file` or `files[]`",
+        },
+        "options": {
+            "$ref": "#/components/schemas/OptionsModel",
+            "description": "How the files are read, as JSON; see OptionsModel",
+        },
+        "metadata": {
+            "type": "object",
+            "description": f"A JSON object of your own, at most {MAX_METADATA_BYTES // 1024} kB; stored with each file",
+        },
     },
     ["files"],
     {"files": [_PDF_EXAMPLE], "options": {"ocr": "auto"}, "metadata": {"year": 2024}},
@@ -34,14 +55,33 @@ UPLOAD_FORM = _form(
 """POST /v1/documents."""
 
 PROCESS_FORM = _form(
-    {"file": _BYTES, "chunk_size": {"type": "integer"}, "chunk_overlap": {"type": "integer"}},
+    {
+        "file": {**_BYTES, "description": "The file"},
+        "chunk_size": {
+            "type": "integer",
+            "minimum": MIN_CHUNK_SIZE,
+            "maximum": MAX_CHUNK_SIZE,
+            "description": "Characters of a chunk, at most; default `DOCATLAS_CHUNK_SIZE` (1000)",
+        },
+        "chunk_overlap": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Characters that neighbouring chunks share, at most; default `DOCATLAS_CHUNK_OVERLAP` (200)",
+        },
+    },
     ["file"],
     {"file": _PDF_EXAMPLE, "chunk_size": 1000, "chunk_overlap": 200},
 )
 """The original design's uploads."""
 
 PICTURE_FORM = _form(
-    {"file": _BYTES, "k": {"type": "integer", "minimum": 1, "maximum": 200, "description": "Hits, at most"}},
+    {
+        "file": {
+            **_BYTES,
+            "description": "A picture: PNG, JPEG, WebP or another format of docs/formats.md; at most 32 MB",
+        },
+        "k": {"type": "integer", "minimum": 1, "maximum": MAX_K, "default": 8, "description": "Hits, at most"},
+    },
     ["file"],
     {"file": "(bytes of photo.jpg)", "k": 8},
 )
@@ -68,11 +108,8 @@ METRICS: dict[str, Any] = {
 }
 
 PAGE_IMAGE: dict[str, Any] = {
-    "description": "The page as a picture",
-    "content": {
-        "image/png": {"schema": _BYTES, "example": "(bytes of a PNG)"},
-        "image/webp": {"schema": _BYTES, "example": "(bytes of a WebP)"},
-    },
+    "description": "The picture, as WebP",
+    "content": {"image/webp": {"schema": _BYTES, "example": "(bytes of page.webp)"}},
 }
 
 CONTENT_FORMS: dict[str, Any] = {
@@ -102,27 +139,25 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
 }
 
-_STATUS_EXAMPLES: dict[int, tuple[str, str, str]] = {
-    400: ("malformed-request", "malformed_request", "The body is not valid JSON."),
-    401: (ERROR_TABLE["Unauthenticated"].slug, "token_expired", "The token has expired. Use the refresh token."),
-    403: (ERROR_TABLE["Forbidden"].slug, "origin_not_allowed", "This web origin may not use the server."),
-    404: (ERROR_TABLE["NotFound"].slug, "document_not_found", "There is no document '019aa5d2'."),
-    409: (
-        ERROR_TABLE["Conflict"].slug,
-        "not_ready",
-        "The document has no content yet: it is queued. Wait for its job.",
-    ),
-    413: (ERROR_TABLE["TooLarge"].slug, "file_too_large", "The file is larger than the limit of 209,715,200 bytes."),
-    415: (ERROR_TABLE["UnsupportedFormat"].slug, "unsupported_format", "The content is of no format that is read."),
-    416: ("range-not-satisfiable", "range_not_satisfiable", "The range lies outside the file's 1,024 bytes."),
-    422: (ERROR_TABLE["InvalidOption"].slug, "invalid_request", "/k must be less than or equal to 200."),
-    429: (ERROR_TABLE["RateLimited"].slug, "rate_limited", "You have sent too many requests in a minute."),
-    500: (ERROR_TABLE["InternalError"].slug, "internal_error", "An internal error occurred."),
-    503: (ERROR_TABLE["TransientError"].slug, "store_busy", "The database is busy. Try again in a moment."),
+STATUS_TITLES: dict[int, str] = {
+    400: "Bad request",
+    401: "Not logged in",
+    403: "Forbidden",
+    404: "Not found",
+    408: "Request timeout",
+    409: "Conflict",
+    413: "Too large",
+    415: "Not supported",
+    416: "Range not satisfiable",
+    422: "Cannot be processed",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
 }
+"""An error's status in words; the errors of one status have titles of their own."""
 
 _PARAMETER_EXAMPLES: dict[str, Any] = {
-    "document_id": "019aa5d2-6f1e-7c3a-9d55-0c1f0f6b7e21",
+    "document_id": EXAMPLE_DOCUMENT_ID,
     "image_id": "019aa5d2-9a02-7d13-b0e7-7c8f9a1b2c3d",
     "job_id": "019aa5d2-6f24-7a10-8e4b-5b2a9c3d1f02",
     "key_id": "019aa5d1-77aa-7c02-8e15-6f3b2a1c0d9e",
@@ -135,26 +170,48 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    document["components"]["x-error-codes"] = [
+        {"status": one.status, "code": one.code, "meaning": one.meaning} for one in ERROR_CODES.values()
+    ]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for model in (ProblemModel,):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
+    _keep_order_of_examples(schemas)
     if "OptionsModel" not in schemas:
         raise RuntimeError("OptionsModel is referred to by the upload form and has to be among the schemas")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            _complete(path, operation, schemas)
+            _complete(method, path, operation, schemas)
             _secure(method, path, operation)
+            operation["x-codeSamples"] = code_samples(method, path, operation)
     return document
 
 
-def _complete(path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+def _keep_order_of_examples(schemas: dict[str, Any]) -> None:
+    """Puts each model's own example into its schema.
+
+    pydantic sorts the members of schemas, and of examples too.
+    """
+    todo: list[type[BaseModel]] = [Answer, Asked]
+    while todo:
+        model = todo.pop()
+        todo += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "example" in schemas.get(model.__name__, {}):
+            schemas[model.__name__]["example"] = extra["example"]
+
+
+def _complete(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    for status in _errors_of(path, operation):
-        responses[str(status)] = _problem_answer(status)
+    codes = [ERROR_CODES[key] for key in codes_of(method, path, operation)]
+    may_refuse = operation["operationId"] in OPENS_FILES
+    for status in dict.fromkeys(code.status for code in codes):
+        answered = [code for code in codes if code.status == status]
+        responses[str(status)] = _problem_answer(path, answered, may_refuse=may_refuse and status in (413, 422, 503))
     if path.startswith("/v1/documents/{document_id}"):
         responses["308"] = MOVED
     if path == "/metrics":
@@ -179,51 +236,31 @@ def _secure(method: str, path: str, operation: dict[str, Any]) -> None:
         return
     operation["security"] = [{"bearer": []}, {"api_key": []}]
     operation["x-required-scope"] = scope
-    for status in (401, 429):
-        operation["responses"][str(status)] = _problem_answer(status)
 
 
-def _errors_of(path: str, operation: dict[str, Any]) -> list[int]:
-    if path in ("/livez", "/health", "/readyz"):
-        return [403, 500, 503] if path != "/livez" else [403]
-    found = [403, 422, 500, 503]
-    if "{" in path or path.startswith("/v1/search"):
-        found.append(404)
-    body = operation.get("requestBody", {}).get("content", {})
-    if body:
-        found += [400, 413, 415]
-    if path.endswith(("/login", "/refresh")):
-        found.append(401)
-    if path.endswith(("/login", "/register")):
-        found.append(429)
-    if path.endswith(
-        ("/content", "/cancel", "/retry", "/register", "/login", "/refresh", "/logout", "-keys")
-    ) and not path.startswith("/v1/images"):
-        found.append(409)
-    if path.endswith("/file") or (path.startswith("/v1/images") and path.endswith("/content")):
-        found.append(416)
-    return sorted(found)
-
-
-def _problem_answer(status: int) -> dict[str, Any]:
-    slug, code, detail = _STATUS_EXAMPLES[status]
+def _problem_answer(path: str, codes: Sequence[ErrorCode], *, may_refuse: bool) -> dict[str, Any]:
+    """The answer for errors of one status; its example is the first of them."""
+    first = codes[0]
     example = {
-        "type": type_uri(slug),
-        "title": next(
-            (row.title for row in ERROR_TABLE.values() if row.slug == slug), slug.replace("-", " ").capitalize()
-        ),
-        "status": status,
-        "detail": detail,
-        "instance": "/v1/documents",
-        "code": code,
+        "type": first.type,
+        "title": first.title,
+        "status": first.status,
+        "detail": first.meaning,
+        "instance": path.replace("{document_id}", EXAMPLE_DOCUMENT_ID),
+        "code": first.code,
         "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",
-        "retryable": status in (429, 503),
+        "retryable": first.is_retryable,
     }
     example["errors"] = []
-    if status == 422:
+    if first.kind == "InvalidOption":
         example["errors"] = [{"pointer": "/k", "message": "must be less than or equal to 200"}]
     schema = {"$ref": "#/components/schemas/ProblemModel"}
-    return {"description": str(example["title"]), "content": {PROBLEM_TYPE: {"schema": schema, "example": example}}}
+    named = ", ".join(f"`{code.code}`" for code in codes)
+    return {
+        "description": f"{STATUS_TITLES[first.status]}: {named}" + (f" {REFUSALS_NOTE}" if may_refuse else ""),
+        "content": {PROBLEM_TYPE: {"schema": schema, "example": example}},
+        "x-error-codes": [code.code for code in codes],
+    }
 
 
 def _add_example(media: dict[str, Any], schemas: dict[str, Any]) -> None:
@@ -244,4 +281,4 @@ def _example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return _example_of(schemas[name], schemas)
     data = schema.get("properties", {}).get("data", {})
     item = _example_of(data["items"], schemas) if "items" in data else None
-    return None if item is None else {"data": [item], "has_more": False, "next_cursor": None}
+    return None if item is None else {"data": [item], "has_more": False, "next_cursor": None, "partial": False}

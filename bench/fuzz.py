@@ -31,10 +31,11 @@ from typing import Any
 import psutil
 
 from bench.mutations import mutate
-from services.content import Format, Limits, Upload
+from services.content import Limits, Upload
 from services.errors import DocatlasError
 from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import find_libreoffice
+from services.formats.registry import Format
 from services.options import Options
 from services.sandbox.extract import ExtractRequest, extract
 from services.sandbox.pool import ChildPool

@@ -12,8 +12,8 @@ from bench.corpus import paragraph
 from database.documents import contents, documents, generations
 from database.ids import new_id
 from database.jobs import jobs as job_rows
+from database.opening import open_store
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, ChunkRecord, GenerationSummary
-from database.store import open_store
 from services.embedding.opening import open_text_embedder
 from services.options import Options
 from services.settings import Settings

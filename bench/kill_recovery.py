@@ -80,8 +80,8 @@ def pages_of(client: httpx.Client, path: str) -> list[Mapping[str, Any]]:
 def outcomes(client: httpx.Client, data_dir: Path) -> dict[str, Outcome]:
     """What each document became, by file name. Texts and offsets over HTTP, vectors from the store."""
     from database.documents import contents
+    from database.opening import open_store
     from database.records import LOCAL_ACTOR
-    from database.store import open_store
 
     found: dict[str, Outcome] = {}
     store = open_store(data_dir)
@@ -119,8 +119,8 @@ def stored_rows(data_dir: Path) -> tuple[int, int]:
     """Chunk rows in the table, and the sum of the documents' counts: equal when nothing is doubled or left behind."""
     from sqlalchemy import text
 
+    from database.opening import open_store
     from database.records import SERVICE_ACTOR
-    from database.store import open_store
 
     store = open_store(data_dir)
     try:

@@ -20,8 +20,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from services.content import Format, Limits, Page, Upload
+from services.content import Limits, Page, Upload
 from services.errors import DocatlasError
+from services.formats.registry import Format
 from services.options import Options
 from services.sandbox.extract import ExtractRequest, extract
 from services.sandbox.pool import ChildPool

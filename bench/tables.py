@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from services.content import Block, BlockKind, Limits, Page, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
 from services.ocr.base import NoOcr
 from services.options import Options
 
@@ -56,7 +57,7 @@ def read_pages(path: Path) -> list[Page]:
         detection = detect_format(path, path.name, limits)
         context = ExtractContext(Options(extract_images=False), None, Path(folder), limits, NoOcr(), {})
         upload = Upload(path, path.name, "", "0" * 64, path.stat().st_size)
-        parts = EXTRACTORS[detection.format](upload, context)
+        parts = detection.format.spec.extract(upload, context)
         return [part for part in parts if isinstance(part, Page)]
 
 

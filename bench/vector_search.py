@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from database.documents import contents, documents, generations
 from database.ids import new_id
+from database.opening import open_store
 from database.postgres.embedded import EmbeddedPostgres
 from database.postgres.engine import PostgresOptions
 from database.postgres.migrations import upgrade
@@ -46,7 +47,7 @@ from database.records import (
     GenerationSummary,
     worker_for,
 )
-from database.store import Store, open_store
+from database.store import Store
 
 Matrix = NDArray[np.float32]
 

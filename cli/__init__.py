@@ -1,1 +1,4 @@
-"""The command line: the same services as the HTTP API, on the same data folder, with a server running or not."""
+"""The command line: the same services as the HTTP API, on the same data folder.
+
+A server may run meanwhile or not.
+"""

@@ -20,7 +20,10 @@ CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def run_checks(arguments: Sequence[str]) -> int:
-    """Runs every check, pytest last, and returns 0 if all pass; with `arguments` only pytest runs, and gets them."""
+    """Runs every check, pytest last, and returns 0 if all pass.
+
+    With `arguments` only pytest runs, and gets them.
+    """
     failed = [] if arguments else [name for name, command in CHECKS if not _passes(name, command)]
     if failed:
         print(f"failed: {', '.join(failed)}", flush=True)

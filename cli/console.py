@@ -1,4 +1,4 @@
-"""What the commands share: their common options, the settings and the runtime, and how results and errors are printed.
+"""Shared by the commands: options, settings, runtime, printing results and errors.
 
 Results go to stdout, progress and errors to stderr; with `--json` stdout holds one JSON document and nothing else.
 """
@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr; with `--json` stdout holds 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.settings import Settings
+from services.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
@@ -36,29 +37,67 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="Rows at mos
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the last page ended, as it said.")]
 
 
-def load_settings(data_dir: Path | None = None, **given: Any) -> Settings:
-    """The settings of the environment with what the command line says laid over them; None means unsaid.
+class WrongSetting(Exception):
+    """Settings that the product cannot start with; exit code 2.
 
-    Raises typer.BadParameter (exit code 2) that names each wrong setting.
+    `detail` names each, `code` is stable.
     """
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+
+
+def load_settings(data_dir: Path | None = None, *, allow_unknown: bool = False, **given: Any) -> Settings:
+    """The settings of the environment, with those of the command line laid over them.
+
+    None means that the command line does not say it.
+    Raises WrongSetting: a value that is not allowed, or, unless `allow_unknown`, a variable that is no setting.
+    """
+    unknown = [] if allow_unknown else [unknown_setting(*pair) for pair in unknown_variables().items()]
     said = {name: value for name, value in {"data_dir": data_dir, **given}.items() if value is not None}
     try:
-        return Settings(**said)
+        settings = Settings(**said)
     except ValidationError as error:
-        raise typer.BadParameter("; ".join(_setting_error(one) for one in error.errors())) from error
+        wrong = [_setting_error(one) for one in error.errors()]
+        raise WrongSetting("; ".join(unknown + wrong), "invalid_setting") from error
     except SettingsError as error:
-        raise typer.BadParameter(f'{error}; a list is written as JSON, as in \'["eng", "deu"]\'') from error
+        wrong = [_list_error(error)]
+        raise WrongSetting("; ".join(unknown + wrong), "invalid_setting") from error
+    if unknown:
+        raise WrongSetting("; ".join(unknown), "unknown_setting")
+    return settings
+
+
+def unknown_setting(name: str, closest: str) -> str:
+    """What is said of a variable that nothing reads."""
+    if closest:
+        return f"{name} is no setting: did you mean {closest}?"
+    return f"{name} is no setting: unset it, or look its name up in the README under Settings"
 
 
 def _setting_error(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    name = "_".join(str(part) for part in error["loc"]).upper()
-    return f"DOCATLAS_{name}: {message}" if name else message
+    return f"{PREFIX}{str(error['loc'][0]).upper()}: {message}" if error["loc"] else message
+
+
+def _list_error(error: SettingsError) -> str:
+    """The message for a setting whose value has to be a list and is no JSON.
+
+    pydantic-settings names the setting in its text alone.
+    """
+    named = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{named[1].upper()}: " if named else ""
+    return f'{name}a list is written as JSON, as in \'["eng", "deu"]\''
 
 
 @contextmanager
 def open_data(data_dir: Path | None) -> Iterator[Runtime]:
-    """A runtime on the data folder, closed at the end of the block; it runs no jobs unless it is told to."""
+    """A runtime on the data folder, closed at the end of the block.
+
+    It runs no jobs unless it is told to.
+    """
     from services.runtime import open_runtime
 
     runtime = open_runtime(load_settings(data_dir))
@@ -79,7 +118,10 @@ def progress_console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """Prints one JSON document on stdout; characters stay as they are where the stream can carry them."""
+    """Prints one JSON document on stdout.
+
+    Characters stay as they are where the stream can carry them.
+    """
     text = json.dumps(value, ensure_ascii=False, indent=2)
     encoding = sys.stdout.encoding or "ascii"
     if text.encode(encoding, "replace").decode(encoding, "replace") != text:
@@ -88,8 +130,22 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def print_page_json(data: Sequence[object], next_cursor: str | None) -> None:
+    """Prints one page of a list as JSON, as the API answers with one."""
+    print_json({"data": data, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+
+
+def print_cursor(next_cursor: str | None) -> None:
+    """Prints how to see the next page, where there is one."""
+    if next_cursor is not None:
+        print_line(f"There are more: --cursor {next_cursor}")
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Prints rows under their headings; the columns named in `right` are aligned to the right."""
+    """Prints rows under their headings.
+
+    The columns named in `right` are aligned to the right.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -104,7 +160,10 @@ def print_line(text: str) -> None:
 
 
 def print_text(text: str) -> None:
-    """Writes text of any length on stdout, unwrapped; control characters that could drive a terminal are left out."""
+    """Writes text of any length on stdout, unwrapped.
+
+    On a terminal, control characters that could drive it are left out.
+    """
     shown = text if not sys.stdout.isatty() else "".join(c for c in text if c in "\n\t" or c.isprintable())
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(shown.encode(encoding, "replace").decode(encoding))
@@ -114,7 +173,10 @@ def print_text(text: str) -> None:
 
 
 def plain(value: object) -> Text:
-    """`value` for a cell: no markup is read in it and no control character reaches the terminal."""
+    """`value` as text for a cell.
+
+    No markup is read in it and no control character reaches the terminal.
+    """
     text = "" if value is None else str(value)
     return Text("".join(c if c.isprintable() else " " for c in text))
 

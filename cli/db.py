@@ -33,8 +33,8 @@ def upgrade(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Lists the migrations and whether each is applied. Exits with 1 while one is missing."""
-    from database.fallback.waiting_copies import waiting_copies
     from services.admin.schema import open_schema
+    from services.stores import copies_on_node
 
     settings = load_settings(data_dir)
     with open_schema(settings) as schema:
@@ -61,7 +61,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
                 for s in states
             ],
         )
-        waiting = waiting_copies(settings.data_dir)
+        waiting = copies_on_node(settings)
         if any(waiting.values()):
             told = ", ".join(f"{number} {kind}" for kind, number in waiting.items())
             print_line(f"On this node {told} wait to be moved to Postgres: see docs/fallback.md.")

@@ -1,4 +1,4 @@
-"""`docatlas db copy` and `docatlas db verify`: everything from one database into another, and whether it is there."""
+"""`docatlas db copy` and `docatlas db verify`: one database into another."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def copy(
     address: libpq reads it from ~/.pgpass or PGPASSWORD. Exits with 1 when the two are not the same in the end, or when
     files asked for by --files-from are missing.
     """
-    from services.admin.copy_database import copy_database, move_files
+    from services.admin.copy_database import copy_database, copy_files
 
     settings = load_settings(data_dir)
     ours, theirs = _places(source, target, settings)
     with _showing_progress() as progress:
         copied = copy_database(ours, theirs, settings, progress)
-        files = move_files(theirs, settings, files_from=files_from, files_to=files_to)
+        files = copy_files(theirs, settings, files_from=files_from, files_to=files_to)
     _report(ours, theirs, copied.comparisons, as_json=as_json, copied=copied.rows, files=files)
     if not copied.is_equal or (files_from is not None and files.missing):
         raise typer.Exit(1)
@@ -67,13 +67,13 @@ def copy(
 
 def verify(source: From = None, target: To = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Compares two databases row by row and writes nothing. Exits with 1 when they are not the same."""
-    from services.admin.copy_database import compare_databases, move_files
+    from services.admin.copy_database import compare_databases, copy_files
 
     settings = load_settings(data_dir)
     ours, theirs = _places(source, target, settings)
     with _showing_progress() as progress:
         comparisons = compare_databases(ours, theirs, settings, progress)
-        files = move_files(theirs, settings, files_from=None, files_to=None)
+        files = copy_files(theirs, settings, files_from=None, files_to=None)
     _report(ours, theirs, comparisons, as_json=as_json, copied=None, files=files)
     if not all(comparison.is_equal for comparison in comparisons):
         raise typer.Exit(1)
@@ -107,7 +107,10 @@ class _Bars:
 
 @contextmanager
 def _showing_progress() -> Iterator[_Bars]:
-    """One bar on stderr that shows the table under way; nothing where that is no terminal."""
+    """Shows one bar on stderr, of the table under way.
+
+    Nothing where stderr is no terminal.
+    """
     console = progress_console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -6,16 +6,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import AsJson, DataDir, load_settings, plain, print_json, result_console
+from cli.console import AsJson, DataDir, WrongSetting, load_settings, plain, print_json, result_console
 
 _STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Says what is installed, which models and programs are used, and what to do. Exits with 1 when one is broken."""
-    from services.admin.doctor import examine
+    from services.admin.doctor import examine, wrong_settings
 
-    checks = examine(load_settings(data_dir))
+    try:
+        checks = examine(load_settings(data_dir, allow_unknown=True))
+    except WrongSetting as error:
+        checks = wrong_settings(error.detail)
     is_broken = any(check.status == "broken" for check in checks)
     if as_json:
         print_json(

@@ -16,16 +16,18 @@ from cli.console import (
     Limit,
     human_bytes,
     open_data,
+    print_cursor,
     print_error,
     print_json,
     print_line,
+    print_page_json,
     print_table,
     print_text,
 )
 from cli.follow import follow_jobs
-from cli.shapes import document_json
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord
-from services.options import OCR_MODES
+from services.documents.json import document_json
 
 app = typer.Typer(help="Documents: list, show, content, reprocess, delete.", no_args_is_help=True)
 
@@ -65,13 +67,7 @@ def list_(
             cursor=cursor,
         )
     if as_json:
-        print_json(
-            {
-                "data": [document_json(document) for document in page.data],
-                "has_more": page.next_cursor is not None,
-                "next_cursor": page.next_cursor,
-            }
-        )
+        print_page_json([document_json(document) for document in page.data], page.next_cursor)
         return
     print_table(
         ("id", "format", "status", "pages", "chunks", "size", "created at", "name"),
@@ -84,8 +80,7 @@ def list_(
         ],
         right=("pages", "chunks", "size"),
     )  # fmt: skip
-    if page.next_cursor is not None:
-        print_line(f"There are more: --cursor {page.next_cursor}")
+    print_cursor(page.next_cursor)
 
 
 @app.command()
@@ -152,39 +147,29 @@ def delete(
 @app.command()
 def reprocess(
     document_id: DocumentId,
-    ocr: Annotated[str | None, typer.Option("--ocr", help=f"One of {', '.join(OCR_MODES)}.")] = None,
-    ocr_language: Annotated[
-        list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
-    ] = None,
-    chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
-    chunk_overlap: Annotated[
-        int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")
-    ] = None,
-    pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
+    ocr: Ocr = None,
+    ocr_language: OcrLanguages = None,
+    chunk_size: ChunkSize = None,
+    chunk_overlap: ChunkOverlap = None,
+    pages: Pages = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, or only queue it.")] = True,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Reads a stored document again; options left out stay as they were."""
     from services.documents import documents
-    from services.jobs import jobs
+    from services.jobs import client
 
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
     with open_data(data_dir) as runtime:
         view = documents.reprocess(runtime, LOCAL_ACTOR, document_id, options)
         if wait:
             follow_jobs(runtime, {view.job.job_id: document_id})
-        view = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        view = client.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
         document = documents.get_document(runtime, LOCAL_ACTOR, document_id)
         children = documents.children_of(runtime, LOCAL_ACTOR, document_id)
     if as_json:
-        print_json({"document": document_json(document, children), "job": jobs.job_json(view)})
+        print_json({"document": document_json(document, children), "job": view.as_json()})
     else:
         print_document(document, children, as_json=False)
     if view.job.status in ("failed", "cancelled"):

@@ -20,15 +20,19 @@ POLL_S = 0.15
 
 
 def follow_jobs(runtime: Runtime, labels: Mapping[str, str]) -> dict[str, JobRecord | None]:
-    """The jobs of `labels` (id to the name shown), once all have ended; None for one whose document was deleted.
+    """Waits until all jobs of `labels` have ended; returns them by id.
 
-    This process runs jobs itself whenever no other holds the worker's lease, and takes over from one that dies.
+    `labels` maps ids to the names shown.
+
+    None stands for a job whose document was deleted. This process runs jobs itself whenever no other holds the worker's
+    lease, and takes over from one that dies.
     """
     found: dict[str, JobRecord | None] = {}
     if not labels:
         return found
-    runtime.start_worker()
-    with _progress() as progress:
+    from services.jobs.worker import Worker
+
+    with Worker(runtime), _progress() as progress:
         overall = progress.add_task("all files", total=len(labels), stage="")
         bars: dict[str, TaskID] = {}
         waiting = list(labels)

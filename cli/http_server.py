@@ -1,4 +1,7 @@
-"""The uvicorn server with two moments of ours: it says that it listens, and lets waiting clients go when it stops."""
+"""The uvicorn server, with a call when it listens and one when it stops.
+
+So it can say that it listens, and let waiting clients go.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import uvicorn
 
 
 class HttpServer(uvicorn.Server):
-    """Calls `on_listening` once requests are answered, and `on_stopping`, in a thread, before connections close."""
+    """Calls `on_listening` once requests are answered, and `on_stopping` at the end.
+
+    `on_stopping` runs in a thread, before connections close.
+    """
 
     def __init__(
         self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_stopping: Callable[[], None]

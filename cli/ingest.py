@@ -24,14 +24,16 @@ from cli.console import (
 )
 from cli.follow import follow_jobs
 from cli.models import require_text_model
-from cli.shapes import document_json, error_json
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentRecord
+from services.documents.json import document_json
 from services.errors import DocatlasError, InputError, NotFound, error_from
-from services.options import OCR_MODES, parse_options
+from services.options import parse_options
 
 if TYPE_CHECKING:
-    from services.documents.documents import Accepted, Received
-    from services.queue.queue import JobView
+    from services.content import Received
+    from services.documents.documents import Accepted
+    from services.queue.job_view import JobView
     from services.runtime import Runtime
 
 BATCH = 50
@@ -57,29 +59,31 @@ class Entry:
         return self.error is not None
 
     def as_json(self) -> dict[str, Any]:
-        from services.jobs.jobs import job_json
-
         return {
             "path": str(self.path),
             "filename": self.path.name,
             "outcome": self.outcome,
             "document": document_json(self.document, self.children) if self.document else None,
-            "job": job_json(self.job) if self.job else None,
-            "error": error_json(self.error) if self.error else None,
+            "job": self.job.as_json() if self.job else None,
+            "error": _error_json(self.error) if self.error else None,
         }
+
+
+def _error_json(error: DocatlasError) -> dict[str, Any]:
+    """The problem with what was wrong with each field, where that is known."""
+    shown = error.problem.as_json()
+    if error.errors:
+        shown["errors"] = [{"pointer": e.pointer, "message": e.message} for e in error.errors]
+    return shown
 
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders; a folder is taken with all below it.")],
-    ocr: Annotated[str | None, typer.Option("--ocr", help=f"One of {', '.join(OCR_MODES)}.")] = None,
-    ocr_language: Annotated[
-        list[str] | None, typer.Option("--ocr-language", help="Tesseract language code; may be repeated.")
-    ] = None,
-    chunk_size: Annotated[int | None, typer.Option("--chunk-size", help="Characters of a chunk.")] = None,
-    chunk_overlap: Annotated[
-        int | None, typer.Option("--chunk-overlap", help="Characters shared by neighbours.")
-    ] = None,
-    pages: Annotated[str | None, typer.Option("--pages", help="Pages to read, as in 1-3,7.")] = None,
+    ocr: Ocr = None,
+    ocr_language: OcrLanguages = None,
+    chunk_size: ChunkSize = None,
+    chunk_overlap: ChunkOverlap = None,
+    pages: Pages = None,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Keep the documents' pictures.")] = True,
     metadata: Annotated[
         str | None, typer.Option("--metadata", help="JSON object kept with each document and usable as a filter.")
@@ -94,14 +98,8 @@ def ingest(
 
     A running server on the same folder does the work; without one it is done here. Hidden files are left out.
     """
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-        "extract_images": None if images else False,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
+    options["extract_images"] = None if images else False
     tags = parse_object(metadata, "--metadata")
     with open_data(data_dir) as runtime:
         parse_options(options, defaults=runtime.settings.default_options)
@@ -125,9 +123,10 @@ def ingest(
 
 
 def find_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Every file named, and every file below the folders named but hidden ones, by name.
+    """Every file named, and every file below the folders named, by name.
 
-    A path that does not exist is yielded too: it is rejected like any file that cannot be read.
+    Hidden ones below a folder are left out. A path that does not exist is yielded too: it is rejected like any file
+    that cannot be read.
     """
     for path in paths:
         if not path.is_dir():
@@ -144,7 +143,10 @@ def find_files(paths: Sequence[Path]) -> Iterator[Path]:
 def submit(
     runtime: Runtime, paths: Sequence[Path], options: Mapping[str, Any], metadata: Mapping[str, Any] | None
 ) -> list[Entry]:
-    """One entry a path, in order; the files are copied into the data folder and their jobs are queued."""
+    """Copies the files into the data folder and queues their jobs.
+
+    One entry a path, in order.
+    """
     from services.documents.documents import accept
 
     received = [_receive(runtime, path) for path in paths]
@@ -169,10 +171,13 @@ def submit(
 
 
 def _receive(runtime: Runtime, path: Path) -> Received:
-    """A copy of the file in the data folder's scratch, hashed on the way; the caller removes it."""
+    """Copies the file into the data folder's scratch, and hashes it on the way.
+
+    The caller removes the copy.
+    """
     from database.ids import new_id
-    from services.content import Upload
-    from services.documents.documents import Received, too_large
+    from services.content import Received, Upload
+    from services.documents.documents import too_large
     from services.filenames import display_name
 
     limit = runtime.settings.max_upload_bytes
@@ -213,7 +218,7 @@ def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
     """Fills in how each job ended and what its document is by then."""
     from services.documents.documents import children_of, get_document
     from services.errors import Problem
-    from services.queue.queue import JobView
+    from services.queue.job_view import JobView
 
     labels = {entry.job.job.job_id: entry.path.name for entry in entries if entry.job is not None}
     ended = follow_jobs(runtime, labels)

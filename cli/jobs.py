@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import AsJson, Cursor, DataDir, Limit, open_data, print_json, print_line, print_table
+from cli.console import (
+    AsJson,
+    Cursor,
+    DataDir,
+    Limit,
+    open_data,
+    print_cursor,
+    print_json,
+    print_page_json,
+    print_table,
+)
 from database.records import LOCAL_ACTOR
 
 if TYPE_CHECKING:
-    from services.queue.queue import JobView
+    from services.queue.job_view import JobView
 
 app = typer.Typer(help="Jobs: list, show, cancel, retry, backfill.", no_args_is_help=True)
 
@@ -27,21 +37,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Lists the jobs, newest first."""
-    from services.jobs import jobs
-    from services.search.filters import refusing_bad_queries
+    from services.filters import refusing_bad_queries
+    from services.jobs import client
 
     with open_data(data_dir) as runtime, refusing_bad_queries():
-        page = jobs.list_jobs(
+        page = client.list_jobs(
             runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
         )
     if as_json:
-        print_json(
-            {
-                "data": [jobs.job_json(view) for view in page.data],
-                "has_more": page.next_cursor is not None,
-                "next_cursor": page.next_cursor,
-            }
-        )
+        print_page_json([view.as_json() for view in page.data], page.next_cursor)
         return
     print_table(
         ("id", "type", "status", "stage", "progress", "attempts", "created at"),
@@ -51,29 +55,28 @@ def list_(
         ],
         right=("progress", "attempts"),
     )
-    if page.next_cursor is not None:
-        print_line(f"There are more: --cursor {page.next_cursor}")
+    print_cursor(page.next_cursor)
 
 
 @app.command()
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Shows a job: how far it is, what it warned of, why it failed."""
-    from services.jobs import jobs
+    from services.jobs import client
 
     with open_data(data_dir) as runtime:
-        print_job(jobs.get_job(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+        print_job(client.get_job(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
 
 
 @app.command()
 def backfill(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Computes the vectors of pictures that were stored before there was a picture model, and waits for it."""
     from cli.follow import follow_jobs
-    from services.jobs import jobs
+    from services.jobs import client
 
     with open_data(data_dir) as runtime:
-        view = jobs.add_backfill(runtime, LOCAL_ACTOR)
+        view = client.add_backfill(runtime, LOCAL_ACTOR)
         follow_jobs(runtime, {view.job.job_id: "pictures"})
-        ended = jobs.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
+        ended = client.get_job(runtime, LOCAL_ACTOR, view.job.job_id)
         print_job(ended, as_json=as_json)
     if ended.job.status != "completed":
         raise typer.Exit(1)
@@ -82,19 +85,19 @@ def backfill(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Cancels a job that waits, and asks one that runs to stop."""
-    from services.jobs import jobs
+    from services.jobs import client
 
     with open_data(data_dir) as runtime:
-        print_job(jobs.cancel(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+        print_job(client.cancel(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
 
 
 @app.command()
 def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Queues a failed or cancelled job again; a running server takes it, else the next `ingest` or `serve`."""
-    from services.jobs import jobs
+    from services.jobs import client
 
     with open_data(data_dir) as runtime:
-        print_job(jobs.retry(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
+        print_job(client.retry(runtime, LOCAL_ACTOR, job_id), as_json=as_json)
 
 
 def progress(view: JobView) -> str:
@@ -109,9 +112,7 @@ def progress(view: JobView) -> str:
 
 def print_job(view: JobView, *, as_json: bool) -> None:
     """Prints one job."""
-    from services.jobs.jobs import job_json
-
-    found: dict[str, Any] = job_json(view)
+    found: dict[str, Any] = view.as_json()
     if as_json:
         print_json(found)
         return

@@ -1,6 +1,7 @@
-"""The command `docatlas`: its subcommands, and the one place where an error becomes a line and an exit code.
+"""The command `docatlas`: its subcommands, and how errors end it.
 
-Exit codes: 0 done, 1 something failed, 2 the command line or a setting is wrong, 130 stopped by Ctrl-C.
+This is the one place where an error becomes a line and an exit code: 0 done, 1 something failed, 2 the command line
+or a setting is wrong, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import db, documents, jobs, models, users
-from cli.console import print_error
+from cli.console import WrongSetting, load_settings, print_error
 from cli.doctor import doctor
 from cli.ingest import ingest
 from cli.search import context, search
@@ -62,13 +63,25 @@ def test(context: typer.Context) -> None:
     """Runs every check of the project: linters, types, layers, tests. Arguments are handed to pytest."""
     from cli.checks import run_checks
 
+    load_settings()
     raise typer.Exit(run_checks(context.args))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `arguments` (default: the process's own) and raises SystemExit with the exit code; an error is one line."""
+    """Runs `arguments` (default: the process's own); an error is one line.
+
+    Raises SystemExit with the exit code.
+    """
     try:
-        app(args=arguments, prog_name="docatlas")
+        sys.exit(app(args=arguments, prog_name="docatlas", standalone_mode=False))
+    except typer.TyperException as error:
+        _print_usage_error(error)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        print_error("Nothing was done: the question was not answered.", "aborted")
+    except WrongSetting as error:
+        print_error(error.detail, error.code)
+        sys.exit(2)
     except DocatlasError as error:
         print_error(error.detail, error.code)
     except LoginRefused as error:
@@ -84,3 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         named = f"{error.filename}: " if error.filename else ""
         print_error(f"{named}{error.strerror or error}. Check the path, its rights and the free space.", "system_error")
     sys.exit(1)
+
+
+def _print_usage_error(error: typer.TyperException) -> None:
+    """Says on one line what is wrong with the command line, and where its help is."""
+    message = error.format_message().replace("Value error, ", "")
+    if not message:
+        return  # a group of commands without one: its help has been printed
+    context = getattr(error, "ctx", None)  # typer exports no class that has it
+    command = "docatlas" if context is None else context.command_path
+    print_error(f"{message.rstrip('.?')}{'?' if message.endswith('?') else '.'} See `{command} --help`.", "usage_error")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from cli.console import (
     AsJson,
     DataDir,
     human_bytes,
     load_settings,
-    plain,
     print_error,
     print_json,
     print_table,
     progress_console,
 )
+from cli.progress import open_progress
 from services.errors import error_from
 from services.settings import Settings
 
@@ -44,7 +42,7 @@ def pull(names: Names = None, data_dir: DataDir = None, as_json: AsJson = False)
     """Fetches the weights that are missing. Exits with 1 when one could not be had."""
     from services.embedding import weights
 
-    with _bars() as report:
+    with open_progress() as report:
         states = weights.pull(load_settings(data_dir), names or (), progress=report)
     _report(states, as_json=as_json)
     failed = [state for state in states if state.problem is not None]
@@ -60,7 +58,7 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: AsJson = Fals
     """Reads every byte of the weights and compares it with the pinned SHA-256. Exits with 1 when one is damaged."""
     from services.embedding import weights
 
-    with _bars() as report:
+    with open_progress() as report:
         states = weights.verify(load_settings(data_dir), names or (), progress=report)
     _report(states, as_json=as_json)
     if any(state.status == "damaged" for state in states):
@@ -68,9 +66,9 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: AsJson = Fals
 
 
 def require_text_model(settings: Settings) -> None:
-    """Returns once the weights of the text model are there, fetched with a progress bar if need be.
+    """Returns once the weights of the text model are there.
 
-    Raises what made fetching them impossible.
+    They are fetched with a progress bar if need be. Raises what made fetching them impossible.
     """
     if settings.text_model == "hash":
         return
@@ -80,38 +78,11 @@ def require_text_model(settings: Settings) -> None:
     if weights.is_present(settings, TEXT_MODEL):
         return
     progress_console().print(f"The text model is missing; fetching it ({human_bytes(TEXT_MODEL.size)}).")
-    with _bars() as report:
+    with open_progress() as report:
         states = weights.pull(settings, [TEXT_MODEL.name], progress=report)
     for state in states:
         if state.problem is not None:
             raise error_from(state.problem)
-
-
-class _Bars:
-    """One bar a file; called from any thread with name, bytes done and bytes in all."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(plain(name).plain, total=total or None)
-        self._progress.update(self._tasks[name], completed=done, total=total or None)
-
-
-@contextmanager
-def _bars() -> Iterator[_Bars]:
-    console = progress_console()
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        yield _Bars(progress)
 
 
 def state_json(state: ModelState) -> dict[str, Any]:

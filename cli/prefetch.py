@@ -1,7 +1,8 @@
-"""`python -m cli.prefetch [text] [pictures]`: fetches model weights that are missing; what the launcher runs first.
+"""Fetches missing model weights: `python -m cli.prefetch [text] [pictures]`.
 
-A model that cannot be had is no obstacle: one line says so, and the command that follows says what it lacks. After a
-failure the pictures' model is asked for again only a day later, so that a start without the hub is not slow each time.
+The launcher runs it first. A model that cannot be had is no obstacle: one line says so, and the command that follows
+says what it lacks. With a wrong setting nothing is fetched, and the command says what is wrong. After a failure the
+pictures' model is asked for again only a day later, so that a start without the hub is not slow each time.
 """
 
 from __future__ import annotations
@@ -11,21 +12,30 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.console import load_settings
+from cli.console import WrongSetting, load_settings
+from cli.progress import EVERY_S, open_progress
 from services.embedding.weights import ModelState, list_models, pull
 from services.settings import Settings
 
 RETRY_S = 24 * 3600.0
 """Seconds before the pictures' model is asked for again; `docatlas models pull` asks at once."""
 
+_KINDS = {"text": "text model", "pictures": "picture model"}
 
-def main(purposes: Sequence[str]) -> None:
-    """Fetches the models of `purposes` (all when empty) that are missing; prints to stderr only."""
-    settings = load_settings(None)
+
+def main(purposes: Sequence[str], *, every_s: float = EVERY_S) -> None:
+    """Fetches the models of `purposes` (all when empty) that are missing.
+
+    Prints to stderr only. Where stderr is no terminal, progress is a line every `every_s` seconds.
+    """
+    try:
+        settings = load_settings(None)
+    except WrongSetting:
+        return
     for state in list_models(settings):
         wanted = not purposes or state.purpose in purposes
         if wanted and state.status != "present" and _is_due(settings, state):
-            _fetch(settings, state)
+            _fetch(settings, state, every_s)
 
 
 def _is_due(settings: Settings, state: ModelState) -> bool:
@@ -35,20 +45,9 @@ def _is_due(settings: Settings, state: ModelState) -> bool:
     return state.purpose == "text" or not (tried.exists() and time.time() - tried.stat().st_mtime < RETRY_S)
 
 
-def _fetch(settings: Settings, state: ModelState) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-
+def _fetch(settings: Settings, state: ModelState, every_s: float) -> None:
+    print(f"docatlas: fetching the {_KINDS[state.purpose]} {state.name}", file=sys.stderr, flush=True)
+    with open_progress(every_s) as report:
         (result,) = pull(settings, [state.purpose], progress=report)
     tried = _tried(settings, state)
     if result.problem is None:

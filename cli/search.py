@@ -1,4 +1,4 @@
-"""`docatlas search` and `docatlas context`: cited passages, and a prompt made of them."""
+"""`docatlas search` and `docatlas context`: cited passages, and a prompt of them."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Finds passages and pictures, each with its document, page and box."""
-    from services.search.hits import SearchRequest
-    from services.search.search import search as find
+    from services.search.search import SearchRequest
+    from services.search.search import search as run_search
 
     request = SearchRequest(query=query, mode=mode.value, k=k, min_score=min_score, document_ids=document or None)
     with open_data(data_dir) as runtime:
         if mode is not Mode.KEYWORD:
             require_text_model(runtime.settings)
         with _patience("searching"):
-            result = find(runtime, LOCAL_ACTOR, request)
+            result = run_search(runtime, LOCAL_ACTOR, request)
     if as_json:
         from api.models.from_records import search_answer
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from cli.models import require_text_model
 from services.admin.schema import describe_database
 from services.errors import Conflict, DocatlasError, Forbidden, InternalError, InvalidOption
 from services.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +53,10 @@ def serve(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM; running jobs then go back to the queue.
+    """Serves the HTTP API and runs the jobs until Ctrl-C or SIGTERM.
 
-    With `--json` the one line on stdout is a JSON object with the address. The log goes to stderr.
+    Running jobs then go back to the queue. With `--json` the one line on stdout is a JSON object with the address. The
+    log goes to stderr.
     """
     settings = load_settings(data_dir, host=host, port=port, postgres=None if postgres is None else postgres.value)
     logging.basicConfig(
@@ -73,7 +71,10 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on the address. Raises Conflict when it is taken, and what says why it cannot be had."""
+    """Opens a socket that listens on the address.
+
+    Raises Conflict when it is taken, and what says why it cannot be had.
+    """
     name = host.strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -112,7 +113,10 @@ def _listen_error(error: OSError, host: str, port: int) -> DocatlasError:
 
 
 def address_of(settings: Settings, listener: socket.socket) -> str:
-    """The URL under which this machine reaches the server, with the port that was really taken."""
+    """The URL under which this machine reaches the server.
+
+    With the port that was really taken.
+    """
     port = listener.getsockname()[1]
     host = settings.host.strip("[]")
     if host in ("0.0.0.0", "::", ""):  # listens everywhere; loopback is where curl on this machine finds it
@@ -167,36 +171,36 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
     from api.app import create_app
     from cli.http_server import HttpServer
     from services.allocator import bound_allocator
+    from services.jobs.worker import Worker
     from services.runtime import open_runtime
 
     bound_allocator()
     runtime = open_runtime(settings)
     try:
         runtime.warm_up()
-        runtime.start_worker()
-        app = create_app(runtime)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=settings.log_level == "debug",
-            lifespan="on",
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = HttpServer(
-            config,
-            on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
-            on_stopping=runtime.notifier.close,
-        )
-        # uvicorn raises the signal that stopped it once more when it is done: that must not end the process before
-        # the jobs are back in the queue.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.signal(signal.SIGINT, lambda *_: None)
-        server.run(sockets=[listener])
-        if not server.started:
-            raise InternalError("The server did not start; the lines above say why.", code="start_failed")
+        with Worker(runtime) as worker:
+            config = uvicorn.Config(
+                create_app(runtime, worker),
+                log_config=None,
+                access_log=settings.log_level == "debug",
+                lifespan="on",
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+            server = HttpServer(
+                config,
+                on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
+                on_stopping=runtime.notifier.close,
+            )
+            # uvicorn raises the signal that stopped it once more when it is done: that must not end the process before
+            # the jobs are back in the queue.
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.signal(signal.SIGINT, lambda *_: None)
+            server.run(sockets=[listener])
+            if not server.started:
+                raise InternalError("The server did not start; the lines above say why.", code="start_failed")
     finally:
         runtime.close()

@@ -33,15 +33,13 @@ def add(
 ) -> None:
     """Adds an account whose password is kept here, as a hash; also while registration is closed."""
     from services.accounts.principal import is_user_id
-    from services.admin import users as user_administration
+    from services.admin import users
 
     if user_id is not None and not is_user_id(user_id):
         raise typer.BadParameter("--user-id is no UUID in lower case, such as those that `docatlas users list` prints")
     password = _password(password_stdin)
     with open_data(data_dir) as runtime:
-        made = user_administration.add_user(
-            runtime, email, password, display_name=name, is_offline=offline, user_id=user_id
-        )
+        made = users.add_user(runtime, email, password, display_name=name, is_offline=offline, user_id=user_id)
     if as_json:
         print_json({"id": made})
     else:
@@ -51,10 +49,10 @@ def add(
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Lists every user, by id."""
-    from services.admin import users as user_administration
+    from services.admin import users
 
     with open_data(data_dir) as runtime:
-        found = user_administration.list_users(runtime)
+        found = users.list_users(runtime)
     if as_json:
         print_json(
             [
@@ -89,31 +87,31 @@ def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def disable(user: User, data_dir: DataDir = None) -> None:
     """Keeps a user out: no login, no refresh, and tokens and keys are refused within seconds. Documents stay."""
-    from services.admin import users as user_administration
+    from services.admin import users
 
     with open_data(data_dir) as runtime:
-        user_id = user_administration.disable_user(runtime, user)
+        user_id = users.disable_user(runtime, user)
     print_line(f"The user {user_id} is disabled.")
 
 
 @app.command()
 def enable(user: User, data_dir: DataDir = None) -> None:
     """Lets a disabled user in again."""
-    from services.admin import users as user_administration
+    from services.admin import users
 
     with open_data(data_dir) as runtime:
-        user_id = user_administration.enable_user(runtime, user)
+        user_id = users.enable_user(runtime, user)
     print_line(f"The user {user_id} is enabled.")
 
 
 @app.command("set-password")
 def set_password(user: User, password_stdin: FromStdin = False, data_dir: DataDir = None) -> None:
     """Sets the password of a local account and ends its sessions."""
-    from services.admin import users as user_administration
+    from services.admin import users
 
     password = _password(password_stdin)
     with open_data(data_dir) as runtime:
-        user_id = user_administration.set_password(runtime, user, password)
+        user_id = users.set_password(runtime, user, password)
     print_line(f"The password of the user {user_id} is set, and every session has ended.")
 
 
@@ -125,13 +123,13 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Deletes a user with every document, file, session and key of theirs."""
-    from services.admin import users as user_administration
+    from services.admin import users
 
     with open_data(data_dir) as runtime:
-        user_id = user_administration.find_user(runtime, user)
+        user_id = users.find_user(runtime, user)
         if not yes:
             typer.confirm(f"Delete the user {user_id} with every document of theirs?", abort=True)
-        count = user_administration.remove_user(runtime, user_id)
+        count = users.remove_user(runtime, user_id)
     if as_json:
         print_json({"id": user_id, "documents": count})
     else:
@@ -139,7 +137,10 @@ def delete(
 
 
 def _password(from_stdin: bool) -> str:
-    """The password, from the first line of stdin or asked for twice; never from the command line, which others see."""
+    """Reads the password from the first line of stdin, or asks for it twice.
+
+    Never from the command line, which others see.
+    """
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)

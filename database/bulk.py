@@ -1,4 +1,4 @@
-"""Writing many rows or vectors at once, by the way that is fastest for the database at hand."""
+"""Writes many rows or vectors at once, as it is fastest in either database."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from database.sql import upsert
 def replace_rows(
     connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, within: Sequence[str], number: str
 ) -> None:
-    """Stores `rows`, which are alike in the columns `within`; one whose `number` is there already is replaced, id
-    included. Of two with the same number the later counts.
+    """Stores `rows`, which replace those with the same `number`, id included.
 
-    Raises ValueError for a vector that `checked_vector` refuses.
+    All are alike in the columns `within`. Of two with the same number the later counts. Raises ValueError for a vector
+    that `checked_vector` refuses.
     """
     if not rows:
         return
@@ -42,9 +42,9 @@ def write_vectors(
     space: str,
     where: ColumnElement[bool],
 ) -> None:
-    """Stores vectors of `space` by `key` in those rows of `table` for which `where` is true; others are passed over.
+    """Stores vectors of `space` by `key` in the rows of `table` that `where` names.
 
-    Raises ValueError for a vector that `checked_vector` refuses.
+    Others are passed over. Raises ValueError for a vector that `checked_vector` refuses.
     """
     if not vectors:
         return

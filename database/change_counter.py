@@ -1,4 +1,7 @@
-"""The change counter: how an index in memory, in whichever process, learns that it is behind."""
+"""The change counter, by which an index in memory learns that it is behind.
+
+The index may be one of another process.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ def read_counter(tx: Transaction, user_id: str) -> tuple[int, int]:
 
 
 def mark_changed(tx: Transaction, document_id: str, user_id: str) -> None:
-    """Raises the owner's counter and notes the new value in the document: what it has to search for has changed.
+    """Raises the owner's counter and notes the new value in the document.
 
-    Postgres keeps its own index in step with every row: nobody needs to be told there.
+    Call it when what can be found of the document has changed. Postgres keeps its own index in step with every row:
+    nobody needs to be told there.
     """
     if tx.connection.dialect.name == "postgresql":
         return

@@ -1,4 +1,7 @@
-"""How values are kept in columns of either database: ids, times, text that any driver takes, JSON, vectors."""
+"""How values are kept in columns of either database.
+
+Ids, times, text that any driver takes, JSON, vectors.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,17 @@ Source: RFC 9562, section 5.10, the Max UUID; no generator makes it.
 
 
 def storable(text: str) -> str:
-    """`text` with NUL and lone surrogates, which no database takes, as U+FFFD; lengths and offsets stay."""
+    """`text` with NUL and lone surrogates, which no database takes, as U+FFFD.
+
+    Lengths and offsets stay.
+    """
     return _REFUSED.sub("\ufffd", text)
 
 
 def to_json(value: Any) -> str:
-    """`value` as compact JSON that every driver and `jsonb` take: NUL and lone surrogates are U+FFFD.
+    """`value` as compact JSON that every driver and `jsonb` take.
 
-    Raises ValueError for NaN and infinities, TypeError for what JSON cannot say.
+    NUL and lone surrogates are U+FFFD. Raises ValueError for NaN and infinities, TypeError for what JSON cannot say.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return storable(_ESCAPED_NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text)
@@ -78,7 +84,10 @@ class StorableText(TypeDecorator[str]):
 
 
 class Id(TypeDecorator[str]):
-    """A UUID, in canonical lower-case text; `uuid` on Postgres. What is no such text equals no id."""
+    """A UUID, in canonical lower-case text.
+
+    `uuid` on Postgres. What is no such text equals no id.
+    """
 
     impl = Text
     cache_ok = True
@@ -98,7 +107,10 @@ def known_id(value: str) -> str:
 
 
 class Moment(TypeDecorator[str]):
-    """A time in the store's way of writing (see database.ids); `timestamptz` on Postgres."""
+    """A time in the store's way of writing (see database.ids).
+
+    `timestamptz` on Postgres.
+    """
 
     impl = Text
     cache_ok = True
@@ -114,7 +126,10 @@ class Moment(TypeDecorator[str]):
 
 
 class JsonNumber(TypeDecorator[Any]):
-    """A number of a JSON document, to compare with: exact on Postgres, 64 bits or float64 on SQLite as in its JSON."""
+    """A number of a JSON document, to compare with.
+
+    Exact on Postgres, 64 bits or float64 on SQLite as in its JSON.
+    """
 
     impl = Numeric
     cache_ok = True
@@ -144,7 +159,10 @@ class Json(TypeDecorator[Any]):
 
 
 class CompressedJson(TypeDecorator[Any]):
-    """zlib of UTF-8 JSON. Word boxes shrink to about a quarter, and reading them takes less time than from disk."""
+    """zlib of UTF-8 JSON.
+
+    Word boxes shrink to about a quarter, and reading them takes less time than from disk.
+    """
 
     impl = LargeBinary
     cache_ok = True
@@ -157,7 +175,10 @@ class CompressedJson(TypeDecorator[Any]):
 
 
 class UnitVector(TypeDecorator[Vector]):
-    """768 float32: little-endian bytes, or `vector(768)` on Postgres; what comes back is read-only."""
+    """768 float32: little-endian bytes, or `vector(768)` on Postgres.
+
+    What comes back is read-only.
+    """
 
     impl = LargeBinary
     cache_ok = True

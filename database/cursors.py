@@ -20,9 +20,10 @@ def encode_cursor(keys: Sequence[str | int]) -> str:
 
 
 def decode_cursor(cursor: str, kinds: Sequence[type]) -> list[str | int]:
-    """The sort keys in `cursor`, one of each of `kinds`; of kind `datetime` is a text in the store's way of writing.
+    """The sort keys in `cursor`, one of each of `kinds`.
 
-    Raises ValueError when it is not a cursor of such a list.
+    Of kind `datetime` is a text in the store's way of writing. Raises ValueError when it is not a cursor of such a
+    list.
     """
     wrong = ValueError("the cursor is malformed: pass `next_cursor` of the page before, unchanged")
     if len(cursor) > MAX_CURSOR_CHARS:

@@ -8,19 +8,31 @@ class StoreError(Exception):
 
 
 class StoreBusy(StoreError):
-    """Another writer held the database for longer than the time-out; trying again may help."""
+    """Another writer held the database for longer than the time-out.
+
+    Trying again may help.
+    """
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached, is shutting down, is full or takes no writes; it may come back."""
+    """The database cannot be reached, is shutting down, is full or takes no writes.
+
+    It may come back.
+    """
 
 
 class LoginRefused(StoreUnavailable):
-    """The database answers and lets this program not in; the operator has to change something."""
+    """The database answers and lets this program not in.
+
+    The operator has to change something.
+    """
 
 
 class RowRefused(StoreError):
-    """A row would break a rule of the schema: what it refers to is gone, or it is there already."""
+    """A row would break a rule of the schema.
+
+    What it refers to is gone, or it is there already.
+    """
 
 
 class MigrationError(StoreError):
@@ -32,7 +44,10 @@ class BlobsUnavailable(StoreError):
 
 
 class BlobsRefused(BlobsUnavailable):
-    """The place where the files are kept refuses what was asked; the operator has to change something."""
+    """The place where the files are kept refuses what was asked.
+
+    The operator has to change something.
+    """
 
 
 class BlobDamaged(StoreError):

@@ -49,9 +49,10 @@ _COMPARE: dict[str, Callable[[ColumnElement[Any], Any], ColumnElement[bool]]] = 
 
 
 def matches(only: DocumentFilter) -> ColumnElement[bool]:
-    """True for the rows of documents_metadata that `only` lets through; the owner is not looked at.
+    """True for the rows of documents_metadata that `only` lets through.
 
-    Raises ValueError for an unknown field or operator, or a value that the field cannot be compared with.
+    The owner is not looked at. Raises ValueError for an unknown field or operator, or a value that the field cannot be
+    compared with.
     """
     parts = [condition_sql(condition) for condition in only.conditions]
     if only.document_ids is not None:
@@ -60,8 +61,10 @@ def matches(only: DocumentFilter) -> ColumnElement[bool]:
 
 
 def families(document_ids: Sequence[str]) -> Select[tuple[str]]:
-    """A query for the ids of documents and of all that lie in them, whatever their owner: whoever asks for an archive
-    asks for what is in it."""
+    """A query for the ids of documents and of all that lie in them.
+
+    Whatever their owner: whoever asks for an archive asks for what is in it.
+    """
     inner = schema.documents.alias()
     family = select(inner.c.document_id).where(inner.c.document_id.in_(among_ids(document_ids))).cte(recursive=True)
     child = schema.documents.alias()
@@ -148,8 +151,10 @@ def _compare_any(value: ColumnElement[Any], operator: str, values: list[Any]) ->
 
 
 def _spellings(number: float) -> list[ColumnElement[Any]]:
-    """The number as a document may hold it. From 2**53 on, the digits of a float are those of another integer than its
-    value, and Postgres compares digits."""
+    """The number as a document may hold it.
+
+    From 2**53 on, the digits of a float are those of another integer than its value, and Postgres compares digits.
+    """
     spelled: list[float] = [number]
     if isinstance(number, float) and number.is_integer() and abs(number) >= _EXACT:
         spelled.append(int(number))

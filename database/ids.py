@@ -13,7 +13,10 @@ def new_id() -> str:
 
 
 def now() -> str:
-    """The time as RFC 3339 in UTC with microseconds; as text these sort as the times do."""
+    """The time as RFC 3339 in UTC with microseconds.
+
+    As text these sort as the times do.
+    """
     return format_time(datetime.now(UTC))
 
 

@@ -1,4 +1,4 @@
-"""The words of a query that a keyword search looks for, the same for both databases."""
+"""The words that a keyword search looks for, the same for both databases."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def query_words(query: str) -> list[str]:
-    """The different words of `query`, folded, in their order; the stop words only where it has no others.
+    """The different words of `query`, folded, in their order.
 
-    A word is letters and digits only.
+    Stop words are among them only where it has no others. A word is letters and digits only.
     """
     words: dict[str, None] = {}
     plain: dict[str, None] = {}

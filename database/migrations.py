@@ -58,9 +58,9 @@ def read_migrations(folder: Path = FOLDER) -> Sequence[Migration]:
 
 
 def split_statements(sql: str) -> list[str]:
-    """The statements of a script; semicolons in strings, comments and triggers do not end one.
+    """The statements of a script.
 
-    Raises MigrationError when the last one is not ended.
+    Semicolons in strings, comments and triggers do not end one. Raises MigrationError when the last one is not ended.
     """
     statements: list[str] = []
     pending = ""
@@ -75,10 +75,11 @@ def split_statements(sql: str) -> list[str]:
 
 
 def upgrade(connection: Connection, migrations: Sequence[Migration]) -> list[str]:
-    """Applies what is missing, each migration in a transaction of its own; returns the versions applied.
+    """Applies what is missing, each migration in a transaction of its own.
 
-    `connection` is in no transaction. Two processes may call it at once: the second finds the work of the first done.
-    Raises MigrationError when an applied migration was changed, is unknown here, or one of them fails.
+    Returns the versions applied. `connection` is in no transaction. Two processes may call it at once: the second finds
+    the work of the first done. Raises MigrationError when an applied migration was changed, is unknown here, or one of
+    them fails.
     """
     done: list[str] = []
     # Off, as rebuilding a table needs it (sqlite.org/lang_altertable.html#otheralter); checked before each commit.
@@ -138,7 +139,10 @@ def was_changed(version: str, name: str) -> MigrationError:
 
 
 def status(connection: Connection, migrations: Sequence[Migration]) -> list[MigrationState]:
-    """Every known migration with the time at which it was applied, oldest first; raises as `check_applied`."""
+    """Every known migration with the time at which it was applied, oldest first.
+
+    Raises as `check_applied`.
+    """
     applied = check_applied(connection, migrations)
     return [MigrationState(m.version, m.name, applied.get(m.version)) for m in migrations]
 

@@ -1,4 +1,7 @@
-"""What the store keeps, as frozen records. Times are RFC 3339 UTC strings, ids UUIDv7 strings."""
+"""What the store keeps, as frozen records.
+
+Times are RFC 3339 UTC strings, ids UUIDv7 strings.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ NOTICE_CODES = frozenset(
 
 
 def status_with(warnings: Sequence[Json]) -> str:
-    """The status of a document that was read with these warnings: `completed` or `completed_with_errors`."""
+    """The status of a document that was read with these warnings.
+
+    `completed` or `completed_with_errors`.
+    """
     is_whole = all(warning["code"] in NOTICE_CODES for warning in warnings)
     return "completed" if is_whole else "completed_with_errors"
 
@@ -45,11 +51,11 @@ Role = Literal["owner", "worker", "service", "anonymous"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """On whose behalf a transaction runs; every statement in it sees the rows of `user_id` only, unless `is_service`.
+    """On whose behalf a transaction runs.
 
-    On Postgres an owner's statements run as the role `authenticated`, with the owner in `request.jwt.claims`, and row
-    level security refuses other owners' rows even where a condition was forgotten. A worker's and the service's run as
-    `service_role`.
+    Every statement in it sees the rows of `user_id` only, unless `is_service`. On Postgres an owner's statements run as
+    the role `authenticated`, with the owner in `request.jwt.claims`, and row level security refuses other owners' rows
+    even where a condition was forgotten. A worker's and the service's run as `service_role`.
     """
 
     user_id: str
@@ -126,13 +132,14 @@ class JobRecord:
     run_after: str | None
     """Not to be claimed before (a retry's back-off)."""
     worker_id: str | None
-    home: Literal["", "local", "main"] = field(default="", compare=False)
-    """Which of two databases gave it to its worker; empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """A page of one generation; `layout` (packed by services.page_json) may be left empty in listings."""
+    """A page of one generation.
+
+    `layout` (packed by services.page_json) may be left empty in listings.
+    """
 
     number: int
     char_start: int
@@ -203,8 +210,11 @@ class SearchRecord:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One filter on a document: `field` is `metadata.<key>[.<key>...]` or a column's API name
-    (`format, status, filename, title, author, language, created_at, updated_at, size_bytes, page_count`)."""
+    """One filter on a document.
+
+    `field` is `metadata.<key>[.<key>...]` or a column's API name (`format, status, filename, title, author, language,
+    created_at, updated_at, size_bytes, page_count`).
+    """
 
     field: str
     operator: Literal["$eq", "$in", "$gte", "$lte"]
@@ -267,7 +277,10 @@ class ListPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class GenerationSummary:
-    """What `publish` writes into the document when readers are switched to a generation."""
+    """The facts of a generation that `publish` writes into its document.
+
+    Readers are switched to it then.
+    """
 
     title: str
     author: str

@@ -1,7 +1,7 @@
-"""The tables, as the SQL migrations of both databases make them; tests compare them.
+"""The tables, as the SQL migrations of both databases make them.
 
-A table with `info={"only": "sqlite"}` is what the index in memory needs, and does not exist on Postgres; one with
-`info={"only": "postgresql"}` the other way round.
+Tests compare them. A table with `info={"only": "sqlite"}` is what the index in memory needs, and does not exist on
+Postgres; one with `info={"only": "postgresql"}` the other way round.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The few expressions that the two dialects spell differently, each under one name."""
+"""Expressions that the two dialects spell differently, each under one name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def _elements_in_postgres(element: _Elements, compiler: SQLCompiler, **options: 
 
 
 def among(values: Iterable[str]) -> Select[tuple[str]]:
-    """A subquery with `values`, for `column.in_(...)`; one parameter, however many they are."""
+    """A subquery with `values`, for `column.in_(...)`.
+
+    It is one parameter, however many they are.
+    """
     array = bindparam(None, to_json(list(values)), type_=Text, unique=True)
     rows = _Elements(array).table_valued(column("value", Text))
     return select(rows.c.value)
@@ -55,9 +58,10 @@ def upsert(
     set_: Mapping[str, Any] | None = None,
     keep: Iterable[str] = (),
 ) -> None:
-    """Inserts `rows`; one whose `key` is taken is overwritten, but for the columns in `keep`.
+    """Inserts `rows`.
 
-    `set_` has expressions for columns of the row that is overwritten; in them `table.c.x` is the old value.
+    One whose `key` is taken is overwritten, but for the columns in `keep`. `set_` has expressions for columns of the
+    row that is overwritten; in them `table.c.x` is the old value.
     """
     key = tuple(key)
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
@@ -81,9 +85,10 @@ class JsonScalar:
         self._parts = (document, _bound(steps), *(_bound(key) for key in path))
 
     def kind_is(self, *kinds: str) -> ColumnElement[bool]:
-        """True where the value's JSON type is one of `kinds`: integer, real, text, true, false, null, array, object.
+        """True where the value's JSON type is one of `kinds`.
 
-        Postgres does not tell integers from other numbers: they are all `real` there.
+        These are integer, real, text, true, false, null, array, object. Postgres does not tell integers from other
+        numbers: they are all `real` there.
         """
         return _JsonKind(*self._parts).in_(kinds)
 
@@ -92,7 +97,10 @@ class JsonScalar:
         return _JsonNumber(*self._parts)
 
     def text(self) -> ColumnElement[Any]:
-        """The value as a text, compared by code points; undefined where it is none, NULL on Postgres."""
+        """The value as a text, compared by code points.
+
+        Undefined where it is none, NULL on Postgres.
+        """
         return _JsonText(*self._parts)
 
 
@@ -159,7 +167,10 @@ def _sqlite_place(element: FunctionElement[Any], compiler: SQLCompiler, options:
 
 
 def _postgres_place(element: FunctionElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> tuple[str, str]:
-    """The value as jsonb, and as text. By `->` with texts, which looks into objects only, never at a list's places."""
+    """The value as jsonb, and as text.
+
+    Steps are `->` with texts, which looks into objects only, never at a list's places.
+    """
     document, _, *keys = element.clauses
     steps = [compiler.process(document, **options), *(compiler.process(key, **options) for key in keys)]
     return f"({' -> '.join(steps)})", f"({' -> '.join(steps[:-1])} ->> {steps[-1]})"

@@ -1,25 +1,31 @@
-"""The store's Protocol: what has a version for each database. Everyday reads and writes are functions on a Transaction
-in documents, contents, images, jobs, searches and users."""
+"""The Store's Protocol: what has a version for each database.
+
+Everyday reads and writes are functions on a Transaction, in database.documents, database.jobs and database.accounts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Table, true
 
-from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
+from database.records import Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A running transaction on behalf of an actor; it ends with the `with` of `Store.begin`."""
+    """A running transaction on behalf of an actor.
+
+    It ends with the `with` of `Store.begin`.
+    """
 
     actor: Actor
     connection: Connection
+    is_partial: bool = False
+    """True where rows may be in a database that cannot be asked now: what is not found may be there all the same."""
 
     def owns(self, table: Table) -> ColumnElement[bool]:
         """True for the rows of `table` that the actor may see."""
@@ -44,22 +50,6 @@ class MigrationState:
     """None while it is missing; empty where the database does not keep the time, as Postgres does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """Which database answers, where one stands in for another; the defaults are those of a single one."""
-
-    breaker: Literal["closed", "open", "half_open"] | None = None
-    """None: nothing stands in. `half_open`: the main database answers again, and what waits is being moved."""
-    since: str | None = None
-    """When the main database was last found not to work; None while it does."""
-    waiting: Mapping[str, int] = field(default_factory=dict)
-    """Documents, jobs and searches on this node that are to be moved."""
-    counters: Mapping[str, int] = field(default_factory=dict)
-    """What has happened since the process started; see database.fallback.breaker."""
-    detail: str = ""
-    """What keeps it from working, and what to do; empty when all is well."""
-
-
 class Store(Protocol):
     """A database. Thread-safe."""
 
@@ -69,18 +59,20 @@ class Store(Protocol):
         ...
 
     def begin(self, actor: Actor, *, write: bool = False) -> AbstractContextManager[Transaction]:
-        """A transaction that commits at the end of the `with`, or leaves nothing when that raises.
+        """A transaction that commits at the end of the `with`.
 
-        Only `write=True` may write. An owner's such transactions follow one another, and the service's follow all, so
-        keep them short and never nest two. Raises StoreBusy when another writer holds on for longer than the time-out,
-        StoreUnavailable when the database cannot be reached or takes no writes.
+        It leaves nothing when that raises. Only `write=True` may write. An owner's such transactions follow one
+        another, and the service's follow all, so keep them short and never nest two. Raises StoreBusy when another
+        writer holds on for longer than the time-out, StoreUnavailable when the database cannot be reached or takes no
+        writes.
         """
         ...
 
     def upgrade(self) -> Sequence[str]:
-        """Applies the migrations that are missing; returns their version ids, oldest first.
+        """Applies the migrations that are missing.
 
-        Raises MigrationError when an applied one was changed since, or the database is newer than the program.
+        Returns their version ids, oldest first. Raises MigrationError when an applied one was changed since, or the
+        database is newer than the program.
         """
         ...
 
@@ -103,71 +95,28 @@ class Store(Protocol):
         only: DocumentFilter,
         exact: bool = False,
     ) -> VectorMatches:
-        """The `k` nearest chunks or images by cosine, best first, of two equal ones the one that was stored first.
+        """The `k` nearest chunks or images by cosine, best first.
 
-        Fewer than `k` only when fewer match. With `exact` an index that might miss some is not used. Raises ValueError
-        for a wrong width or a filter that is wrong.
+        Of two equal ones the one that was stored first comes first. Fewer than `k` only when fewer match. With `exact`
+        an index that might miss some is not used. Raises ValueError for a wrong width or a filter that is wrong.
         """
         ...
 
     def search_keywords(self, actor: Actor, query: str, *, k: int, only: DocumentFilter) -> Sequence[RowHit]:
-        """The `k` chunks with the best BM25 for any of the words in `query`, best first; any text is safe."""
+        """The `k` chunks with the best BM25 for any word of `query`, best first.
+
+        Any text is safe.
+        """
         ...
 
     def claim_job(self, worker_id: str) -> JobRecord | None:
-        """The oldest job that may run, now in progress under `worker_id`; None when there is none.
+        """The oldest job that may run, now in progress under `worker_id`.
 
-        No two calls get the same one, and none is given while another job of its document runs.
+        None when there is none. No two calls get the same one, and none is given while another job of its document
+        runs.
         """
         ...
 
     def close(self) -> None:
         """Closes every connection and frees the vectors."""
         ...
-
-    # What follows has an answer of its own only where a second database stands in for the first one.
-
-    @property
-    def is_partial(self) -> bool:
-        """True while documents may be out of reach: what is not found may be there all the same."""
-        return False
-
-    @property
-    def main(self) -> Store:
-        """The database that nobody stands in for: what must not be kept on one node only belongs there."""
-        return self
-
-    def state(self) -> StoreState:
-        """Which database answers, since when, and what waits to be moved; quick."""
-        return StoreState()
-
-    def running(self, job: JobRecord) -> AbstractContextManager[Callable[[], bool]]:
-        """Inside, this thread's transactions go to the database that gave `job`, whatever the others' do.
-
-        Yields a function that says whether the job has to go back into the queue at once.
-        """
-        return nullcontext(lambda: False)
-
-    @contextmanager
-    def all_references(self) -> Iterator[Sequence[Transaction]]:
-        """Writing transactions of the service's on every database that may refer to this node's files.
-
-        While it lasts none can come to refer to one. Empty while not all can be asked: then no file may be removed.
-        """
-        with self.begin(SERVICE_ACTOR, write=True) as tx:
-            yield [tx]
-
-    def take_charge(self, holds_lease: Callable[[], bool]) -> None:
-        """Lets this process move what waits, for as long as `holds_lease` says so."""
-        return None
-
-
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another one. Every transaction of ours is short; nobody should ever wait this long."""
-
-
-def open_store(data_dir: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
-    """The SQLite store in `data_dir`, which is made if it is missing (readable by its owner only); does not migrate."""
-    from database.sqlite.store import SqliteStore
-
-    return SqliteStore(data_dir / "docatlas.sqlite3", busy_timeout_s=busy_timeout_s)

@@ -1,36 +1,19 @@
-"""Writes docs/formats.md from the tables of formats: `python -m docs.build_formats`, from the project's root."""
+"""Writes docs/formats.md from the registry of formats: `python -m docs.build_formats`, from the project's root."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from database.records import NOTICE_CODES
-from services.content import Format, Limits
-from services.formats.descriptions import DESCRIPTIONS
-from services.formats.detection.extensions import EXTENSIONS, TEXT_NOT_READ
-from services.formats.registry import EXTRACTORS, MEDIA_TYPES, RENDERED_FORMATS
+from services.content import Limits
+from services.formats.detection.extensions import TEXT_NOT_READ
+from services.formats.registry import Format
+from services.formats.spec import FormatSpec, Group
 
 PAGE = Path(__file__).with_name("formats.md")
 _WIDTH = 120
-_READER = re.compile(r"`services\.formats\.([\w.]+)\.\w+`")
-
-GROUPS: Mapping[str, tuple[Format, ...]] = {
-    "Documents": (
-        Format.PDF, Format.DOCX, Format.DOC, Format.ODT, Format.RTF, Format.EPUB, Format.HTML, Format.MARKDOWN,
-        Format.RST, Format.TEXT,
-    ),
-    "Presentations": (Format.PPTX, Format.PPT, Format.ODP),
-    "Spreadsheets and data": (
-        Format.XLSX, Format.XLS, Format.ODS, Format.CSV, Format.JSON, Format.JSONL, Format.XML, Format.NOTEBOOK,
-    ),
-    "Mail and archives": (Format.EML, Format.MSG, Format.ZIP),
-    "Pictures": (
-        Format.PNG, Format.JPEG, Format.TIFF, Format.WEBP, Format.GIF, Format.BMP, Format.HEIC, Format.AVIF, Format.SVG,
-    ),
-}  # fmt: skip
 
 LIMITS: Mapping[str, tuple[str, str, str]] = {
     "wall_s": ("Seconds by the clock", "parse_timeout", "PARSE_WALL_S"),
@@ -150,7 +133,7 @@ _INTRODUCTION = """\
 # Formats
 
 What is read of each format, what is not, and by which library. This page is written by `python -m docs.build_formats`
-from the tables in `services/formats`; a test compares it with them.
+from the rows of `services/formats/registry.py`; a test compares it with them.
 
 A format is told by the content of a file, not by its name; a name that says otherwise is a warning
 (`extension_mismatch`). Only between kinds of plain text does the name decide. What an installation reads is also in
@@ -170,57 +153,55 @@ _COMMON = """\
 - A broken part costs that part and is a warning; only a file of which nothing can be read is refused.
 - A page without layout has no boxes. `GET …/pages/{n}/image` shows pages of the formats that say so above; the others
   are only text.
-- `options.password` opens PDF, DOCX, PPTX, XLSX, DOC, PPT, XLS and ZIP.
 """
 
 
 def formats_page() -> str:
     """The text of docs/formats.md."""
-    return "\n".join([*_head(), *_formats(), _COMMON, *_limits(), *_codes()]).rstrip("\n") + "\n"
+    return "\n".join([*_head(), *_formats(), _COMMON + _passwords() + "\n", *_limits(), *_codes()]).rstrip("\n") + "\n"
 
 
 def _head() -> Iterator[str]:
     yield _INTRODUCTION
     yield "| format | `format` | names | media type |"
     yield "| --- | --- | --- | --- |"
-    for format in _in_order():
-        shown = " ".join(f".{extension}" for extension in EXTENSIONS[format])
-        yield f"| {DESCRIPTIONS[format].title} | `{format.value}` | {shown} | `{MEDIA_TYPES[format]}` |"
+    for format in [format for group in Group for format in _of(group)]:
+        row = format.spec
+        shown = " ".join(f".{extension}" for extension in row.extensions)
+        yield f"| {row.title} | `{format.value}` | {shown} | `{row.media_type}` |"
     refused = ", ".join(f".{extension}" for extension in sorted(TEXT_NOT_READ))
     yield ""
     yield _wrapped(f"Text under these names is refused: {refused}.")
     yield ""
 
 
-def _in_order() -> list[Format]:
-    return [format for formats in GROUPS.values() for format in formats]
+def _of(group: Group) -> list[Format]:
+    return [format for format in Format if format.spec.group is group]
 
 
 def _formats() -> Iterator[str]:
-    for group, formats in GROUPS.items():
-        yield f"## {group}\n"
-        for format in formats:
-            yield from _format(format)
+    for group in Group:
+        yield f"## {group.value}\n"
+        for format in _of(group):
+            yield from _format(format.spec)
 
 
-def _format(format: Format) -> Iterator[str]:
-    described = DESCRIPTIONS[format]
-    yield f"### {described.title}\n"
+def _format(row: FormatSpec) -> Iterator[str]:
+    described = row.described
+    yield f"### {row.title}\n"
     yield _item(f"**Read:** {described.reads}")
     yield _item(f"**Not read:** {described.left_out}")
-    shown = " They can be shown as pictures." if format in RENDERED_FORMATS else ""
+    shown = " They can be shown as pictures." if row.renderer else ""
     yield _item(f"**Pages:** {described.pages}{shown}")
-    by = f"`services/formats/{reader_of(format)}.py`"
+    module = row.reader.rpartition(".")[0].replace(".", "/")
+    by = f"`services/formats/{module}.py`"
     yield _item(f"**By:** {', '.join([by, *described.libraries])}")
     yield ""
 
 
-def reader_of(format: Format) -> str:
-    """The path below services/formats, without its ending, of the module that reads a format."""
-    found = _READER.search(EXTRACTORS[format].__doc__ or "")
-    if found is None:
-        raise ValueError(f"the row of {format.value} does not name its module")
-    return found[1].replace(".", "/")
+def _passwords() -> str:
+    *most, last = [format.value.upper() for group in Group for format in _of(group) if format.spec.takes_password]
+    return _item(f"`options.password` opens {', '.join(most)} and {last}.")
 
 
 def _limits() -> Iterator[str]:

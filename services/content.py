@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from services.errors import DocatlasError
+
 Box = tuple[float, float, float, float]
 
 PAGE_SEPARATOR = "\n\n"
@@ -17,44 +19,6 @@ PAGE_SEPARATOR = "\n\n"
 
 STAGES_AFTER_EXTRACTION = ("embedding", "storing")
 """Stages of a job in which every page of its document is stored."""
-
-
-class Format(StrEnum):
-    """A file format that is read, by the word that the API uses for it."""
-
-    PDF = "pdf"
-    DOCX = "docx"
-    HTML = "html"
-    MARKDOWN = "markdown"
-    TEXT = "text"
-    CSV = "csv"
-    PNG = "png"
-    JPEG = "jpeg"
-    TIFF = "tiff"
-    WEBP = "webp"
-    PPTX = "pptx"
-    XLSX = "xlsx"
-    DOC = "doc"
-    PPT = "ppt"
-    XLS = "xls"
-    ODT = "odt"
-    ODS = "ods"
-    ODP = "odp"
-    RTF = "rtf"
-    EPUB = "epub"
-    XML = "xml"
-    RST = "rst"
-    JSON = "json"
-    JSONL = "jsonl"
-    NOTEBOOK = "ipynb"
-    EML = "eml"
-    MSG = "msg"
-    ZIP = "zip"
-    GIF = "gif"
-    BMP = "bmp"
-    HEIC = "heic"
-    AVIF = "avif"
-    SVG = "svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +32,15 @@ class Upload:
     """The media type that the client named; may be empty or wrong."""
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file of an upload request: either on disk (`upload`), or refused while it arrived (`error`)."""
+
+    filename: str
+    upload: Upload | None
+    error: DocatlasError | None = None
 
 
 class TextSource(StrEnum):

@@ -1,4 +1,4 @@
-"""Everything that the product refuses or fails at, as one tree; knows nothing of HTTP.
+"""Every error of the product, as one tree; knows nothing of HTTP.
 
 DocatlasError
 ├── InputError                 the caller can mend it
@@ -27,7 +27,10 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing wrong with the input; `pointer` is an RFC 6901 JSON pointer into the request."""
+    """One thing that is wrong with the input.
+
+    `pointer` is an RFC 6901 JSON pointer into the request.
+    """
 
     pointer: str
     message: str
@@ -35,7 +38,10 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a job, an HTTP error and a webhook all carry: the same facts in the same words."""
+    """An error as a job, an HTTP answer and a webhook carry it.
+
+    All three carry the same facts in the same words.
+    """
 
     kind: str
     """Name of the error's class, the key of the HTTP table."""

@@ -18,8 +18,10 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
 
 
 def display_name(raw: str) -> str:
-    """`raw` as it is shown and stored: the last path component, without control and direction characters, NFC,
-    at most 255 characters; `unnamed` when nothing is left."""
+    """`raw` as a file name to show and to store; `unnamed` when nothing is left.
+
+    The last path component, without control and direction characters, NFC, at most 255 characters.
+    """
     shown = "".join(_shown(char) for char in raw)
     last = re.split(r"[/\\]", shown)[-1]
     name = re.sub(r"\s+", " ", unicodedata.normalize("NFC", last)).strip()
@@ -33,9 +35,10 @@ def display_name(raw: str) -> str:
 
 
 def member_name(raw: str) -> str:
-    """`raw` as the name of a child: folders parted by `/`, each cleaned as a file name is, at most 255 characters.
+    """`raw` as the name of a child document: folders parted by `/`.
 
-    Nothing is ever written under it: `..` and drive letters are left out to be read, not to be safe.
+    Each part is cleaned as a file name is; at most 255 characters. Nothing is ever written under it: `..` and drive
+    letters are left out to be read, not to be safe.
     """
     steps = [step for step in raw.replace("\\", "/").split("/") if step.strip() not in ("", ".", "..")]
     named = [display_name(step) for step in steps] or [UNNAMED]

@@ -1,9 +1,12 @@
-"""What a caller may ask of one ingest; parsed without heavy imports, since the parsing child uses it too."""
+"""The options of one ingest, and the check of what a caller gives.
+
+Imports nothing heavy: the parsing child uses it too.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +14,8 @@ from services.errors import FieldError, InvalidOption
 
 OCR_MODES = ("auto", "force", "off")
 MIN_CHUNK_SIZE, MAX_CHUNK_SIZE = 100, 20_000
+MAX_LANGUAGES = 8
+MAX_PASSWORD_CHARS = 1024
 _PAGE_RANGES = re.compile(r"\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?(,\s*\d{1,7}\s*(-\s*\d{0,7}\s*)?)*")
 _PAGE_RANGE = re.compile(r"(\d+)(-(\d*))?")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_]{2,32}(/[A-Za-z0-9_]{2,32})?")
@@ -18,7 +23,10 @@ _LANGUAGE = re.compile(r"[A-Za-z0-9_]{2,32}(/[A-Za-z0-9_]{2,32})?")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of one ingest. The password travels beside it, never in it: it is not stored."""
+    """How one file is to be read and cut.
+
+    The password travels beside it, never in it: it is not stored.
+    """
 
     chunk_size: int = 1000
     """Characters of a chunk, at most."""
@@ -57,60 +65,29 @@ def parse_options(
 ) -> Options:
     """`defaults` with `given` laid over it; null means absent.
 
-    `at` is the pointer to `given` in the request. A request may not give `embed`, which a stored document's options
-    hold. Raises InvalidOption with one FieldError for each thing that is wrong.
+    A password is checked and left out. `at` is the pointer to `given` in the request. A request may not give `embed`,
+    which a stored document's options hold. Raises InvalidOption with one FieldError for each thing that is wrong.
     """
     if given is not None and not isinstance(given, Mapping):
         raise InvalidOption("`options` must be a JSON object.", errors=(FieldError(at, "must be an object"),))
-    names = [name for name in asdict(defaults) if not (is_request and name == "embed")]
+    names = [name for name in _PARSERS if not (is_request and name == "embed")]
     wrong: list[FieldError] = []
     known: dict[str, Any] = {}
-
-    def refuse(name: str, message: str) -> None:
-        wrong.append(FieldError(f"{at}/{pointer_step(name)}", message))
-
     for name, value in (given or {}).items():
-        if value is None or name == "password":
-            if name == "password" and value is not None and (not isinstance(value, str) or len(value) > 1024):
-                refuse(name, "must be a string of at most 1,024 characters")
+        if value is None:
             continue
-        if name not in names:
-            refuse(name, "is not an option; known are " + ", ".join([*names, "password"]))
-            continue
-        if name == "chunk_size":
-            if not _is_int(value) or not MIN_CHUNK_SIZE <= value <= MAX_CHUNK_SIZE:
-                refuse(name, f"must be an integer from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}")
-                continue
-        elif name == "chunk_overlap":
-            if not _is_int(value) or value < 0:
-                refuse(name, "must be an integer of at least 0")
-                continue
-        elif name == "ocr":
-            if value not in OCR_MODES:
-                refuse(name, "must be one of " + ", ".join(OCR_MODES))
-                continue
-        elif name == "ocr_languages":
-            if (
-                not isinstance(value, (list, tuple))
-                or not 1 <= len(value) <= 8
-                or not all(isinstance(v, str) and _LANGUAGE.fullmatch(v) for v in value)
-            ):
-                refuse(name, 'must be a list of 1 to 8 Tesseract language codes, such as ["eng", "deu"]')
-                continue
-            value = tuple(value)
-        elif name in ("extract_images", "embed"):
-            if not isinstance(value, bool):
-                refuse(name, "must be true or false")
-                continue
-        elif name == "pages":
-            if not isinstance(value, str) or not _names_pages(value):
-                refuse(name, "must name pages from 1, such as `1-3,7`")
-                continue
-            value = re.sub(r"\s+", "", value)
-        known[name] = value
+        try:
+            if name == "password":
+                _check_password(value)
+            elif name in names:
+                known[name] = _PARSERS[name](value)
+            else:
+                raise ValueError("is not an option; known are " + ", ".join([*names, "password"]))
+        except ValueError as error:
+            wrong.append(FieldError(f"{at}/{pointer_step(name)}", str(error)))
     options = replace(defaults, **known)
     if not wrong and options.chunk_overlap >= options.chunk_size:
-        refuse("chunk_overlap", "must be smaller than chunk_size")
+        wrong.append(FieldError(f"{at}/chunk_overlap", "must be smaller than chunk_size"))
     if wrong:
         raise InvalidOption("; ".join(f"{e.pointer} {e.message}" for e in wrong) + ".", errors=tuple(wrong))
     return options
@@ -121,8 +98,66 @@ def pointer_step(name: str) -> str:
     return name[:200].replace("~", "~0").replace("/", "~1")
 
 
+def _parse_chunk_size(value: Any) -> int:
+    if not _is_int(value) or not MIN_CHUNK_SIZE <= value <= MAX_CHUNK_SIZE:
+        raise ValueError(f"must be an integer from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}")
+    return int(value)
+
+
+def _parse_chunk_overlap(value: Any) -> int:
+    if not _is_int(value) or value < 0:
+        raise ValueError("must be an integer of at least 0")
+    return int(value)
+
+
+def _parse_ocr(value: Any) -> str:
+    if value not in OCR_MODES:
+        raise ValueError("must be one of " + ", ".join(OCR_MODES))
+    return str(value)
+
+
+def _parse_languages(value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, (list, tuple)) and 1 <= len(value) <= MAX_LANGUAGES
+    if not is_list or not all(isinstance(code, str) and _LANGUAGE.fullmatch(code) for code in value):
+        raise ValueError(f'must be a list of 1 to {MAX_LANGUAGES} Tesseract language codes, such as ["eng", "deu"]')
+    return tuple(value)
+
+
+def _parse_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _parse_pages(value: Any) -> str:
+    if not isinstance(value, str) or not _names_pages(value):
+        raise ValueError("must name pages from 1, such as `1-3,7`")
+    return re.sub(r"\s+", "", value)
+
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "chunk_size": _parse_chunk_size,
+    "chunk_overlap": _parse_chunk_overlap,
+    "ocr": _parse_ocr,
+    "ocr_languages": _parse_languages,
+    "extract_images": _parse_bool,
+    "pages": _parse_pages,
+    "embed": _parse_bool,
+}
+"""The checked value of each option as Options holds it; each raises ValueError that says what it must be."""
+
+
+def _check_password(value: Any) -> None:
+    """Raises ValueError for what cannot be a password."""
+    if not isinstance(value, str) or len(value) > MAX_PASSWORD_CHARS:
+        raise ValueError(f"must be a string of at most {MAX_PASSWORD_CHARS:,} characters")
+
+
 def _names_pages(value: str) -> bool:
-    """True for ranges that begin at 1 or later and do not run backwards, and for the empty string."""
+    """True for page ranges, and for the empty string.
+
+    Ranges begin at 1 or later and do not run backwards.
+    """
     if len(value) > 1000 or not (value == "" or _PAGE_RANGES.fullmatch(value)):
         return False
     ranges = _PAGE_RANGE.findall(re.sub(r"\s+", "", value))

@@ -1,4 +1,4 @@
-"""Wires the parts together: `open_runtime(settings)` is the one place that knows which implementation is used."""
+"""Wires the parts together: `open_runtime` alone chooses implementations."""
 
 from __future__ import annotations
 
@@ -8,61 +8,78 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from database.blobs.base import BlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.opening import open_blobs
+from database.fallback.base import Fallback
+from database.fallback.none import NoFallback
 from database.jobs import jobs as job_rows
 from database.records import Actor
 from database.store import Store
 from services.accounts.wiring import open_accounts
-from services.content import Format, Picture, Upload
+from services.content import Picture, Upload
 from services.embedding.base import ImageEmbedder, TextEmbedder
 from services.embedding.opening import open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
 from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import find_libreoffice
-from services.formats.registry import RENDERED_FORMATS
+from services.formats.registry import PICTURE_FORMATS, Format
 from services.ocr.engines import Engines, find_engines
 from services.ocr.tesseract.install import TesseractInstall
 from services.options import Options
+from services.queue.embedded import EmbeddedQueue
+from services.queue.job_view import JobView
+from services.queue.notifier import JobNotifier
 from services.queue.passwords import PasswordVault
-from services.queue.queue import EmbeddedQueue, JobNotifier, JobView
+from services.queue.queue import Queue
 from services.sandbox.extract import ExtractRequest, extract, rendered_page
 from services.sandbox.ocr_choice import pack_choice
 from services.sandbox.pool import ChildPool
 from services.settings import Settings
 from services.stores import open_configured_store
 
-if TYPE_CHECKING:
-    from services.jobs.worker import Worker
-
 _log = logging.getLogger(__name__)
-
-PICTURE_FORMATS = RENDERED_FORMATS - {Format.PDF}
-"""What can be searched by: files that hold pictures and nothing else."""
 
 
 class Runtime:
-    """Everything that a request or a job needs; opened once a process, closed at its end. Thread-safe."""
+    """Everything that a request or a job needs.
 
-    def __init__(self, settings: Settings, store: Store, blobs: BlobStore, text_embedder: TextEmbedder) -> None:
+    Opened once a process and closed at its end. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        blobs: BlobStore,
+        text_embedder: TextEmbedder,
+        queue: Queue,
+        *,
+        fallback: Fallback | None = None,
+    ) -> None:
+        """Without a `fallback`, `store` is the only database."""
         self.settings = settings
         self.store = store
+        self.fallback = fallback or NoFallback(store)
+        self.main_store = self.fallback.main
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
         self.children = ChildPool(tokenizer=text_embedder.tokenizer_path)
-        self.queue = EmbeddedQueue()
+        self.queue = queue
         self.notifier = JobNotifier(self._read_jobs)
         self.accounts = open_accounts(settings, store)
         self._lock = threading.Lock()
         self._image_embedder: ImageEmbedder | None = None
         self._image_model_problem: CapabilityMissing | None = None
-        self._worker: Worker | None = None
 
     @property
     def image_embedder(self) -> ImageEmbedder | None:
-        """The picture model, or None while there are no usable weights; they are looked for again on each call."""
+        """The picture model, or None while there are no usable weights.
+
+        They are looked for again on each call.
+        """
         with self._lock:
             if self._image_embedder is None:
                 try:
@@ -76,7 +93,10 @@ class Runtime:
 
     @property
     def image_model_problem(self) -> CapabilityMissing | None:
-        """Why the configured picture model cannot be used; None where it can, or where none is configured."""
+        """Why the configured picture model cannot be used.
+
+        None where it can, or where none is configured.
+        """
         return self._image_model_problem
 
     @cached_property
@@ -100,23 +120,8 @@ class Runtime:
         """The engines as the parsing child is told of them."""
         return pack_choice(self.ocr_engines)
 
-    @property
-    def worker(self) -> Worker | None:
-        """The threads that run jobs in this process, once `start_worker` was called."""
-        return self._worker
-
-    def start_worker(self) -> Worker:
-        """Starts the threads that take the worker's lease as soon as it is free, and then run jobs."""
-        from services.jobs.worker import Worker
-
-        with self._lock:
-            if self._worker is None:
-                self._worker = Worker(self)
-                self._worker.start()
-            return self._worker
-
     def warm_up(self) -> None:
-        """Begins to load the text model and the parsers, so that the first query and the first file find them there."""
+        """Begins to load the text model and the parsers, before the first query or file."""
         self.children.warm_up()
         threading.Thread(target=self._load_text_model, name="warm-up", daemon=True).start()
 
@@ -128,14 +133,15 @@ class Runtime:
 
     @contextmanager
     def extract_query_picture(self, path: Path) -> Iterator[Path]:
-        """A safe copy of the uploaded picture at `path`, decoded and written again by a child; valid inside the block.
+        """A safe copy of the uploaded picture at `path`, valid inside the block.
 
-        Raises UnsupportedFormat when it is not a picture, and what its decoding raises.
+        A child process decodes it and writes it again. Raises UnsupportedFormat when it is not a picture, and what its
+        decoding raises.
         """
         detection = detect_format(path, path.name, self.settings.limits)
         if detection.format not in PICTURE_FORMATS:
             raise UnsupportedFormat(
-                "Search by picture takes a PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC, AVIF or SVG file.",
+                f"Search by picture takes a file of one of these formats: {', '.join(sorted(PICTURE_FORMATS))}.",
                 facts={"supported": sorted(f.value for f in PICTURE_FORMATS)},
             )
         request = ExtractRequest(
@@ -155,7 +161,7 @@ class Runtime:
     def render_file(
         self, upload: Upload, format: Format, number: int, width: int, *, password: str | None = None
     ) -> tuple[bytes, str]:
-        """Page `number` (from 1) of a file as a picture `width` pixels wide: its bytes and media type.
+        """Page `number` (from 1) as a picture `width` pixels wide: bytes, media type.
 
         Raises NotFound where the format has no such page, and what reading the file raises.
         """
@@ -171,11 +177,13 @@ class Runtime:
         )
 
     def close(self) -> None:
-        """Stops the worker (running jobs go back to the queue), the parsing processes, the notifier and the store."""
-        if self._worker is not None:
-            self._worker.stop()
+        """Ends the parsing processes, and closes all that the runtime holds.
+
+        Whoever started a worker on this runtime has stopped it before.
+        """
         self.children.close()
         self.notifier.close()
+        self.queue.close()
         self.accounts.close()
         self.store.close()
         self.blobs.close()
@@ -189,9 +197,13 @@ class Runtime:
             }
 
 
-def open_runtime(settings: Settings) -> Runtime:
-    """A runtime on `settings`' database and data folder, migrated; models are loaded when they are first needed."""
-    store = open_configured_store(settings)
+def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
+    """A runtime on the database and data folder of `settings`, migrated.
+
+    Models are loaded when they are first needed. `queue`, which the runtime closes, replaces the queue of this process
+    alone.
+    """
+    opened = open_configured_store(settings)
     key = settings.supabase_service_key
     blobs = open_blobs(
         settings.blob_storage,
@@ -203,4 +215,5 @@ def open_runtime(settings: Settings) -> Runtime:
         # A child may open its file again as long as it runs.
         handed_s=max(3600.0, 2 * settings.parse_wall_s),
     )
-    return Runtime(settings, store, blobs, open_text_embedder(settings))
+    embedder = open_text_embedder(settings)
+    return Runtime(settings, opened.store, blobs, embedder, queue or EmbeddedQueue(), fallback=opened.fallback)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +20,26 @@ from services.options import Options
 MIN_SECRET_CHARS = 32
 """Of a secret that signs tokens. Source: RFC 7518, section 3.2: a key for HS256 has at least 256 bits."""
 
+PREFIX = "DOCATLAS_"
+
+OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_REWRITE_GOLDEN")
+"""Variables with the prefix that are no settings: two of the launcher, and that by which tests write golden files."""
+
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
+    rf"|{PREFIX}\w+_PORT=(tcp|udp|sctp)://.*"
+)
+"""What Kubernetes sets in a pod beside a Service named `docatlas` or `docatlas-...`.
+
+Source: Kubernetes, "Connecting Applications with Services", environment variables.
+"""
+
 
 class Settings(BaseSettings):
     """The whole configuration. The defaults run locally with no keys."""
 
     # What was given is in no error: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="DOCATLAS_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; another than loopback needs `allow_remote`.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
@@ -216,6 +233,25 @@ class Settings(BaseSettings):
 
 def _revealed(secret: SecretStr | None) -> str:
     return "" if secret is None else secret.get_secret_value()
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Each variable with the prefix that nothing reads, with the closest that is read, or with an empty string.
+
+    `environment` is the process's own where it is None. Variables that Kubernetes sets by itself are left out.
+    """
+    environment = os.environ if environment is None else environment
+    settings = [PREFIX + field.upper() for field in Settings.model_fields]
+    known = {name.removeprefix(PREFIX): name for name in (*settings, *OTHER_VARIABLES)}
+    found: dict[str, str] = {}
+    for name, value in sorted(environment.items()):
+        given = name.upper()
+        if not given.startswith(PREFIX) or given in known.values():
+            continue
+        if not _SERVICE_LINK.fullmatch(f"{given}={value}"):
+            close = difflib.get_close_matches(given.removeprefix(PREFIX), known, n=1)
+            found[name] = known[close[0]] if close else ""
+    return found
 
 
 def is_loopback(host: str) -> bool:

@@ -1,17 +1,22 @@
-"""The database that the settings name, opened and migrated."""
+"""Opens the database that the settings name, and the fallback beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from database.errors import LoginRefused, MigrationError, UnsafeLogin
-from database.store import Store, open_store
+from database.fallback.base import Fallback
+from database.fallback.none import NoFallback
+from database.opening import open_store
+from database.store import Store
 from services.errors import CapabilityMissing
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from database.fallback.store import FallbackStore
     from database.postgres.store import PostgresStore
 
 
@@ -19,7 +24,15 @@ class MigrationsPending(MigrationError):
     """Migrations are missing, and nobody here may run them."""
 
 
-def open_configured_store(settings: Settings) -> Store:
+@dataclass(frozen=True, slots=True)
+class OpenedStore:
+    """A store, and what stands in for its database; closing the store closes both."""
+
+    store: Store
+    fallback: Fallback
+
+
+def open_configured_store(settings: Settings) -> OpenedStore:
     """The store on the newest schema; what it opens is closed by `Store.close`.
 
     A Postgres that cannot be reached is no error where `settings.fallback` lets this node work on alone. Raises
@@ -31,21 +44,21 @@ def open_configured_store(settings: Settings) -> Store:
         return _open(settings)
 
 
-def _open(settings: Settings) -> Store:
+def _open(settings: Settings) -> OpenedStore:
     if settings.database_url is None and settings.postgres == "embedded":
         return _open_embedded(settings)
     if settings.database_url is None:
         local = open_store(settings.data_dir)
         local.upgrade()
-        return local
+        return OpenedStore(local, NoFallback(local))
     admin_url = settings.database_admin_url
     return _open_postgres(
         settings, settings.database_url.get_secret_value(), None if admin_url is None else admin_url.get_secret_value()
     )
 
 
-def _open_embedded(settings: Settings) -> Store:
-    """A store on the server in the data folder, which ends with the last process that uses it."""
+def _open_embedded(settings: Settings) -> OpenedStore:
+    """A store on the Postgres in the data folder, which ends with its last user."""
     from database.postgres.embedded import EmbeddedPostgres
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,9 +67,11 @@ def _open_embedded(settings: Settings) -> Store:
     with ExitStack() as undo:
         undo.callback(server.stop)
         # Killed, it would stay away: nobody else starts it.
-        store = _open_postgres(settings, server.server_url, server.admin_url, revive=server.start, on_close=server.stop)
+        opened = _open_postgres(
+            settings, server.server_url, server.admin_url, revive=server.start, on_close=server.stop
+        )
         undo.pop_all()
-    return store
+    return opened
 
 
 def _open_postgres(
@@ -66,7 +81,7 @@ def _open_postgres(
     *,
     revive: Callable[[], None] = lambda: None,
     on_close: Callable[[], None] | None = None,
-) -> Store:
+) -> OpenedStore:
     from database.postgres.engine import PostgresOptions
     from database.postgres.store import PostgresStore
 
@@ -89,17 +104,18 @@ def _open_postgres(
     )
     try:
         if settings.fallback:
-            return _with_fallback(settings, store, revive, upgrades=admin_url is not None)
+            standing = _open_fallback(settings, store, revive, upgrades=admin_url is not None)
+            return OpenedStore(standing, standing)
         _make_ready(store, upgrades=admin_url is not None)
     except BaseException:
         store.close()
         raise
-    return store
+    return OpenedStore(store, NoFallback(store))
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Raises CapabilityMissing for what an operator has to change before a server can start."""
+    """Raises CapabilityMissing for what the operator has to change before a start."""
     try:
         yield
     except UnsafeLogin as error:
@@ -115,8 +131,13 @@ def _sentence(error: Exception) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _with_fallback(settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool) -> Store:
-    """`main`, and SQLite in a folder of its own for when it does not work; comes up without it, too."""
+def _open_fallback(
+    settings: Settings, main: PostgresStore, revive: Callable[[], None], *, upgrades: bool
+) -> FallbackStore:
+    """`main`, and SQLite in a folder of its own for when it does not work.
+
+    Opens also while `main` cannot be reached.
+    """
     from database.fallback.store import FallbackStore
     from database.fallback.waiting_copies import FOLDER
 
@@ -149,3 +170,13 @@ def _make_ready(store: PostgresStore, *, upgrades: bool) -> None:
             f"The database has {len(pending)} migrations to run. Run `docatlas db upgrade` with "
             "DOCATLAS_DATABASE_ADMIN_URL set to a role that may create tables"
         )
+
+
+def copies_on_node(settings: Settings) -> Mapping[str, int]:
+    """How many documents, jobs and searches wait on this node.
+
+    Empty where it never worked without Postgres.
+    """
+    from database.fallback.waiting_copies import waiting_copies
+
+    return waiting_copies(settings.data_dir)

@@ -88,13 +88,6 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     opened.close()
 
 
-@pytest.fixture
-def working_runtime(runtime: Runtime) -> Runtime:
-    """A runtime that runs jobs."""
-    runtime.start_worker()
-    return runtime
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A Postgres for this run of the tests; do not stop or pause it, others use it."""

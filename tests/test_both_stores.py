@@ -100,7 +100,7 @@ def test_the_stores_are_sqlite_and_postgres(databases: Databases, store: Store) 
 
 
 def test_a_module_left_out_would_be_told() -> None:
-    assert OF_ONE_STORE & set(used_names("from database.store import open_store"))
+    assert OF_ONE_STORE & set(used_names("from database.opening import open_store"))
     assert OF_ONE_STORE & set(used_names("def test_x(postgres: DatabaseUrls) -> None: ..."))
     assert list(settings_on_sqlite("open_runtime(Settings(data_dir=x))")) == [1]
     assert list(settings_on_sqlite("open_runtime(Settings(data_dir=x, **databases.given(x)))")) == []

@@ -92,6 +92,13 @@ def test_models_are_fetched_only_before_commands_that_need_them(project: Path) -
     assert "prefetch text" in _run(project, "test").stderr
 
 
+def test_the_command_is_the_launchers_own_wherever_it_is_started(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "__init__.py").touch()
+    (tmp_path / "cli" / "__main__.py").write_text("print('another program')\n", encoding="utf-8")
+    assert json.loads(_run(project, "jobs", folder=tmp_path).stdout)["arguments"] == ["jobs"]
+
+
 def test_the_exit_code_is_the_commands(project: Path) -> None:
     assert _run(project, "fail").returncode == 3
 

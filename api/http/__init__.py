@@ -1,1 +1,1 @@
-"""What every request passes: access, errors, uploads, and the files and metrics that are sent."""
+"""What every request passes: access, errors, uploads, files and metrics."""

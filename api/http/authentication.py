@@ -1,6 +1,7 @@
-"""Lets requests in, as pure ASGI before any route: who asks, whether they may, and how often.
+"""Authenticates requests before any route: who asks, whether they may, how often.
 
-Every path is closed but those in `OPEN_PATHS`, even one that does not exist: a new route is closed until it is named.
+Pure ASGI. Every path is closed but those in `OPEN_PATHS`, even one that does not exist: a new route is closed until
+it is named.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def required_scope(method: str, path: str) -> AccessScope | None:
 
 
 class Authentication:
-    """Puts the principal into the request's state, or refuses it; without a gate everybody is the local user."""
+    """Puts the principal into the request's state, or refuses the request.
+
+    Without a gate everybody is the local user.
+    """
 
     def __init__(self, app: ASGIApp, gate: Gate | None) -> None:
         self._app, self._gate = app, gate
@@ -142,7 +146,7 @@ def credential_of(headers: Headers) -> str:
 
 
 def _private(send: Send) -> Send:
-    """`send`, telling caches that the answer is one user's, where a route says nothing of it.
+    """`send` that marks answers as private to one user, where a route says nothing.
 
     A shared cache keeps answers to requests with `Authorization` to itself, but knows nothing of `X-API-Key`.
     Source: RFC 9111, section 3.5.
@@ -158,7 +162,10 @@ def _private(send: Send) -> Send:
 
 
 def _telling(send: Send, allowance: Allowance, limit: int) -> Send:
-    """`send`, with what is left of the minute. Source: draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4."""
+    """`send` that adds what is left of the minute's requests.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
+    """
     told = [
         (b"ratelimit-policy", f'"requests";q={limit};w=60'.encode()),
         (b"ratelimit", f'"requests";r={allowance.remaining};t={allowance.reset_s}'.encode()),

@@ -1,4 +1,7 @@
-"""What the routes are given: the runtime, who asks, and the paging of lists. All async, so that none takes a thread."""
+"""What routes are given: the runtime, the principal, and the paging of lists.
+
+All are async, so that none takes a thread.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from database.records import Actor
 from services.accounts.principal import Principal
 from services.errors import Unauthenticated
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 
 MAX_LIMIT = 200
@@ -22,8 +26,18 @@ async def _runtime(request: Request) -> Runtime:
     return found
 
 
+async def _worker(request: Request) -> Worker | None:
+    """The worker of this process, where it has one."""
+    found = request.app.state.worker
+    assert found is None or isinstance(found, Worker)
+    return found
+
+
 async def _principal(request: Request) -> Principal:
-    """Who asks, as `api.http.authentication` found out; a request that it did not see is refused."""
+    """The principal that `api.http.authentication` found.
+
+    A request that it did not see is refused.
+    """
     found = getattr(request.state, "principal", None)
     if not isinstance(found, Principal):
         raise Unauthenticated("Log in first.")
@@ -36,21 +50,30 @@ async def _actor(principal: Annotated[Principal, Depends(_principal)]) -> Actor:
 
 
 async def _hashers(request: Request) -> CapacityLimiter:
-    """Places for requests that hash a password: each takes a core and 64 MB for a tenth of a second."""
+    """Places for requests that hash a password.
+
+    Each takes a core and 64 MB for a tenth of a second.
+    """
     found = request.app.state.hashers
     assert isinstance(found, CapacityLimiter)
     return found
 
 
 async def _session_keepers(request: Request) -> CapacityLimiter:
-    """Places for requests that may wait for Supabase: when it hangs, these wait and no search does."""
+    """Places for requests that may wait for Supabase.
+
+    When it hangs, these wait and no search does.
+    """
     found = request.app.state.session_keepers
     assert isinstance(found, CapacityLimiter)
     return found
 
 
 async def _children(request: Request) -> CapacityLimiter:
-    """Places for requests that start a child process: who waits for one holds no thread of the others' pool."""
+    """Places for requests that start a child process.
+
+    A request that waits for one holds no thread of the others' pool.
+    """
     found = request.app.state.children
     assert isinstance(found, CapacityLimiter)
     return found
@@ -65,18 +88,30 @@ class Paging:
 
 
 async def _paging(
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items of one page", examples=[50])] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items of one answer, at most", examples=[50])] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=1000, description="`next_cursor` of the page before", examples=["WzEyXQ"])
+        str | None,
+        Query(
+            max_length=1000,
+            description="`next_cursor` of the answer before; leave it out for the first",
+            examples=["WzEyXQ"],
+        ),
     ] = None,
 ) -> Paging:
     return Paging(limit, cursor or None)
 
 
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+WorkerDep = Annotated[Worker | None, Depends(_worker)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 HashersDep = Annotated[CapacityLimiter, Depends(_hashers)]
 SessionKeepersDep = Annotated[CapacityLimiter, Depends(_session_keepers)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 ChildrenDep = Annotated[CapacityLimiter, Depends(_children)]
 PagingDep = Annotated[Paging, Depends(_paging)]
+
+DocumentId = Annotated[str, Path(description="Id of the document")]
+ImageId = Annotated[str, Path(description="Id of the picture")]
+JobId = Annotated[str, Path(description="Id of the job")]
+KeyId = Annotated[str, Path(description="Id of the API key")]
+PageNumber = Annotated[int, Path(description="Page number, from 1")]

@@ -1,4 +1,4 @@
-"""The one table from the tree of errors to HTTP, and the handlers that answer with RFC 9457 problems."""
+"""Maps the tree of errors to HTTP, and answers with RFC 9457 problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
-from api.http.fallback import admitting_ignorance, moved_answer
 from database.errors import RowRefused, StoreError
 from services import errors
 from services.accounts.principal import Principal
@@ -69,7 +68,7 @@ ERROR_TABLE: Mapping[str, ErrorRow] = {
 }
 """One row for each class of services.errors, by its name."""
 
-_HTTP_CODES = {
+HTTP_CODES = {
     400: ("malformed_request", "malformed-request"),
     404: ("route_not_found", "not-found"),
     405: ("method_not_allowed", "method-not-allowed"),
@@ -78,6 +77,7 @@ _HTTP_CODES = {
     415: ("unsupported_media_type", "unsupported-media-type"),
     416: ("range_not_satisfiable", "range-not-satisfiable"),
 }
+"""Code and slug of each status that HTTP itself, and no class of services.errors, has a meaning for."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"})
@@ -119,7 +119,7 @@ def error_json(error: DocatlasError, *, instance: str | None = None, request_id:
 
 
 def stored_problem_json(stored: Mapping[str, Any] | None, *, instance: str) -> dict[str, Any] | None:
-    """A problem that a job recorded (`Problem.as_json`), in the words of an HTTP error."""
+    """A problem that a job recorded, as an HTTP error is written."""
     if stored is None:
         return None
     problem = Problem(
@@ -174,7 +174,10 @@ def _response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None)
 
 
 def _encodable(value: Any) -> Any:
-    """`value` with U+FFFD for what UTF-8 cannot say: a problem may quote half of a surrogate pair from the request."""
+    """`value` with U+FFFD for what UTF-8 cannot encode.
+
+    A problem may quote half of a surrogate pair from the request.
+    """
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, Mapping):
@@ -189,7 +192,7 @@ def http_problem(
 ) -> JSONResponse:
     """A problem that HTTP itself has a status for, such as 404 for an unknown path."""
     title = HTTPStatus(status).phrase
-    code, slug = _HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
+    code, slug = HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
     body = {
         "type": type_uri(slug),
         "title": title,
@@ -209,9 +212,7 @@ async def _on_domain_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DocatlasError)
     if isinstance(error, InternalError):
         _log.error("request %s failed: %s", request_id_of(request.scope), error.code, exc_info=error)
-    runtime = getattr(request.app.state, "runtime", None)
-    moved = await moved_answer(request, error, runtime)
-    return moved or error_response(admitting_ignorance(error, runtime), request.scope)
+    return error_response(error, request.scope)
 
 
 async def _on_store_error(request: Request, error: Exception) -> JSONResponse:
@@ -221,7 +222,10 @@ async def _on_store_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_refused_row(request: Request, error: Exception) -> JSONResponse:
-    """A row without its owner, who was deleted since the gate let them in; anything else is a defect."""
+    """Answers a write of a user who was deleted since the gate let them in.
+
+    Their row is refused; any other refused row is a defect and is raised again.
+    """
     principal = getattr(request.state, "principal", None)
     if isinstance(principal, Principal) and principal.kind != "nobody":
         gate = request.app.state.runtime.accounts.gate
@@ -247,7 +251,10 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """The methods of every route at the request's path; the router itself tells those of the first one only."""
+    """The methods of every route at the request's path.
+
+    The router itself tells those of the first one only.
+    """
     found: set[str] = set()
     for route in (*request.app.routes, *request.app.state.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -273,7 +280,10 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 
 
 def _pointer(location: tuple[Any, ...]) -> str:
-    """A JSON pointer into the body, or below `/query`, `/path` or `/header` for what stands elsewhere."""
+    """A JSON pointer into the body.
+
+    It begins with `/query`, `/path` or `/header` for what stands elsewhere.
+    """
     steps = location[1:] if location and location[0] == "body" else location
     return "".join(f"/{pointer_step(str(step))}" for step in steps)
 

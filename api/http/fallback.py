@@ -1,4 +1,7 @@
-"""What a client is told while the main database is out of reach, and afterwards: see docs/fallback.md."""
+"""What a client is told while the main database is out of reach, and afterwards.
+
+See docs/fallback.md.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,19 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from database.fallback.answered_from import StoreUse, recorded_use, use_of_store
+from api.http.errors import error_response
+from api.models.base import partial_answers
+from database.fallback.base import Fallback
 from services.accounts.principal import Principal
 from services.documents.documents import moved_to
-from services.errors import DocatlasError, NotFound, Retry, TransientError
-from services.runtime import Runtime
+from services.errors import NotFound, Retry, TransientError
 
 STORE_HEADER = "X-Docatlas-Store"
 _HERE_OR_THERE = frozenset({"document_not_found", "image_not_found", "job_not_found"})
 """What may be in the database that cannot be asked. A page that a document here lacks is nowhere."""
 _DOCUMENTS = "/v1/documents/"
+_IS_PARTIAL = "is_partial"
+"""Set in the state of a request: a function that says whether its answer is made from what this node has."""
 PERMANENT_REDIRECT = 308
 """Keeps the method and the body. Source: RFC 9110, section 15.4.9."""
 
@@ -35,42 +41,50 @@ MOVED: dict[str, Any] = {
 """Any path below /v1/documents/{document_id}."""
 
 
-class StoreNotice:
-    """Adds `X-Docatlas-Store: fallback` to what is answered from this node while the database is out of reach."""
+class FallbackNotice:
+    """Marks what is answered from this node while the main database is out of reach.
 
-    def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
-        self._app, self._store = app, runtime.store
+    Adds `X-Docatlas-Store: fallback`, and makes lists and searches say that they are partial.
+    """
+
+    def __init__(self, app: ASGIApp, fallback: Fallback) -> None:
+        self._app, self._fallback = app, fallback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with recorded_use() as use:
+        with self._fallback.recorded_answers() as answered:
+
+            def is_partial() -> bool:
+                # Who waited for a job has asked nothing in the request itself: then it is the fallback that counts.
+                return answered.local or (answered.is_empty and self._fallback.is_partial)
 
             async def noticing(message: Message) -> None:
-                if message["type"] == "http.response.start" and _is_partial(use, self._store.is_partial):
+                if message["type"] == "http.response.start" and is_partial():
                     MutableHeaders(scope=message)[STORE_HEADER] = "fallback"
                 await send(message)
 
-            await self._app(scope, receive, noticing)
+            scope.setdefault("state", {})[_IS_PARTIAL] = is_partial
+            with partial_answers(lambda: answered.local):
+                await self._app(scope, receive, noticing)
 
 
-def answers_partially() -> bool:
-    """True where the answer under way was made from what this node has."""
-    return use_of_store().fallback
+async def on_not_found(request: Request, error: Exception) -> JSONResponse:
+    """Answers a NotFound, with 308 or 503 where the fallback has to do with it.
+
+    308: the document has another id now. 503: only the main database could tell.
+    """
+    assert isinstance(error, NotFound)
+    moved = await _moved_answer(request, error)
+    return moved or error_response(_primary_unavailable(request, error) or error, request.scope)
 
 
-def _is_partial(use: StoreUse, is_partial: bool) -> bool:
-    """Who waited for a job has asked nothing in the request itself: then it is the store that counts."""
-    return use.fallback or (use.is_unused and is_partial)
-
-
-def admitting_ignorance(error: DocatlasError, runtime: Runtime | None) -> DocatlasError:
-    """`error`, or that the main database is out of reach where it may have what was not found here."""
-    if not isinstance(error, NotFound) or error.code not in _HERE_OR_THERE or runtime is None:
-        return error
-    if not _is_partial(use_of_store(), runtime.store.is_partial):
-        return error
+def _primary_unavailable(request: Request, error: NotFound) -> TransientError | None:
+    """The error where the main database may have what was not found here."""
+    is_partial = getattr(request.state, _IS_PARTIAL, None)
+    if error.code not in _HERE_OR_THERE or is_partial is None or not is_partial():
+        return None
     return TransientError(
         "The database is out of reach, and this node does not have what you asked for. Try again later; `/health` "
         "tells since when.",
@@ -79,10 +93,11 @@ def admitting_ignorance(error: DocatlasError, runtime: Runtime | None) -> Docatl
     )
 
 
-async def moved_answer(request: Request, error: DocatlasError, runtime: Runtime | None) -> JSONResponse | None:
-    """Where the document is now that was not found under an id of this node's; None where the id means nothing."""
+async def _moved_answer(request: Request, error: NotFound) -> JSONResponse | None:
+    """The redirect of an id that another document has now; None where there is none."""
     path: str = request.scope["path"]
     principal = getattr(request.state, "principal", None)
+    runtime = getattr(request.app.state, "runtime", None)
     if error.code != "document_not_found" or runtime is None or not path.startswith(_DOCUMENTS):
         return None
     document_id, slash, rest = path.removeprefix(_DOCUMENTS).partition("/")

@@ -1,4 +1,7 @@
-"""Sends stored files: with a safe name, ranges and a tag, and never in a way that a browser would run them."""
+"""Sends stored files, with a safe name, ranges and a tag.
+
+A browser never runs them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; 
 
 
 def content_disposition(filename: str, *, shown: bool) -> str:
-    """The header with the name for every client. Source: RFC 6266, section 4.3 and appendix D; RFC 8187."""
+    """The Content-Disposition header with the file's name for every client.
+
+    Source: RFC 6266, section 4.3 and appendix D; RFC 8187.
+    """
     name = download_name(filename)
     kind = "inline" if shown else "attachment"
     plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in name)
@@ -43,7 +49,10 @@ def content_disposition(filename: str, *, shown: bool) -> str:
 
 
 def matches_tag(header: str | None, tag: str) -> bool:
-    """True when an If-None-Match header names `tag`. Source: RFC 9110, section 13.1.2 (weak comparison)."""
+    """True when an If-None-Match header names `tag`.
+
+    Source: RFC 9110, section 13.1.2 (weak comparison).
+    """
     if header is None:
         return False
     tags = [item.strip().removeprefix("W/") for item in header.split(",")]
@@ -51,7 +60,10 @@ def matches_tag(header: str | None, tag: str) -> bool:
 
 
 class StoredFileResponse(FileResponse):
-    """A stored file with `Range`, `If-Range` and `If-None-Match`; what is out of range is a problem."""
+    """A stored file with `Range`, `If-Range` and `If-None-Match`.
+
+    A range outside the file is answered with a problem.
+    """
 
     def __init__(self, file: StoredFile, *, if_none_match: str | None) -> None:
         shown = file.media_type in SHOWN_TYPES
@@ -89,7 +101,10 @@ class StoredFileResponse(FileResponse):
 
 
 def file_response(runtime: Runtime, file: FileName, *, redirect: bool, if_none_match: str | None) -> Response:
-    """The file itself, or, where the client wants to be sent to it and it has one, 307 to its signed address."""
+    """The file itself, or 307 to its signed address.
+
+    307 where the client wants to be sent there and the file has such an address.
+    """
     address = signed_address(runtime, file) if redirect else None
     if address is None:
         return StoredFileResponse(stored_file(runtime, file), if_none_match=if_none_match)
@@ -99,9 +114,10 @@ def file_response(runtime: Runtime, file: FileName, *, redirect: bool, if_none_m
 
 
 def range_kind(header: str, size: int) -> Literal["single", "outside", "ignored"]:
-    """What to do with a Range header: `single` is served, `outside` is 416, anything else is as if it were not there.
+    """What to do with a Range header: `single` is served, `outside` is 416.
 
-    Several ranges at once are ignored, as RFC 9110, section 14.2 allows: the whole file is sent.
+    Anything else is as if it were not there. Several ranges at once are ignored, as RFC 9110, section 14.2 allows: the
+    whole file is sent.
     """
     found = _SINGLE_RANGE.fullmatch(header.strip())
     if found is None or (not found[1] and not found[2]):

@@ -1,4 +1,7 @@
-"""What `/metrics` tells: requests as this process counts them, and what the runtime knows of itself."""
+"""Collects what `/metrics` answers with.
+
+Requests as this process counts them, and what the runtime knows of itself.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.admin.metrics import read_figures
+from services.admin.metrics import read_metrics
 from services.runtime import Runtime
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -65,31 +68,31 @@ class _RuntimeCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        figures = read_figures(self._runtime)
+        metrics = read_metrics(self._runtime)
         jobs = GaugeMetricFamily("docatlas_jobs", "Jobs of all owners by status.", labels=["status"])
-        for status, number in sorted(figures.jobs.items()):
+        for status, number in sorted(metrics.jobs.items()):
             jobs.add_metric([status], number)
         yield jobs
-        store = figures.store
-        if store.breaker is None:
+        fallback = metrics.fallback
+        if fallback is None:
             return
         breaker = GaugeMetricFamily(
             "docatlas_breaker_state", "1 for the state of the circuit breaker around Postgres.", labels=["state"]
         )
         for state in BREAKER_STATES:
-            breaker.add_metric([state], float(state == store.breaker))
+            breaker.add_metric([state], float(state == fallback.breaker))
         yield breaker
         events = CounterMetricFamily(
             "docatlas_fallback_events",
             "What happened to the breaker and in replays since the process started.",
             labels=["event"],
         )
-        for event, number in sorted(store.counters.items()):
+        for event, number in sorted(fallback.counters.items()):
             events.add_metric([event], number)
         yield events
         waiting = GaugeMetricFamily(
             "docatlas_fallback_waiting", "What lies on this node and is to be moved to Postgres.", labels=["kind"]
         )
-        for kind, number in sorted(store.waiting.items()):
+        for kind, number in sorted(fallback.waiting.items()):
             waiting.add_metric([kind], number)
         yield waiting

@@ -1,4 +1,7 @@
-"""What every request passes, as pure ASGI: no thread, no buffering, and the same headers on errors as on answers."""
+"""Middleware that every request passes, as pure ASGI.
+
+No thread, no buffering, and the same headers on errors as on answers.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ MAX_DRAINED_BYTES = 256 * 1024**2
 
 
 class RequestIdentity:
-    """Gives each request the client's `X-Request-Id`, or a new one where that is absent or odd, and echoes it."""
+    """Gives each request an id and sends it back.
+
+    It is the client's `X-Request-Id`, or a new one where that is absent or malformed.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,7 +50,10 @@ class RequestIdentity:
 
 
 class Failures:
-    """Answers what nobody expected with a 500 that tells nothing but the request's id; the log has the rest."""
+    """Answers unexpected exceptions with a 500.
+
+    It tells nothing but the request's id; the log has the rest.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,7 +85,10 @@ class Failures:
 
 
 class AccessControl:
-    """Refuses foreign hosts and origins, answers preflights, and adds the CORS headers to whatever else is answered."""
+    """Refuses foreign hosts and origins, and answers preflights.
+
+    Adds the CORS headers to whatever else is answered.
+    """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -130,7 +142,10 @@ class HeadAsGet:
 
 
 class BodyLimit:
-    """Refuses bodies over `MAX_BODY_BYTES` on all paths but the uploads, which have limits of their own."""
+    """Refuses bodies over `MAX_BODY_BYTES`.
+
+    Uploads have limits of their own.
+    """
 
     def __init__(self, app: ASGIApp, upload_paths: frozenset[str]) -> None:
         self._app, self._upload_paths = app, upload_paths
@@ -164,10 +179,10 @@ class BodyLimit:
 
 
 async def drain(receive: Receive, limit: int = MAX_DRAINED_BYTES) -> bool:
-    """Reads and forgets what is left of a body, at most `limit` bytes; True when it came to its end.
+    """Reads and forgets what is left of a body; True when it came to its end.
 
-    A connection that is closed while the client still sends is reset, and the client never sees the answer.
-    Source: RFC 9112, section 9.6.
+    At most `limit` bytes. A connection that is closed while the client still sends is reset, and the client never sees
+    the answer. Source: RFC 9112, section 9.6.
     """
     while limit > 0:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Which hosts and origins may talk to the server, and the headers that every answer carries.
+"""Decides which hosts and origins may talk to the server; security headers.
 
 Nobody logs in, so a page on the internet must not reach the server through the user's browser: the Host header has to
 be one of ours (against DNS rebinding), and an Origin, where a browser sends one, has to be allowed.
@@ -53,7 +53,10 @@ class Access:
         return self.any_address and _is_address(host)
 
     def allows_origin(self, origin: str, host_header: str) -> bool:
-        """True for a loopback origin on any port, one of the settings', and the server's own."""
+        """True for an origin that may talk to the server.
+
+        A loopback origin on any port, one of the settings', and the server's own.
+        """
         normal = origin.casefold().rstrip("/")
         if normal in self.origins:
             return True
@@ -78,7 +81,10 @@ def cors_headers(origin: str) -> dict[str, str]:
 
 
 def preflight_headers(origin: str) -> dict[str, str]:
-    """The answer to a browser that asks whether it may send a request. Source: Fetch Standard, CORS-preflight fetch."""
+    """The headers that answer a CORS preflight.
+
+    Source: Fetch Standard, CORS-preflight fetch.
+    """
     return {
         **cors_headers(origin),
         "Access-Control-Allow-Methods": ALLOWED_METHODS,
@@ -92,7 +98,10 @@ def _clean(names: Iterable[str]) -> Iterable[str]:
 
 
 def _host_of(header: str) -> str:
-    """The name or address in `name[:port]`, lower-case, without brackets; empty when it is malformed."""
+    """The name or address in `name[:port]`, lower-case, without brackets.
+
+    Empty when it is malformed.
+    """
     parts = _split(f"http://{header}")
     if parts is None:
         return ""

@@ -1,8 +1,8 @@
-"""Reads a multipart upload as it arrives: every file goes to disk and through SHA-256, and no further than its limit.
+"""Reads a multipart upload as it arrives, onto the disk and through SHA-256.
 
-The parser runs on the event loop, where it only finds boundaries. What it finds is gathered up to a mebibyte and then
-written and hashed in one step in a worker thread: a slow disk never stops the loop, and fifty small files
-cost one step.
+No file is read further than its limit. The parser runs on the event loop, where it only finds boundaries. What it
+finds is gathered up to a mebibyte and then written and hashed in one step in a worker thread: a slow disk never stops
+the loop, and fifty small files cost one step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from starlette.requests import Request
 
 from api.http.middleware import MAX_DRAINED_BYTES
 from database.ids import new_id
-from services.content import Upload
-from services.documents.documents import Received, too_large
+from services.content import Received, Upload
+from services.documents.documents import too_large
 from services.errors import DocatlasError, FieldError, InvalidOption, TooLarge
 from services.filenames import display_name
 from services.options import pointer_step
@@ -50,7 +50,10 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class UploadForm:
-    """What an upload request held; its files lie on disk until the `with` of `read_upload` ends."""
+    """The fields and files of an upload request.
+
+    The files lie on disk until the `with` of `read_upload` ends.
+    """
 
     files: list[Received] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
@@ -194,7 +197,10 @@ class _Receiver:
 
 
 def _write(steps: list[tuple[_File, bytes | None]]) -> None:
-    """Writes and hashes what was gathered; None ends a file. Raises TransientError when the disk is full."""
+    """Writes and hashes what was gathered; None ends a file.
+
+    Raises TransientError when the disk is full.
+    """
     with translate_os_error():
         for file, data in steps:
             if file.error is not None or data is None:
@@ -216,8 +222,9 @@ def _write(steps: list[tuple[_File, bytes | None]]) -> None:
 async def read_upload(
     request: Request, *, scratch: Path, file_names: frozenset[str], max_bytes: int, max_files: int
 ) -> AsyncIterator[UploadForm]:
-    """The form that `request` holds. Files that nobody took over are removed at the end, also when the client leaves.
+    """The form that `request` holds, for the length of a block.
 
+    Files that nobody took over are removed at the end, also when the client leaves.
     Raises HTTPException (400, 408, 415), TooLarge, InvalidOption, TransientError and ClientDisconnect.
     """
     receiver = _Receiver(scratch, file_names, max_bytes, max_files)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from database.fallback.answered_from import use_of_store
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16
@@ -16,6 +17,7 @@ EXAMPLE_DOCUMENT_ID = "019aa5d2-6f1e-7c3a-9d55-0c1f0f6b7e21"
 EXAMPLE_JOB_ID = "019aa5d2-6f24-7a10-8e4b-5b2a9c3d1f02"
 EXAMPLE_CHUNK_ID = "019aa5d2-9b77-7e41-a2c8-4f6d1e2b3a90"
 EXAMPLE_IMAGE_ID = "019aa5d2-9a02-7d13-b0e7-7c8f9a1b2c3d"
+EXAMPLE_REFRESH_TOKEN = "drt_Vh0Yt3bS8mXoQ2n5JrKcL7wPzEaUgDfIiOq1R4s6TkY"
 EXAMPLE_TIME = "2026-11-21T08:30:00.000000Z"
 EXAMPLE_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -92,8 +94,8 @@ def _is_number(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_is_number)]
 """An integer of a JSON body: 2.0 is one, "2" and true are not."""
-Number = Annotated[float, BeforeValidator(_is_number)]
-"""A number of a JSON body: "0.5" and true are none."""
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_is_number)]
+"""A number of a JSON body from 0 to 1: "0.5" and true are none."""
 PlainText = Annotated[str, AfterValidator(_without_nul)]
 """Text without NUL, which databases and C programs take for its end."""
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
@@ -113,7 +115,7 @@ class FieldProblem(Answer):
     """One thing that is wrong with the input."""
 
     pointer: str = Field(description="RFC 6901 JSON pointer into the request")
-    message: str
+    message: str = Field(description="What is wrong with this value")
 
 
 class ProblemModel(Answer):
@@ -136,23 +138,50 @@ class ProblemModel(Answer):
         },
     )
 
-    type: str
-    title: str
-    status: int
+    type: str = Field(description="A URN that names the kind of error, such as `urn:docatlas:problem:not-found`")
+    title: str = Field(description="The kind of error in words; the same for every error of this type")
+    status: int = Field(description="The HTTP status; in a job, the status that an HTTP answer would have")
     detail: str = Field(description="What happened and what to do next")
-    instance: str | None = None
+    instance: str | None = Field(None, description="Path of the request or of the job")
     code: str = Field(description="Stable word for programs")
-    request_id: str | None = None
-    retryable: bool
-    errors: list[FieldProblem] = Field(default_factory=list)
+    request_id: str | None = Field(
+        None, description="The request's `X-Request-Id`; it is also in the server's log. Null in a job"
+    )
+    retryable: bool = Field(description="True when the same request may succeed later without a change")
+    errors: list[FieldProblem] = Field(
+        default_factory=list, description="Each value of the request that is wrong; empty for other errors"
+    )
 
 
 class IssueModel(Answer):
     """Something that went wrong with a part and did not cost the rest."""
 
-    code: str
-    message: str
-    page: int | None = None
+    code: str = Field(description="Stable word for programs; see docs/formats.md")
+    message: str = Field(description="What happened, in words")
+    page: int | None = Field(None, description="Page number from 1; null for the whole document")
+
+
+_is_partial: ContextVar[Callable[[], bool]] = ContextVar("is_partial", default=lambda: False)
+
+
+@contextmanager
+def partial_answers(is_partial: Callable[[], bool]) -> Iterator[None]:
+    """Inside, an answer is `partial` where `is_partial` says so when it is made.
+
+    For the middleware.
+    """
+    token = _is_partial.set(is_partial)
+    try:
+        yield
+    finally:
+        _is_partial.reset(token)
+
+
+def partial_field(description: str) -> Any:
+    """The member `partial` of an answer, which nobody sets but `partial_answers`."""
+    return Field(
+        default_factory=lambda: _is_partial.get()(), description=description, json_schema_extra={"default": False}
+    )
 
 
 T = TypeVar("T")
@@ -161,19 +190,12 @@ T = TypeVar("T")
 class ListModel(Answer, Generic[T]):
     """One page of a list; pass `next_cursor` as `cursor` for the next one."""
 
-    data: list[T]
-    has_more: bool = False
-    next_cursor: str | None = None
-    partial: bool = Field(
-        False, description="The database was out of reach: there may be more than what this node could tell"
-    )
+    data: list[T] = Field(description="The items of this page of the list")
+    has_more: bool = Field(False, description="True when there is another page")
+    next_cursor: str | None = Field(None, description="Pass it as `cursor` for the next page; null on the last one")
+    partial: bool = partial_field("The database was out of reach: there may be more than what this node could tell")
 
 
 def page_of(items: list[T], next_cursor: str | None) -> dict[str, Any]:
     """The members of a ListModel."""
-    return {
-        "data": items,
-        "has_more": next_cursor is not None,
-        "next_cursor": next_cursor,
-        "partial": use_of_store().fallback,
-    }
+    return {"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor}

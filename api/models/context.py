@@ -25,8 +25,8 @@ _BOX: list[Any] = [72.0, 96.5, 523.2, 110.0]
 class TurnModel(Asked):
     """One message of a chat, as in the OpenAI chat format."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=200_000)
+    role: Literal["system", "user", "assistant"] = Field(description="Who said it")
+    content: str = Field(max_length=200_000, description="What was said")
 
 
 class ContextQuery(Asked):
@@ -43,35 +43,39 @@ class ContextQuery(Asked):
         }
     )
 
-    message: str = Field(min_length=1, max_length=100_000)
-    history: list[TurnModel] = Field(default_factory=list, max_length=1000)
+    message: str = Field(min_length=1, max_length=100_000, description="The question that the model will be asked")
+    history: list[TurnModel] = Field(
+        default_factory=list, max_length=1000, description="Earlier messages of the chat, oldest first"
+    )
     session_id: str | None = Field(
         None, max_length=64, description="Accepted and not looked at: this version keeps no sessions; send `history`"
     )
-    k: Whole = Field(8, ge=1, le=50)
+    k: Whole = Field(8, ge=1, le=50, description="Passages, at most")
     token_budget: Whole = Field(3000, ge=200, le=200_000, description="Of all messages together")
-    document_ids: DocumentIds | None = None
-    filters: JsonObject | None = None
+    document_ids: DocumentIds | None = Field(None, description="Only in these documents and in what lies inside them")
+    filters: JsonObject | None = Field(None, description="As `filters` of POST /v1/search")
 
 
 class SourceModel(Answer):
     """A numbered passage of the prompt."""
 
-    n: int
-    document: HitDocument
-    page: int
-    box: BoxModel | None
-    chunk_id: str
-    text: str
-    score: float
-    url: str
+    n: int = Field(description="The number by which the prompt asks to cite it, from 1")
+    document: HitDocument = Field(description="The document that holds the passage")
+    page: int = Field(description="Page number, from 1")
+    box: BoxModel | None = Field(
+        description="Where the passage stands on the page; null where the format has no layout"
+    )
+    chunk_id: str = Field(description="Id of the passage")
+    text: str = Field(description="The passage as it stands in the prompt")
+    score: float = Field(description="As `score` of a search's hit")
+    url: str = Field(description="Path of the page: as a picture where the format has a layout, else its text")
 
 
 class MessageModel(Answer):
     """One message in the OpenAI chat format."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str
+    role: Literal["system", "user", "assistant"] = Field(description="Who says it")
+    content: str = Field(description="What is said")
 
 
 _CONTEXT_EXAMPLE: dict[str, Any] = {
@@ -104,13 +108,15 @@ class ContextAnswer(Answer):
 
     model_config = ConfigDict(json_schema_extra={"example": _CONTEXT_EXAMPLE})
 
-    prompt: str
-    messages: list[MessageModel]
-    sources: list[SourceModel]
-    images: list[ImageModel]
-    summary: str
-    tokens: int
-    truncated: bool
+    prompt: str = Field(description="Instructions, sources, history and question in one string")
+    messages: list[MessageModel] = Field(description="The same as messages in the OpenAI chat format")
+    sources: list[SourceModel] = Field(description="The passages in the prompt, by number")
+    images: list[ImageModel] = Field(description="Pictures that were found, or that stand on a cited page")
+    summary: str = Field(description="One sentence that says what was found")
+    tokens: int = Field(description="Tokens of all messages together")
+    truncated: bool = Field(
+        description="True when a passage or an earlier message was cut or left out because of the budget"
+    )
 
 
 class LegacyContextAnswer(ContextAnswer):
@@ -133,6 +139,8 @@ class LegacyContextAnswer(ContextAnswer):
         }
     )
 
-    formatted_prompt: str
-    context_summary: str
-    metadata: dict[str, Any]
+    formatted_prompt: str = Field(description="The same as `prompt`")
+    context_summary: str = Field(description="The same as `summary`")
+    metadata: dict[str, Any] = Field(
+        description="Facts about the answer: k, budget, tokens, ids of documents and pictures"
+    )

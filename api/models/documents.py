@@ -21,7 +21,8 @@ from api.models.base import (
     ProblemModel,
     Whole,
 )
-from api.models.jobs import JOB_EXAMPLE, JobModel
+from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel
+from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 
 DocumentStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelled"]
 
@@ -48,6 +49,9 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
     "updated_at": EXAMPLE_TIME,
 }
 _BOX: list[Any] = [72.0, 96.5, 523.2, 110.0]
+_REASON = (
+    "Why OCR was used: empty for plain native text, else `empty`, `garbled`, `partly_image`, `forced` or `picture`"
+)
 
 
 class DocumentModel(Answer):
@@ -55,36 +59,42 @@ class DocumentModel(Answer):
 
     model_config = ConfigDict(json_schema_extra={"example": DOCUMENT_EXAMPLE})
 
-    id: str
-    object: Literal["document"] = "document"
-    filename: str
-    format: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    title: str
-    author: str
-    language: str
-    page_count: int
-    chunk_count: int
-    image_count: int
-    status: DocumentStatus
-    warnings: list[IssueModel]
-    metadata: dict[str, Any]
-    parent_id: str | None
+    id: str = Field(description="UUID of the document")
+    object: Literal["document"] = Field("document", description="Always `document`")
+    filename: str = Field(description="Name of the uploaded file, cleaned for display")
+    format: str = Field(description="The format that the content shows, such as `pdf`; see docs/formats.md")
+    media_type: str = Field(description="Media type of the format")
+    size_bytes: int = Field(description="Bytes of the original file")
+    sha256: str = Field(description="SHA-256 of the original file, in hex")
+    title: str = Field(description="Title from the file or from PATCH; else the file name")
+    author: str = Field(description="Author from the file; may be empty")
+    language: str = Field(description="Language that the file names (BCP 47); may be empty")
+    page_count: int = Field(description="Pages, slides, sheets or frames; 0 until they have been read")
+    chunk_count: int = Field(description="Passages that can be searched")
+    image_count: int = Field(description="Pictures that were extracted")
+    status: DocumentStatus = Field(
+        description="`completed_with_errors`: parts could not be read (see `warnings`), and the rest can be searched"
+    )
+    warnings: list[IssueModel] = Field(description="What went wrong with parts of the document")
+    metadata: dict[str, Any] = Field(description="Your own JSON object from the upload or from PATCH")
+    parent_id: str | None = Field(description="Document of the mail or archive that holds this one; null for an upload")
     children: list[str] = Field(description="Ids of the documents that lie in this one")
-    created_at: str
-    updated_at: str
+    created_at: str = Field(description="Time of the upload (RFC 3339, UTC)")
+    updated_at: str = Field(description="Time of the last change (RFC 3339, UTC)")
 
 
 class UploadEntry(Answer):
     """What became of one uploaded file."""
 
-    filename: str
-    outcome: Literal["created", "duplicate", "updated", "rejected"]
-    document: DocumentModel | None
+    filename: str = Field(description="Name of the file as it was uploaded, cleaned for display")
+    outcome: Literal["created", "duplicate", "updated", "rejected"] = Field(
+        description="`created`: a new document. `duplicate`: the same bytes were read with the same options before, so "
+        "nothing is done again. `updated`: the same bytes with other options, or after a failure: the same document "
+        "with a new job. `rejected`: see `error`"
+    )
+    document: DocumentModel | None = Field(description="The document; null when the file was rejected")
     job: JobModel | None = Field(description="The job under way; null where there is none")
-    error: ProblemModel | None
+    error: ProblemModel | None = Field(description="Why the file was rejected; else null")
 
 
 class UploadAnswer(Answer):
@@ -97,8 +107,14 @@ class UploadAnswer(Answer):
                     {
                         "filename": "contract.pdf",
                         "outcome": "created",
-                        "document": {**DOCUMENT_EXAMPLE, "status": "queued", "page_count": 0, "chunk_count": 0},
-                        "job": {**JOB_EXAMPLE, "status": "queued", "stage": None, "queue_position": 0},
+                        "document": {
+                            **DOCUMENT_EXAMPLE,
+                            "status": "queued",
+                            "page_count": 0,
+                            "chunk_count": 0,
+                            "image_count": 0,
+                        },
+                        "job": QUEUED_JOB_EXAMPLE,
                         "error": None,
                     }
                 ]
@@ -106,7 +122,7 @@ class UploadAnswer(Answer):
         }
     )
 
-    data: list[UploadEntry]
+    data: list[UploadEntry] = Field(description="One entry per file, in the order of the request")
 
 
 class ProcessAnswer(Answer):
@@ -116,19 +132,19 @@ class ProcessAnswer(Answer):
         json_schema_extra={
             "example": {
                 "document_id": DOCUMENT_EXAMPLE["id"],
-                "job_id": JOB_EXAMPLE["id"],
+                "job_id": QUEUED_JOB_EXAMPLE["id"],
                 "status": "queued",
                 "document": {**DOCUMENT_EXAMPLE, "status": "queued"},
-                "job": {**JOB_EXAMPLE, "status": "queued", "stage": None},
+                "job": QUEUED_JOB_EXAMPLE,
             }
         }
     )
 
-    document_id: str
-    job_id: str | None
-    status: str
-    document: DocumentModel
-    job: JobModel | None
+    document_id: str = Field(description="Id of the document")
+    job_id: str | None = Field(description="Id of the job under way; null where there is none")
+    status: str = Field(description="Status of the job, or of the document where there is no job")
+    document: DocumentModel = Field(description="The document")
+    job: JobModel | None = Field(description="The job under way; null where there is none")
 
 
 class OptionsModel(Asked):
@@ -138,13 +154,31 @@ class OptionsModel(Asked):
         json_schema_extra={"example": {"ocr": "force", "ocr_languages": ["eng"], "pages": "1-3,7"}}
     )
 
-    chunk_size: Whole | None = Field(None, description="Characters of a chunk, at most: 100 to 20,000; default 1000")
-    chunk_overlap: Whole | None = Field(None, description="Characters that neighbours share, at most; default 200")
-    ocr: Literal["auto", "force", "off"] | None = Field(None, description="Default auto: pages without usable text")
-    ocr_languages: list[str] | None = Field(None, description="Tesseract language codes; default eng")
-    extract_images: bool | None = Field(None, description="Default true")
-    pages: str | None = Field(None, description="Pages to read, such as `1-3,7` or `5-`; default all")
-    password: str | None = Field(None, description="Of an encrypted document; never stored, logged or returned")
+    chunk_size: Whole | None = Field(
+        None,
+        description=f"Characters of a chunk, at most: {MIN_CHUNK_SIZE:,} to {MAX_CHUNK_SIZE:,}. Default: "
+        "`DOCATLAS_CHUNK_SIZE`, 1,000",
+    )
+    chunk_overlap: Whole | None = Field(
+        None,
+        description="Characters that neighbouring chunks share, at most; less than `chunk_size`. Default: "
+        "`DOCATLAS_CHUNK_OVERLAP`, 200",
+    )
+    ocr: Literal["auto", "force", "off"] | None = Field(
+        None,
+        description="OCR of pages without usable text (`auto`), of all (`force`) or of none (`off`). Default: `auto`",
+    )
+    ocr_languages: list[str] | None = Field(
+        None,
+        description="1 to 8 Tesseract language codes, such as `eng`; `auto` finds out. Default: "
+        "`DOCATLAS_OCR_LANGUAGES`, `eng`",
+    )
+    extract_images: bool | None = Field(None, description="Whether pictures are cut out and stored. Default: true")
+    pages: str | None = Field(None, description="Pages to read, such as `1-3,7` or `5-`. Default: all")
+    password: str | None = Field(
+        None,
+        description="Of an encrypted document, at most 1,024 characters; never stored, logged or returned",
+    )
 
 
 class DocumentPatch(Asked):
@@ -152,7 +186,7 @@ class DocumentPatch(Asked):
 
     model_config = ConfigDict(json_schema_extra={"example": {"title": "Lease 2024", "metadata": {"year": 2024}}})
 
-    title: PlainText | None = Field(None, max_length=500)
+    title: PlainText | None = Field(None, max_length=500, description="The new title")
     metadata: JsonObject | None = Field(None, description="Takes the place of the whole object")
 
 
@@ -178,28 +212,30 @@ class PageModel(Answer):
         }
     )
 
-    number: int
+    number: int = Field(description="Page number, from 1")
     width: float = Field(description="Points; 0 where the format has no layout")
-    height: float
-    source: Literal["native", "ocr", "hybrid"]
-    reason: str = Field(description="Why: empty for plain native text, else `empty`, `garbled`, `forced`, `picture`")
-    rotation: int
-    confidence: float = Field(description="0 to 1")
-    languages: list[str]
+    height: float = Field(description="Points; 0 where the format has no layout")
+    source: Literal["native", "ocr", "hybrid"] = Field(
+        description="`native`: the file's own text. `ocr`: read from the picture of the page. `hybrid`: both"
+    )
+    reason: str = Field(description=_REASON)
+    rotation: int = Field(description="Degrees clockwise by which the page was turned to be upright: 0, 90, 180 or 270")
+    confidence: float = Field(description="0 to 1: mean word confidence of OCR; 1 for native text")
+    languages: list[str] = Field(description="Languages that OCR used; empty for native text")
     engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
-    chars: int
-    words: int
-    elapsed_ms: int
+    chars: int = Field(description="Characters of the page's text")
+    words: int = Field(description="Words of the page's text")
+    elapsed_ms: int = Field(description="Milliseconds that reading the page took")
 
 
 class WordModel(Answer):
     """A word with its box; its offsets slice the page's text."""
 
-    text: str
+    text: str = Field(description="The word")
     box: BoxModel
-    char_start: int
-    char_end: int
-    confidence: float | None
+    char_start: int = Field(description="Offset of its first character in the page's `text`")
+    char_end: int = Field(description="Offset behind its last character in the page's `text`")
+    confidence: float | None = Field(description="0 to 1 from the OCR engine; null for native text")
 
 
 class PageDetail(Answer):
@@ -227,21 +263,27 @@ class PageDetail(Answer):
         }
     )
 
-    number: int
-    width: float
-    height: float
-    source: Literal["native", "ocr", "hybrid"]
-    reason: str
-    rotation: int
-    confidence: float
-    languages: list[str]
+    number: int = Field(description="Page number, from 1")
+    width: float = Field(description="Points; 0 where the format has no layout")
+    height: float = Field(description="Points; 0 where the format has no layout")
+    source: Literal["native", "ocr", "hybrid"] = Field(
+        description="`native`: the file's own text. `ocr`: read from the picture of the page. `hybrid`: both"
+    )
+    reason: str = Field(description=_REASON)
+    rotation: int = Field(description="Degrees clockwise by which the page was turned to be upright: 0, 90, 180 or 270")
+    confidence: float = Field(description="0 to 1: mean word confidence of OCR; 1 for native text")
+    languages: list[str] = Field(description="Languages that OCR used; empty for native text")
     engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
-    chars: int
-    elapsed_ms: int
+    chars: int = Field(description="Characters of `text`")
+    elapsed_ms: int = Field(description="Milliseconds that reading the page took")
     char_start: int = Field(description="Offset of the page's text in the document's text")
-    text: str
-    words: list[WordModel]
-    blocks: list[dict[str, Any]] = Field(description="Headings, paragraphs, lists and tables, in order")
+    text: str = Field(description="The page's text, in reading order")
+    words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
+    blocks: list[dict[str, Any]] = Field(
+        description="Headings, paragraphs, list items, tables and so on, in order: `kind`, `char_start` and `char_end` "
+        "in `text`, and where they apply `level`, `box`, `rows` (a table's cells), `ordered`, `language`, `hidden`, "
+        "`continues`"
+    )
 
 
 class ImageModel(Answer):
@@ -268,29 +310,33 @@ class ImageModel(Answer):
         }
     )
 
-    id: str
-    object: Literal["image"] = "image"
-    document_id: str
-    page: int
-    box: BoxModel | None
+    id: str = Field(description="UUID of the picture")
+    object: Literal["image"] = Field("image", description="Always `image`")
+    document_id: str = Field(description="The document that holds the picture")
+    page: int = Field(description="Page number, from 1")
+    box: BoxModel | None = Field(
+        description="Where the picture stands on the page; null where the format has no layout"
+    )
     width: int = Field(description="Pixels")
     height: int = Field(description="Pixels")
-    media_type: str
-    sha256: str
+    media_type: str = Field(description="`image/png`, `image/jpeg` or `image/webp`")
+    sha256: str = Field(description="SHA-256 of the picture's bytes, in hex")
     alt: str = Field(description="What the file says that it shows")
     caption: str = Field(description="What stands beside it on the page")
     has_vector: bool = Field(description="False while it waits for the picture model")
-    url: str
-    thumbnail_url: str
+    url: str = Field(description="Path of the picture's bytes")
+    thumbnail_url: str = Field(description="Path of a small WebP of it")
 
 
 class SpanModel(Answer):
     """A slice of the document's text that lies on one page; offsets count code points of `content?format=text`."""
 
-    page: int
-    char_start: int
-    char_end: int
-    boxes: list[BoxModel]
+    page: int = Field(description="Page number, from 1")
+    char_start: int = Field(description="Offset of the first character in `content?format=text`")
+    char_end: int = Field(description="Offset behind the last character in `content?format=text`")
+    boxes: list[BoxModel] = Field(
+        description="One box for each line or block, in reading order; empty where the format has no layout"
+    )
 
 
 class ChunkModel(Answer):
@@ -310,10 +356,10 @@ class ChunkModel(Answer):
         }
     )
 
-    id: str
-    object: Literal["chunk"] = "chunk"
-    document_id: str
-    ordinal: int
-    text: str
+    id: str = Field(description="UUID of the chunk; it changes when the document is read again")
+    object: Literal["chunk"] = Field("chunk", description="Always `chunk`")
+    document_id: str = Field(description="The document that holds the chunk")
+    ordinal: int = Field(description="Place in the document, from 0")
+    text: str = Field(description="The passage: a slice of the document's text")
     prefix: str = Field(description="Heading path or header row; embedded with the text, but no slice of it")
-    spans: list[SpanModel]
+    spans: list[SpanModel] = Field(description="The slices that `text` is made of, with pages and boxes")

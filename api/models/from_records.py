@@ -1,4 +1,7 @@
-"""Turns records into the models that are sent, with the addresses that only HTTP knows."""
+"""Turns records into the models that the API answers with.
+
+Adds the addresses that only HTTP knows.
+"""
 
 from __future__ import annotations
 
@@ -18,41 +21,18 @@ from api.models.documents import (
 )
 from api.models.jobs import job_model
 from api.models.search import HitModel, SearchAnswer, SearchNote
-from database.fallback.answered_from import use_of_store
 from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
-from services.documents.page_images import LAYOUT_FORMATS
+from services.documents.json import document_json
+from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
-from services.search.hits import Hit, SearchResult
+from services.search.search import Hit, SearchResult
 
 
 def document_model(document: DocumentRecord, children: Sequence[str] = ()) -> DocumentModel:
     """The document as a client sees it."""
-    return DocumentModel.model_validate(
-        {
-            "id": document.document_id,
-            "filename": document.filename,
-            "format": document.file_type,
-            "media_type": document.media_type,
-            "size_bytes": document.file_size,
-            "sha256": document.sha256,
-            "title": document.title,
-            "author": document.author,
-            "language": document.language,
-            "page_count": document.page_count,
-            "chunk_count": document.total_chunks,
-            "image_count": document.image_count,
-            # A job may be `cancelling`; its document is in progress until that has happened.
-            "status": "in_progress" if document.status == "cancelling" else document.status,
-            "warnings": list(document.warnings),
-            "metadata": document.metadata,
-            "parent_id": document.parent_id,
-            "children": list(children),
-            "created_at": document.created_at,
-            "updated_at": document.updated_at,
-        }
-    )
+    return DocumentModel.model_validate(document_json(document, children))
 
 
 def upload_entry(entry: Accepted, *, instance: str, request_id: str | None) -> UploadEntry:
@@ -154,7 +134,6 @@ def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
             "took_ms": result.took_ms,
             "mode": result.mode,
             "recall": "exact" if result.is_exact else "approximate",
-            "partial": use_of_store().fallback,
             "warnings": [{"code": item.code, "message": item.message} for item in result.warnings],
         }
     )
@@ -228,7 +207,7 @@ def image_url(image_id: str) -> str:
 
 def page_image_url(document: DocumentRecord, page: int) -> str | None:
     """Where the page can be seen; None where the format has no layout."""
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         return None
     return f"/v1/documents/{document.document_id}/pages/{page}/image"
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from api.http.errors import stored_problem_json
 from api.models.base import EXAMPLE_DOCUMENT_ID, EXAMPLE_JOB_ID, EXAMPLE_TIME, Answer, IssueModel, ProblemModel
-from services.queue.queue import JobView
+from services.queue.job_view import JobView
 
 JobStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelling", "cancelled"]
 
@@ -29,14 +29,24 @@ JOB_EXAMPLE: dict[str, Any] = {
     "warnings": [],
     "error": None,
 }
+QUEUED_JOB_EXAMPLE: dict[str, Any] = {
+    **JOB_EXAMPLE,
+    "status": "queued",
+    "stage": None,
+    "progress": {"percent": 0.0, "pages_done": 0, "pages_total": 0},
+    "queue_position": 0,
+    "attempts": 0,
+    "started_at": None,
+    "heartbeat_at": None,
+}
 
 
 class ProgressModel(Answer):
     """How far a job is."""
 
-    percent: float
-    pages_done: int
-    pages_total: int
+    percent: float = Field(description="0 to 100")
+    pages_done: int = Field(description="Pages that have been read")
+    pages_total: int = Field(description="Pages of the document; 0 until they have been counted")
 
 
 class JobModel(Answer):
@@ -44,41 +54,26 @@ class JobModel(Answer):
 
     model_config = ConfigDict(json_schema_extra={"example": JOB_EXAMPLE})
 
-    id: str
-    object: Literal["job"] = "job"
+    id: str = Field(description="UUID of the job")
+    object: Literal["job"] = Field("job", description="Always `job`")
     type: str = Field(description="`ingest` or `backfill_image_vectors`")
-    document_id: str | None
-    status: JobStatus
+    document_id: str | None = Field(description="The document that is read; null for `backfill_image_vectors`")
+    status: JobStatus = Field(description="It ends as `completed`, `completed_with_errors`, `failed` or `cancelled`")
     stage: str | None = Field(description="detecting, extracting, ocr, images, chunking, embedding or storing")
-    progress: ProgressModel
+    progress: ProgressModel = Field(description="How far the job is")
     queue_position: int | None = Field(description="Jobs queued before it, from 0; null unless it is queued")
-    attempts: int
-    created_at: str
-    started_at: str | None
-    heartbeat_at: str | None
-    finished_at: str | None
-    warnings: list[IssueModel]
-    error: ProblemModel | None
+    attempts: int = Field(description="How often a worker has started it")
+    created_at: str = Field(description="Time when it was queued (RFC 3339, UTC)")
+    started_at: str | None = Field(description="Time of the last start; null before the first")
+    heartbeat_at: str | None = Field(
+        description="Time when its worker last said that it is alive; null before the first start"
+    )
+    finished_at: str | None = Field(description="Time when it ended; null until then")
+    warnings: list[IssueModel] = Field(description="What went wrong with parts of the document")
+    error: ProblemModel | None = Field(description="Why it failed; null otherwise")
 
 
 def job_model(view: JobView) -> JobModel:
-    """The job as a client sees it."""
-    job = view.job
-    return JobModel.model_validate(
-        {
-            "id": job.job_id,
-            "type": job.type,
-            "document_id": job.document_id,
-            "status": job.status,
-            "stage": job.stage,
-            "progress": {"percent": job.percent, "pages_done": job.pages_done, "pages_total": job.pages_total},
-            "queue_position": view.queue_position,
-            "attempts": job.attempts,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "heartbeat_at": job.heartbeat_at,
-            "finished_at": job.finished_at,
-            "warnings": list(job.warnings),
-            "error": stored_problem_json(job.error, instance=f"/v1/jobs/{job.job_id}"),
-        }
-    )
+    """The job with its problem in the words of an HTTP error."""
+    error = stored_problem_json(view.job.error, instance=f"/v1/jobs/{view.job.job_id}")
+    return JobModel.model_validate({**view.as_json(), "error": error})

@@ -13,11 +13,14 @@ from api.models.base import (
     Answer,
     Asked,
     BoxModel,
+    Fraction,
     JsonObject,
-    Number,
     Whole,
+    partial_field,
 )
 from api.models.documents import SpanModel
+from database.filters import FIELDS, MAX_VALUES
+from services.filters import MAX_CONDITIONS
 from services.search.search import MAX_DOCUMENT_IDS, MAX_K
 
 MAX_QUERY_CHARS = 8192
@@ -31,7 +34,11 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
 TEXT_EXAMPLE = "The rent is due on the first day of each month."
 
 DocumentIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_DOCUMENT_IDS)]
-Score = Annotated[Number, Field(allow_inf_nan=False)]
+FILTERS = (
+    "Only documents that match every condition: `{field: value}` or `{field: {operator: value}}`. Operators: `$eq`, "
+    f"`$gte`, `$lte`, and `$in` with a list of 1 to {MAX_VALUES:,} values. Fields: `metadata.<key>` (nested: "
+    f"`metadata.<key>.<key>`), {', '.join(f'`{name}`' for name in FIELDS)}. At most {MAX_CONDITIONS} conditions"
+)
 
 
 class SearchQuery(Asked):
@@ -52,31 +59,40 @@ class SearchQuery(Asked):
     )
     nullable: ClassVar[frozenset[str]] = frozenset({"min_score"})
 
-    query: str | None = Field(None, max_length=MAX_QUERY_CHARS)
-    image_id: str | None = Field(None, max_length=64)
+    query: str | None = Field(
+        None, max_length=MAX_QUERY_CHARS, description="Words to look for. Give either `query` or `image_id`"
+    )
+    image_id: str | None = Field(
+        None, max_length=64, description="Id of a stored picture: find pictures like it, and the passages around them"
+    )
     modalities: list[Literal["text", "image"]] | None = Field(
         None, min_length=1, max_length=2, description="Default: text, and pictures where there is a model for them"
     )
-    mode: Literal["hybrid", "semantic", "keyword"] = "hybrid"
-    k: Whole = Field(8, ge=1, le=MAX_K)
-    min_score: Score | None = Field(
-        0.3, ge=0, le=1, description="Cut on the cosine of text; 0 or null for none. Keyword hits and pictures stay"
+    mode: Literal["hybrid", "semantic", "keyword"] = Field(
+        "hybrid",
+        description="`semantic` compares vectors (meaning), `keyword` compares words (BM25), `hybrid` does both",
     )
-    document_ids: DocumentIds | None = None
-    filters: JsonObject | None = Field(
-        None,
-        description="`{field: value}` or `{field: {$eq|$in|$gte|$lte: value}}`; fields: metadata.<key>, format, ...",
+    k: Whole = Field(8, ge=1, le=MAX_K, description="Hits, at most")
+    min_score: Fraction | None = Field(
+        0.3,
+        description="Least cosine of a passage; 0 or null for no limit. Keyword hits and pictures are never cut",
     )
-    include: list[Literal["text", "vectors"]] = Field(["text"], max_length=2)
+    document_ids: DocumentIds | None = Field(None, description="Only in these documents and in what lies inside them")
+    filters: JsonObject | None = Field(None, description=FILTERS)
+    include: list[Literal["text", "vectors"]] = Field(
+        ["text"],
+        max_length=2,
+        description="`text`: the text of each passage. `vectors`: the stored vector of each hit (768 numbers)",
+    )
     exact: bool = Field(False, description="Compare with every vector, also where an index could choose the candidates")
 
 
 class HitDocument(Answer):
     """The document that a hit lies in."""
 
-    id: str
-    filename: str
-    title: str
+    id: str = Field(description="UUID of the document")
+    filename: str = Field(description="Name of the file")
+    title: str = Field(description="Title of the document")
 
 
 class HitScores(Answer):
@@ -90,35 +106,41 @@ class HitScores(Answer):
 class HighlightModel(Answer):
     """Where a word of the query stands: code points of the hit's `text`."""
 
-    char_start: int
-    char_end: int
+    char_start: int = Field(description="Offset of the word's first character")
+    char_end: int = Field(description="Offset behind the word's last character")
 
 
 class HitModel(Answer):
     """A passage or a picture that was found."""
 
-    rank: int
-    type: Literal["text", "image"]
+    rank: int = Field(description="Place in the list, from 1")
+    type: Literal["text", "image"] = Field(description="`text`: a passage. `image`: a picture")
     score: float = Field(description="What the list is ordered by; comparable within one answer only")
-    scores: HitScores
-    document: HitDocument
-    page: int
-    box: BoxModel | None
-    chunk_id: str | None
-    text: str | None
-    spans: list[SpanModel]
-    highlights: list[HighlightModel]
-    image_id: str | None
-    image_url: str | None
-    page_image_url: str | None
-    vector: list[float] | None = None
+    scores: HitScores = Field(description="The scores that `score` was made from")
+    document: HitDocument = Field(description="The document that holds the hit")
+    page: int = Field(description="Page number, from 1, of the hit's best span")
+    box: BoxModel | None = Field(
+        description="Where that span, or the picture, stands on the page; null where the format has no layout"
+    )
+    chunk_id: str | None = Field(description="Id of the passage; null for a picture")
+    text: str | None = Field(description="Text of the passage; null for a picture, and without `text` in `include`")
+    spans: list[SpanModel] = Field(
+        description="All slices of the document's text that the passage is made of; empty for a picture"
+    )
+    highlights: list[HighlightModel] = Field(description="The words of the query in `text`")
+    image_id: str | None = Field(description="Id of the picture; null for a passage")
+    image_url: str | None = Field(description="Path of the picture's bytes; null for a passage")
+    page_image_url: str | None = Field(description="Path of the page as a picture; null where the format has no layout")
+    vector: list[float] | None = Field(
+        None, description="The stored vector (768 numbers) where `include` asks for it; else null"
+    )
 
 
 class ShortfallModel(Answer):
     """Something that was asked for and could not be done, while the rest could."""
 
-    code: str
-    message: str
+    code: str = Field(description="Stable word for programs, such as `image_model_missing`")
+    message: str = Field(description="What could not be done and what to do")
 
 
 class SearchAnswer(Answer):
@@ -150,16 +172,19 @@ class SearchAnswer(Answer):
                 "mode": "hybrid",
                 "recall": "exact",
                 "warnings": [],
+                "partial": False,
             }
         }
     )
 
-    data: list[HitModel]
-    took_ms: float
-    mode: Literal["hybrid", "semantic", "keyword"]
-    recall: Literal["exact", "approximate"]
-    warnings: list[ShortfallModel]
-    partial: bool = Field(False, description="The database was out of reach: only what this node holds was searched")
+    data: list[HitModel] = Field(description="The hits, best first")
+    took_ms: float = Field(description="Milliseconds that the search took")
+    mode: Literal["hybrid", "semantic", "keyword"] = Field(description="The mode that was used")
+    recall: Literal["exact", "approximate"] = Field(
+        description="`exact`: every vector was compared. `approximate`: an index chose the candidates"
+    )
+    warnings: list[ShortfallModel] = Field(description="What was asked for and could not be done")
+    partial: bool = partial_field("The database was out of reach: only what this node holds was searched")
 
 
 class SearchNote(Answer):
@@ -178,9 +203,9 @@ class SearchNote(Answer):
         }
     )
 
-    id: str
-    object: Literal["search"] = "search"
-    query: str
-    results_found: int
-    created_at: str
-    metadata: dict[str, Any]
+    id: str = Field(description="UUID of the search")
+    object: Literal["search"] = Field("search", description="Always `search`")
+    query: str = Field(description="The words that were looked for; empty for a search by picture")
+    results_found: int = Field(description="Hits that were answered")
+    created_at: str = Field(description="Time of the search (RFC 3339, UTC)")
+    metadata: dict[str, Any] = Field(description="How it was searched: mode, k, time and more")

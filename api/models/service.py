@@ -14,16 +14,16 @@ class StatusAnswer(Answer):
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", description="Always `ok`")
 
 
 class CheckModel(Answer):
     """How one dependency is doing."""
 
-    name: str
-    status: Literal["healthy", "degraded", "down"]
-    latency_ms: float
-    detail: str
+    name: str = Field(description="`database`, `files`, `text_model`, `image_model`, `ocr` or `worker`")
+    status: Literal["healthy", "degraded", "down"] = Field(description="How it is doing")
+    latency_ms: float = Field(description="Milliseconds that asking it took")
+    detail: str = Field(description="What is wrong and what to do; or, of a healthy one, what was not asked for")
 
 
 class FallbackModel(Answer):
@@ -37,7 +37,7 @@ class FallbackModel(Answer):
 
 
 class HealthAnswer(Answer):
-    """Each dependency; `down` is answered with 503."""
+    """Each dependency; `healthy` when all that was asked for works, `down` is answered with 503."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,16 +50,20 @@ class HealthAnswer(Answer):
                         "name": "image_model",
                         "status": "degraded",
                         "latency_ms": 0.1,
-                        "detail": "run `docatlas models pull`, or set DOCATLAS_CLIP_DIR",
+                        "detail": "The picture model that was asked for cannot be used: let DOCATLAS_CLIP_DIR hold "
+                        "open_clip_config.json and open_clip_model.safetensors.",
                     },
                 ],
+                "fallback": None,
             }
         }
     )
 
-    status: Literal["healthy", "degraded", "down"]
-    version: str
-    checks: list[CheckModel]
+    status: Literal["healthy", "degraded", "down"] = Field(
+        description="`down` when the database or the files cannot be used"
+    )
+    version: str = Field(description="Version of Docatlas")
+    checks: list[CheckModel] = Field(description="Each dependency")
     fallback: FallbackModel | None = Field(None, description="Null where no database stands in for another")
 
 
@@ -106,13 +110,19 @@ class CapabilitiesAnswer(Answer):
         }
     )
 
-    object: Literal["capabilities"] = "capabilities"
-    version: str
-    formats: list[dict[str, Any]]
-    ocr: dict[str, Any]
-    models: dict[str, dict[str, Any]]
-    search: dict[str, Any]
-    limits: dict[str, Any]
-    store: dict[str, Any]
-    queue: dict[str, Any]
-    accounts: dict[str, Any]
+    object: Literal["capabilities"] = Field("capabilities", description="Always `capabilities`")
+    version: str = Field(description="Version of Docatlas")
+    formats: list[dict[str, Any]] = Field(
+        description="Formats that are read, each with its media type and file extensions"
+    )
+    ocr: dict[str, Any] = Field(
+        description="OCR engines, their versions and languages, and the values of `options.ocr`"
+    )
+    models: dict[str, dict[str, Any]] = Field(
+        description="The text and the picture model: name, vector space, dimensions and state"
+    )
+    search: dict[str, Any] = Field(description="Search modes, what can be searched, and whether vector search is exact")
+    limits: dict[str, Any] = Field(description="Limits on uploads, pages, pictures, search and chunks")
+    store: dict[str, Any] = Field(description="The database: `sqlite` or `postgresql`, and its migrations")
+    queue: dict[str, Any] = Field(description="The job queue and its worker threads")
+    accounts: dict[str, Any] = Field(description="`none`, `local` or `supabase`, and whether registration is open")

@@ -21,7 +21,7 @@ from api.models.accounts import (
     SessionAnswer,
 )
 from services.accounts.local import Grant
-from services.accounts.overview import overview
+from services.accounts.overview import read_overview
 from services.accounts.principal import ordered
 from services.runtime import Runtime
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 async def register(asked: RegisterRequest, request: Request, runtime: RuntimeDep, hashers: HashersDep) -> JSONResponse:
     """A new account and its first session; 403 while registration is closed."""
     grant = await to_thread.run_sync(
-        lambda: runtime.accounts.entrance.register(
+        lambda: runtime.accounts.login.register(
             asked.email, asked.password, display_name=asked.display_name.strip(), address=_address(request)
         ),
         limiter=hashers,
@@ -60,7 +60,7 @@ async def legacy_login(asked: LoginRequest, request: Request, runtime: RuntimeDe
 
 
 async def _login(asked: LoginRequest, request: Request, runtime: Runtime, hashers: HashersDep) -> JSONResponse:
-    call = _calling(runtime.accounts.entrance.login, asked.email, asked.password, address=_address(request))
+    call = _calling(runtime.accounts.login.login, asked.email, asked.password, address=_address(request))
     return _session_answer(await to_thread.run_sync(call, limiter=hashers))
 
 
@@ -69,7 +69,7 @@ async def refresh(
     asked: RefreshRequest, request: Request, runtime: RuntimeDep, keepers: SessionKeepersDep
 ) -> JSONResponse:
     """New tokens for a refresh token, which is used up. Using one twice ends the session."""
-    call = _calling(runtime.accounts.entrance.refresh, asked.refresh_token, address=_address(request))
+    call = _calling(runtime.accounts.login.refresh, asked.refresh_token, address=_address(request))
     return _session_answer(await to_thread.run_sync(call, limiter=keepers))
 
 
@@ -78,7 +78,7 @@ async def logout(
     request: Request, runtime: RuntimeDep, principal: PrincipalDep, keepers: SessionKeepersDep
 ) -> Response:
     """Ends the session: its refresh tokens are worth nothing any more. The access token is valid until it expires."""
-    call = _calling(runtime.accounts.entrance.logout, principal, _credential(request))
+    call = _calling(runtime.accounts.login.logout, principal, _credential(request))
     await to_thread.run_sync(call, limiter=keepers)
     return Response(status_code=204)
 
@@ -89,7 +89,7 @@ async def change_password(
 ) -> JSONResponse:
     """Sets the password, ends every session of the account, and begins a new one."""
     call = _calling(
-        runtime.accounts.entrance.change_password,
+        runtime.accounts.login.change_password,
         principal,
         _credential(request),
         asked.current_password,
@@ -102,7 +102,7 @@ async def change_password(
 @router.get("/v1/auth/me", response_model=MeAnswer, summary="Who am I?")
 def read_me(runtime: RuntimeDep, principal: PrincipalDep) -> dict[str, Any]:
     """The account that the token or key is of, what it may do, and how much of the quotas is used."""
-    found = overview(runtime, principal)
+    found = read_overview(runtime.store, runtime.accounts, runtime.settings, principal)
     return {
         "id": principal.user_id,
         "email": found.email,

@@ -8,15 +8,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
-from api.http.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.http.dependencies import ActorDep, ChildrenDep, DocumentId, ImageId, PageNumber, PagingDep, RuntimeDep
 from api.http.files import file_response, matches_tag
 from api.models.base import ListModel, page_of
 from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
 from api.models.from_records import chunk_model, image_model, page_detail, page_model
 from api.openapi import BINARY, CONTENT_FORMS, PAGE_IMAGE, REDIRECTED
-from services.documents import documents, page_images
-from services.documents import export as rendering
-from services.documents import files as stored_files
+from services.documents import documents, export, files, page_images
 
 router = APIRouter(tags=["contents"])
 
@@ -26,7 +24,9 @@ CONTENT_TYPES = {
     "json": "application/json",
 }
 
-IfNoneMatch = Annotated[str | None, Header(description="Tag of the copy at hand", examples=['"9f86d081"'])]
+IfNoneMatch = Annotated[
+    str | None, Header(description="`ETag` of the copy that you have: 304 where it is current", examples=['"9f86d081"'])
+]
 Redirect = Annotated[
     bool,
     Query(
@@ -34,6 +34,19 @@ Redirect = Annotated[
         examples=[True],
     ),
 ]
+RANGE: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "range",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "One range of bytes; the answer is 206. Several at once are answered with the whole file",
+            "example": "bytes=0-1023",
+        }
+    ]
+}
+"""The header that `api.files` reads."""
 FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: BINARY,
     206: BINARY,
@@ -46,17 +59,18 @@ FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
     "/v1/documents/{document_id}/file",
     response_class=Response,
     responses=FILE_ANSWERS,
+    openapi_extra=RANGE,
     summary="Download the original",
 )
 def get_file(
-    document_id: str,
+    document_id: DocumentId,
     runtime: RuntimeDep,
     actor: ActorDep,
     redirect: Redirect = False,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The bytes as they were uploaded. `Range` is supported."""
-    file = stored_files.original(runtime, actor, document_id)
+    file = files.original(runtime, actor, document_id)
     return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)
 
 
@@ -67,14 +81,21 @@ def get_file(
     summary="Read the extracted document",
 )
 def get_content(
-    document_id: str,
+    document_id: DocumentId,
     runtime: RuntimeDep,
     actor: ActorDep,
-    format: Annotated[Literal["markdown", "text", "json"], Query(examples=["markdown"])] = "markdown",
+    format: Annotated[
+        Literal["markdown", "text", "json"],
+        Query(
+            description="`markdown`: with headings and tables. `text`: plain; offsets count its characters. "
+            "`json`: pages with their blocks",
+            examples=["markdown"],
+        ),
+    ] = "markdown",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """In reading order, in UTF-8. The offsets of chunks count code points of `format=text`."""
-    content = rendering.render_content(runtime, actor, document_id, format)
+    content = export.render_content(runtime, actor, document_id, format)
     headers = {"ETag": f'"{content.tag}"', "Cache-Control": "private, no-cache"}
     if matches_tag(if_none_match, content.tag):
         content.chunks.close()
@@ -84,14 +105,14 @@ def get_content(
 
 
 @router.get("/v1/documents/{document_id}/pages", response_model=ListModel[PageModel], summary="List pages")
-def list_pages(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+def list_pages(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
     """How each page was read."""
     found = documents.list_pages(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
     return page_of([page_model(page) for page in found.data], found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}/pages/{number}", response_model=PageDetail, summary="Read a page")
-def get_page(document_id: str, number: int, runtime: RuntimeDep, actor: ActorDep) -> PageDetail:
+def get_page(document_id: DocumentId, number: PageNumber, runtime: RuntimeDep, actor: ActorDep) -> PageDetail:
     """A page's text with the box of every word."""
     return page_detail(documents.get_page(runtime, actor, document_id, number))
 
@@ -103,17 +124,17 @@ def get_page(document_id: str, number: int, runtime: RuntimeDep, actor: ActorDep
     summary="See a page",
 )
 async def get_page_image(
-    document_id: str,
-    number: int,
+    document_id: DocumentId,
+    number: PageNumber,
     runtime: RuntimeDep,
     actor: ActorDep,
     children: ChildrenDep,
     width: Annotated[
-        int, Query(ge=page_images.MIN_WIDTH, le=page_images.MAX_WIDTH, description="Pixels", examples=[1200])
+        int, Query(ge=page_images.MIN_WIDTH, le=page_images.MAX_WIDTH, description="Width in pixels", examples=[1200])
     ] = page_images.DEFAULT_WIDTH,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The page as a picture, for PDF and picture documents."""
+    """The page as a picture (WebP), for formats whose pages have a layout, such as PDF and pictures."""
     image = await to_thread.run_sync(
         page_images.page_image, runtime, actor, document_id, number, width, limiter=children
     )
@@ -128,21 +149,21 @@ def _picture(image: page_images.PageImage, if_none_match: str | None) -> Respons
 
 
 @router.get("/v1/documents/{document_id}/images", response_model=ListModel[ImageModel], summary="List pictures")
-def list_images(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+def list_images(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
     """The pictures that were cut out of the document, in order."""
     found = documents.list_images(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
     return page_of([image_model(image) for image in found.data], found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}/chunks", response_model=ListModel[ChunkModel], summary="List chunks")
-def list_chunks(document_id: str, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+def list_chunks(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
     """The passages that are searched, in order."""
     found = documents.list_chunks(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
     return page_of([chunk_model(chunk) for chunk in found.data], found.next_cursor)
 
 
 @router.get("/v1/images/{image_id}", response_model=ImageModel, tags=["images"], summary="Read a picture's record")
-def get_image(image_id: str, runtime: RuntimeDep, actor: ActorDep) -> ImageModel:
+def get_image(image_id: ImageId, runtime: RuntimeDep, actor: ActorDep) -> ImageModel:
     """Where the picture stands and how large it is."""
     return image_model(documents.get_image(runtime, actor, image_id))
 
@@ -155,13 +176,13 @@ def get_image(image_id: str, runtime: RuntimeDep, actor: ActorDep) -> ImageModel
     summary="See a picture in small",
 )
 async def get_thumbnail(
-    image_id: str,
+    image_id: ImageId,
     runtime: RuntimeDep,
     actor: ActorDep,
     children: ChildrenDep,
     width: Annotated[
         int,
-        Query(ge=16, le=page_images.MAX_THUMBNAIL_WIDTH, description="Pixels, at most", examples=[256]),
+        Query(ge=16, le=page_images.MAX_THUMBNAIL_WIDTH, description="Width in pixels, at most", examples=[256]),
     ] = page_images.THUMBNAIL_WIDTH,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -174,16 +195,17 @@ async def get_thumbnail(
     "/v1/images/{image_id}/content",
     response_class=Response,
     responses=FILE_ANSWERS,
+    openapi_extra=RANGE,
     tags=["images"],
     summary="See a picture",
 )
 def get_image_content(
-    image_id: str,
+    image_id: ImageId,
     runtime: RuntimeDep,
     actor: ActorDep,
     redirect: Redirect = False,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The picture's bytes. `Range` is supported."""
-    file = stored_files.picture(runtime, actor, image_id)
+    file = files.picture(runtime, actor, image_id)
     return file_response(runtime, file, redirect=redirect, if_none_match=if_none_match)

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.http.dependencies import ActorDep, PagingDep, RuntimeDep
+from api.http.dependencies import ActorDep, DocumentId, PagingDep, RuntimeDep
 from api.http.errors import request_id_of
 from api.http.uploads import json_field, only_fields, read_upload, whole_number
 from api.models.base import EXAMPLE_DOCUMENT_ID, JsonObject, ListModel, page_of
@@ -18,16 +18,33 @@ from api.models.from_records import document_model, upload_entry
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
 from database.records import Condition, DocumentFilter
-from services.content import Format
 from services.documents import documents
 from services.documents.documents import Accepted
 from services.errors import FieldError, InvalidOption
+from services.formats.registry import Format
 from services.options import pointer_step
 from services.runtime import Runtime
 
 router = APIRouter(tags=["documents"])
 
 UPLOAD_PATHS = frozenset({"/v1/documents", "/process", "/process-with-embeddings", "/v1/search/image"})
+
+METADATA_FILTER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "metadata",
+            "in": "query",
+            "required": False,
+            "style": "deepObject",
+            "explode": True,
+            "schema": {"type": "object"},
+            "description": "Only documents whose metadata has this value: `metadata[year]=2024` or "
+            "`metadata.year=2024`. `true`, `false` and numbers match these values and their text",
+            "example": {"year": 2024},
+        }
+    ]
+}
+"""What `_metadata_conditions` reads from the query string."""
 
 _METADATA_PARAMETER = re.compile(r"metadata(?:\.(?P<dotted>[^\[\]]+)|\[(?P<bracketed>[^\[\]]+)\])")
 _METADATA = TypeAdapter[dict[str, Any]](JsonObject)
@@ -41,7 +58,10 @@ _METADATA = TypeAdapter[dict[str, Any]](JsonObject)
     summary="Upload files",
 )
 async def upload_documents(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> UploadAnswer:
-    """Stores one or many files and queues a job for each. A bad file among several is `rejected` and costs no other."""
+    """Stores one or many files and queues a job for each. A bad file among several is `rejected` and costs no other.
+
+    A single file that is refused is answered with its error's own status. One job: `Location` is its path.
+    """
     async with read_upload(
         request,
         scratch=runtime.blobs.scratch(),
@@ -62,27 +82,36 @@ async def upload_documents(request: Request, response: Response, runtime: Runtim
     )
 
 
-@router.get("/v1/documents", response_model=ListModel[DocumentModel], summary="List documents")
+@router.get(
+    "/v1/documents",
+    response_model=ListModel[DocumentModel],
+    openapi_extra=METADATA_FILTER,
+    summary="List documents",
+)
 def list_documents(
     request: Request,
     runtime: RuntimeDep,
     actor: ActorDep,
     paging: PagingDep,
-    status: Annotated[list[DocumentStatus] | None, Query(description="Any of these", examples=[["completed"]])] = None,
-    format: Annotated[list[Format] | None, Query(description="Any of these", examples=[["pdf"]])] = None,
-    created_after: Annotated[
-        str | None, Query(max_length=64, description="A date or RFC 3339 time", examples=["2026-11-01"])
+    status: Annotated[
+        list[DocumentStatus] | None,
+        Query(description="Only with one of these; may come several times", examples=[["completed"]]),
     ] = None,
-    q: Annotated[str | None, Query(max_length=255, description="Part of the file name", examples=["lease"])] = None,
+    format: Annotated[
+        list[Format] | None, Query(description="Only of these formats; may come several times", examples=[["pdf"]])
+    ] = None,
+    created_after: Annotated[
+        str | None, Query(max_length=64, description="Uploaded later: a date or RFC 3339 time", examples=["2026-11-01"])
+    ] = None,
+    q: Annotated[
+        str | None, Query(max_length=255, description="Part of the file name; case does not matter", examples=["lease"])
+    ] = None,
     parent_id: Annotated[
         str | None,
-        Query(max_length=64, description="The documents that lie in this one", examples=[EXAMPLE_DOCUMENT_ID]),
+        Query(max_length=64, description="Documents inside this mail or archive", examples=[EXAMPLE_DOCUMENT_ID]),
     ] = None,
 ) -> dict[str, Any]:
-    """Newest first. `metadata[year]=2024` (or `metadata.year=2024`) keeps documents whose metadata has this value.
-
-    What lies in a mail or an archive is listed with `parent_id` only.
-    """
+    """Newest first. What lies inside a mail or an archive is listed with `parent_id` only."""
     found = documents.list_documents(
         runtime,
         actor,
@@ -99,21 +128,23 @@ def list_documents(
 
 
 @router.get("/v1/documents/{document_id}", response_model=DocumentModel, summary="Read a document's record")
-def get_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+def get_document(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
     """The document with its status, its counts and what went wrong with parts of it."""
     document = documents.get_document(runtime, actor, document_id)
     return document_model(document, documents.children_of(runtime, actor, document_id))
 
 
 @router.patch("/v1/documents/{document_id}", response_model=DocumentModel, summary="Edit title and metadata")
-def patch_document(document_id: str, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+def patch_document(
+    document_id: DocumentId, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep
+) -> DocumentModel:
     """Changes what is given and leaves the rest. `metadata` takes the place of the whole object."""
     document = documents.update_document(runtime, actor, document_id, title=patch.title, metadata=patch.metadata)
     return document_model(document, documents.children_of(runtime, actor, document_id))
 
 
 @router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
-def delete_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> Response:
+def delete_document(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep) -> Response:
     """Deletes the document and those inside it with every chunk, vector, picture and file. Jobs of them end."""
     documents.delete_document(runtime, actor, document_id)
     return Response(status_code=204)
@@ -123,7 +154,7 @@ def delete_document(document_id: str, runtime: RuntimeDep, actor: ActorDep) -> R
     "/v1/documents/{document_id}/reprocess", status_code=202, response_model=JobModel, summary="Read a document again"
 )
 def reprocess_document(
-    document_id: str,
+    document_id: DocumentId,
     response: Response,
     runtime: RuntimeDep,
     actor: ActorDep,

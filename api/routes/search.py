@@ -17,10 +17,10 @@ from api.openapi import PICTURE_FORM
 from database.records import Actor
 from services.chat import context
 from services.errors import FieldError, InvalidOption
+from services.filters import parse_filters
 from services.runtime import Runtime
-from services.search import search, search_log
-from services.search.filters import parse_filters
-from services.search.hits import SearchRequest
+from services.search import search
+from services.search.search import SearchRequest
 
 router = APIRouter()
 
@@ -57,7 +57,9 @@ async def search_by_picture(
     runtime: RuntimeDep,
     actor: ActorDep,
     children: ChildrenDep,
-    k: Annotated[int, Query(ge=1, le=search.MAX_K, examples=[8])] = 8,
+    k: Annotated[
+        int, Query(ge=1, le=search.MAX_K, description="Hits, at most; the form field `k` goes first", examples=[8])
+    ] = 8,
 ) -> SearchAnswer:
     """Pictures like the uploaded one, and the passages around them. The picture is not kept."""
     async with read_upload(
@@ -93,7 +95,7 @@ def _wanted(text: str) -> int:
 @router.get("/v1/searches", response_model=ListModel[SearchNote], tags=["search"], summary="List searches")
 def list_searches(runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
     """The searches that were made, newest first."""
-    found = search_log.list_searches(runtime, actor, limit=paging.limit, cursor=paging.cursor)
+    found = search.list_searches(runtime, actor, limit=paging.limit, cursor=paging.cursor)
     return page_of([search_note(record) for record in found.data], found.next_cursor)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from api.docs_page import DOCS_PAGE, DOCS_POLICY
-from api.http.dependencies import ActorDep, RuntimeDep
+from api.http.dependencies import ActorDep, RuntimeDep, WorkerDep
 from api.http.errors import PROBLEM_TYPE, error_json
 from api.models.service import CapabilitiesAnswer, HealthAnswer, StatusAnswer
-from database.store import StoreState
+from database.fallback.base import FallbackState
 from services.admin import health
+from services.admin.checks import CheckStatus
 from services.errors import TransientError
 
 router = APIRouter(tags=["service"])
+
+HEALTH_WORDS: Mapping[CheckStatus, str] = {"ok": "healthy", "warning": "degraded", "broken": "down"}
 
 
 @router.get("/livez", response_model=StatusAnswer, summary="Is the process alive?")
@@ -33,20 +37,25 @@ def readyz(response: Response, runtime: RuntimeDep) -> StatusAnswer:
 
 
 @router.get("/health", response_model=HealthAnswer, summary="How is each dependency?")
-def get_health(runtime: RuntimeDep) -> Response:
+def get_health(runtime: RuntimeDep, worker: WorkerDep) -> Response:
     """Each dependency with the time that asking it took; 503 when the service cannot work."""
-    found = health.check_health(runtime)
+    found = health.check_health(runtime, worker)
     members: dict[str, Any] = {
-        "status": found.status,
+        "status": HEALTH_WORDS[found.status],
         "version": health.product_version(),
         "checks": [
-            {"name": check.name, "status": check.status, "latency_ms": check.latency_ms, "detail": check.detail}
+            {
+                "name": check.name,
+                "status": HEALTH_WORDS[check.status],
+                "latency_ms": check.latency_ms,
+                "detail": check.summary,
+            }
             for check in found.checks
         ],
-        "fallback": fallback_facts(found.store),
+        "fallback": fallback_facts(found.fallback),
     }
     headers = {"Cache-Control": "no-store"}
-    if found.status != "down":
+    if found.status != "broken":
         return JSONResponse(members, headers=headers)
     error = TransientError("The service cannot work: see `checks`.", code="unhealthy")
     problem = {**error_json(error, instance="/health"), "checks": members["checks"]}
@@ -55,9 +64,9 @@ def get_health(runtime: RuntimeDep) -> Response:
     )
 
 
-def fallback_facts(state: StoreState | None) -> dict[str, Any] | None:
+def fallback_facts(state: FallbackState | None) -> dict[str, Any] | None:
     """The members of a FallbackModel."""
-    if state is None or state.breaker is None:
+    if state is None:
         return None
     return {"state": state.breaker, "since": state.since, "waiting": dict(state.waiting)}
 

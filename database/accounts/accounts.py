@@ -1,9 +1,11 @@
-"""Local accounts, and which users may not come in. The tables are read and written by the service and workers only."""
+"""Local accounts, and which users may not come in.
+
+The tables are read and written by the service and workers only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from sqlalchemy import Row, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,15 +18,14 @@ from database.ids import now
 from database.sql import upsert
 from database.store import Transaction
 
-BlockReason = Literal["disabled", "deleted"]
-
 
 def add(
     tx: Transaction, user_id: str, email: str, password_hash: str, *, display_name: str = "", is_offline: bool = False
 ) -> bool:
-    """Adds an account, and its owner where that is missing; False when the e-mail address or the owner has one already.
+    """Adds an account, and its owner where that is missing.
 
-    Leave the transaction with an error then, or an owner without an account stays.
+    False when the e-mail address or the owner has one already. Leave the transaction with an error then, or an owner
+    without an account stays.
     """
     moment = now()
     users.ensure(tx, user_id, display_name=display_name)
@@ -65,7 +66,10 @@ def set_password(tx: Transaction, user_id: str, password_hash: str) -> None:
 
 
 def rehash(tx: Transaction, user_id: str, old_hash: str, new_hash: str) -> bool:
-    """Replaces a hash by another one of the same password; False where the password was changed meanwhile."""
+    """Replaces a hash by another one of the same password.
+
+    False where the password was changed meanwhile.
+    """
     changed = tx.connection.execute(
         update(accounts)
         .where(accounts.c.user_id == user_id, accounts.c.password_hash == old_hash)
@@ -98,7 +102,10 @@ def enable(tx: Transaction, user_id: str) -> None:
 
 
 def delete_user(tx: Transaction, user_id: str) -> bool:
-    """Deletes the owner with every row of theirs, and keeps them out from then on; False when there is none."""
+    """Deletes the owner with every row of theirs, and keeps them out from then on.
+
+    False when there is none.
+    """
     deleted = tx.connection.execute(delete(schema.users).where(schema.users.c.user_id == user_id))
     if deleted.rowcount:
         # The trigger has written it; said once more for a table that was restored without its triggers.

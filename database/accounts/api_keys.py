@@ -1,4 +1,7 @@
-"""API keys. Owners read all but the hash; keys are made, found by their hash and revoked by the service's role."""
+"""API keys: made, listed, found by their hash, revoked.
+
+Owners read all but the hash; making, finding and revoking is for the service's role.
+"""
 
 from __future__ import annotations
 

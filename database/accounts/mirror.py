@@ -1,4 +1,7 @@
-"""Copies of the accounts that may log in while the main database is away, kept in the one that stands in for it."""
+"""Copies of the accounts that may log in while the main database is away.
+
+They are kept in the database that stands in for it.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ class _Copy:
 
 
 def mirror(main: Store, local: Store) -> bool:
-    """Makes `local` know the offline accounts of `main` and no others; True where something had to be changed.
+    """Makes `local` know the offline accounts of `main` and no others.
 
-    Nothing is written where they agree. Raises StoreError.
+    True where something had to be changed. Nothing is written where they agree. Raises StoreError.
     """
     with main.begin(SERVICE_ACTOR) as tx:
         wanted = _offline_accounts(tx)

@@ -1,4 +1,7 @@
-"""What the store keeps of accounts, as frozen records. Times are RFC 3339 UTC strings."""
+"""What the store keeps of accounts, as frozen records.
+
+Times are RFC 3339 UTC strings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Refresh tokens. Written by a worker of the user's, so that two refreshes of one user follow one another."""
+"""Refresh tokens of sessions.
+
+A worker of the user's writes them, so that two refreshes of one user follow one another.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One private bucket of Supabase Storage over the `supabase` client: retries, and its errors translated once.
+"""One private bucket of Supabase Storage over the `supabase` client.
+
+Calls are retried, and errors are translated once.
 
 Source: https://github.com/supabase/storage, `src/http/error-handler.ts`: a refusal is HTTP 400, and its JSON body
 carries the status that is meant (`statusCode`), which storage3 hands on as `StorageApiError.status`.
@@ -61,10 +63,10 @@ Source: Supabase's documentation, "Storage error codes".
 
 
 class StorageBucket:
-    """The bucket `name` of the project at `url`, used with its service key. Thread-safe; opens nothing until used.
+    """The bucket `name` of the project at `url`, used with its service key.
 
-    Every method raises BlobsUnavailable when Storage does not answer, and BlobsRefused when it refuses the key, the
-    bucket is public, or a file is too large for it.
+    Thread-safe; opens nothing until used. Every method raises BlobsUnavailable when Storage does not answer, and
+    BlobsRefused when it refuses the key, the bucket is public, or a file is too large for it.
     """
 
     def __init__(
@@ -113,10 +115,10 @@ class StorageBucket:
             return None
 
     def upload(self, sha256: str, path: Path) -> None:
-        """Stores the file at `path`; an object that is there already is written again with the same bytes.
+        """Stores the file at `path`.
 
-        The file is read while it is sent: storage3's multipart upload keeps 64 kB of it in memory.
-        Raises FileNotFoundError when `path` has gone.
+        An object that is there already is written again with the same bytes. The file is read while it is sent:
+        storage3's multipart upload keeps 64 kB of it in memory. Raises FileNotFoundError when `path` has gone.
         """
         options: FileOptions = {"content-type": MEDIA_TYPE, "upsert": "true", "cache-control": "0"}
 
@@ -127,9 +129,10 @@ class StorageBucket:
         self._try(send)
 
     def download(self, sha256: str, target: Path) -> None:
-        """Writes the object to `target`, checked against its name. Raises FileNotFoundError, BlobDamaged.
+        """Writes the object to `target`, checked against its name.
 
-        storage3's `download` reads the whole object into memory; this asks for the same address and writes as it reads.
+        Raises FileNotFoundError, BlobDamaged. storage3's `download` reads the whole object into memory; this asks for
+        the same address and writes as it reads.
         """
         try:
             self._try(lambda: self._download(sha256, target))
@@ -155,9 +158,9 @@ class StorageBucket:
                 return
 
     def signed_url(self, sha256: str, *, filename: str, expires_s: int) -> str:
-        """An address that serves the object for `expires_s` seconds as a download named `filename`.
+        """An address that serves the object for `expires_s` seconds.
 
-        Raises FileNotFoundError.
+        It is a download named `filename`. Raises FileNotFoundError.
         """
         signed = self._try(
             lambda: self._objects().create_signed_url(object_path(sha256), expires_s, {"download": filename})
@@ -264,7 +267,10 @@ def object_path(sha256: str) -> str:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns what httpx and storage3 raise into BlobsUnavailable, BlobsRefused and FileNotFoundError."""
+    """Turns what httpx and storage3 raise into errors of the store.
+
+    BlobsUnavailable, BlobsRefused or FileNotFoundError.
+    """
     from storage3.exceptions import StorageApiError
 
     try:

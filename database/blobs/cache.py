@@ -1,4 +1,7 @@
-"""This node's copies of files that lie in a bucket: bounded, the least recently used go first."""
+"""Copies on this node of files that lie in a bucket.
+
+They are bounded: the least recently used go first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import filelock
 
-from database.blobs.base import flush, make_folders
+from database.blobs.files import flush, make_folders
 
 SWEEP_SHARE = 16
 """A process looks for what to evict after it has added a sixteenth of the bound: so far it may be passed.
@@ -21,11 +24,12 @@ Source: listing and `stat` of 100,000 files takes some tenths of a second; it mu
 
 
 class FileCache:
-    """Files at `root/ab/<sha256>`, at most about `max_bytes` of them. Thread-safe, and safe between processes.
+    """Files at `root/ab/<sha256>`, at most about `max_bytes` of them.
 
-    A file that was handed out is not evicted for `handed_s` seconds: its path may still be opened by a child process.
-    So the bound gives way to what is in use, and not the other way round. The time of the last use is the file's
-    modification time; a lock makes "is it old" and "remove it" one step against a `find` in another process.
+    Thread-safe, and safe between processes. A file that was handed out is not evicted for `handed_s` seconds: its path
+    may still be opened by a child process. So the bound gives way to what is in use, and not the other way round. The
+    time of the last use is the file's modification time; a lock makes "is it old" and "remove it" one step against a
+    `find` in another process.
     """
 
     def __init__(self, root: Path, *, max_bytes: int, handed_s: float) -> None:
@@ -51,7 +55,10 @@ class FileCache:
         return self._at(sha256).is_file()
 
     def take(self, path: Path, sha256: str) -> Path:
-        """Moves the file at `path` in here, whose content is safe on the disk afterwards; returns where it lies."""
+        """Moves the file at `path` in here, whose content is safe on the disk afterwards.
+
+        Returns where it lies.
+        """
         target = self._at(sha256)
         make_folders(target.parent, self._root)
         size = path.stat().st_size
@@ -81,7 +88,10 @@ class FileCache:
             total -= size
 
     def _remove_unused(self, path: Path) -> bool:
-        """True once the file is gone; False when it was used of late, as those are that follow it."""
+        """True once the file is gone.
+
+        False when it was used of late, as those are that follow it.
+        """
         with self._exclusive():
             try:
                 if time.time() - path.stat().st_mtime < self._handed_s:

@@ -1,4 +1,6 @@
-"""Files in Supabase Storage, with this node's copies of them; works on while Storage does not.
+"""Files in Supabase Storage, with this node's copies of them.
+
+The store works on while Storage does not.
 
 On this node, below `root`:
 
@@ -25,19 +27,10 @@ from pathlib import Path
 
 import filelock
 
-from database.blobs.base import (
-    BlobEntry,
-    BlobsState,
-    check_sha256,
-    flush,
-    holds,
-    is_sha256,
-    make_folders,
-    require_regular,
-    take_over,
-)
+from database.blobs.base import BlobEntry, BlobsState, check_sha256, is_sha256
 from database.blobs.bucket import StorageBucket
 from database.blobs.cache import FileCache
+from database.blobs.files import flush, holds, make_folders, require_regular, take_over
 from database.errors import BlobsRefused, BlobsUnavailable
 from database.ids import new_id
 
@@ -56,10 +49,10 @@ SHARING_THREADS = 4
 
 
 class StorageBlobStore:
-    """A BlobStore on a bucket. `exists`, `path`, `keys` and `entries` know this node's own deletions at once.
+    """A BlobStore on a bucket.
 
-    Other nodes' deletions show when they are carried out. Raises BlobsRefused as `StorageBucket` does, unless Storage
-    cannot be reached.
+    `exists`, `path` and `entries` know this node's own deletions at once. Other nodes' deletions show when they are
+    carried out. Raises BlobsRefused as `StorageBucket` does, unless Storage cannot be reached.
     """
 
     def __init__(
@@ -150,9 +143,6 @@ class StorageBlobStore:
         (self._pending / sha256).unlink(missing_ok=True)
         self._cache.drop(sha256)
 
-    def keys(self) -> Iterator[str]:
-        return (entry.sha256 for entry in self.entries())
-
     def entries(self) -> Iterator[BlobEntry]:
         waiting = {path.name: modified for modified, path in _files(self._pending)}
         for sha256, modified in waiting.items():
@@ -230,13 +220,18 @@ class StorageBlobStore:
         self._bucket.close()
 
     def _find(self, sha256: str) -> Path | None:
-        """This node's copy. It is looked for in this order because sharing moves it that way."""
+        """This node's copy.
+
+        It is looked for in this order because sharing moves it that way.
+        """
         path = self._pending / sha256
         return path if path.is_file() else self._cache.find(sha256)
 
     def _refuse_deleted(self, sha256: str) -> None:
-        """Raises BlobsUnavailable for a file whose deletion is remembered here: who asks for it refers to it again,
-        from another node, and `settle` will find that out."""
+        """Raises BlobsUnavailable for a file whose deletion is remembered here.
+
+        Who asks for it refers to it again, from another node, and `settle` will find that out.
+        """
         if (self._deletions / sha256).exists():
             raise BlobsUnavailable("the file was deleted here and stored again elsewhere a moment ago")
 
@@ -249,7 +244,10 @@ class StorageBlobStore:
             _log.warning("a file waits on this node: %s", error)
 
     def _share(self, sha256: str) -> None:
-        """Puts the file into the bucket unless it is there, and moves it from `pending/` to the cache."""
+        """Puts the file into the bucket unless it is there.
+
+        Then it is moved from `pending/` to the cache.
+        """
         with self._transfers.of(sha256):
             path = self._pending / sha256
             if not path.exists():
@@ -276,8 +274,10 @@ class StorageBlobStore:
                     self._remember_deletion(sha256)
 
     def _is_lost(self, sha256: str, kept: Path) -> bool:
-        """True when the bucket lacks the cached file: it was shared before its row was written, and deleted by another
-        node in between."""
+        """True when the bucket lacks the cached file.
+
+        It was shared before its row was written, and deleted by another node in between.
+        """
         try:
             return self._bucket.size(sha256) != kept.stat().st_size
         except FileNotFoundError:
@@ -326,7 +326,10 @@ class _KeyedLocks:
 
 
 def _files(folder: Path) -> list[tuple[float, Path]]:
-    """The files that are named by a SHA-256, oldest first, with their time of modification."""
+    """The files that are named by a SHA-256, oldest first.
+
+    Each comes with its time of modification.
+    """
     found = []
     for path in folder.iterdir():
         if is_sha256(path.name):

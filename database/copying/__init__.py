@@ -1,1 +1,4 @@
-"""Copies every row of one database into another, of either kind, and compares the two."""
+"""Copies every row of one database into another, and compares the two.
+
+Either may be of either kind.
+"""

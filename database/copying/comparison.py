@@ -1,4 +1,4 @@
-"""Walks through the same rows of two databases at once, and says where they are not the same."""
+"""Compares the same rows of two databases, and says where they differ."""
 
 from __future__ import annotations
 
@@ -99,7 +99,10 @@ class Stretch:
 
 
 def compare(source: Connection, target: Connection, progress: Progress) -> list[TableComparison]:
-    """Every table compared row by row; the connections are in transactions that see one state each."""
+    """Every table compared row by row.
+
+    The connections are in transactions that see one state each.
+    """
     return [_compare_table(source, target, table, progress) for table in tables()]
 
 
@@ -147,9 +150,10 @@ def in_short_transactions(store: Store) -> Reading:
 
 
 def stretches(source: Reading, target: Reading, part: Part) -> Iterator[Stretch]:
-    """Both databases' rows of a part, side by side, by key; at most a batch of each at a time.
+    """Both databases' rows of a part, side by side, by key.
 
-    Profiles of the target's that own nothing are left out: the schema makes one by itself, Supabase one an account.
+    At most a batch of each at a time. Profiles of the target's that own nothing are left out: the schema makes one by
+    itself, Supabase one an account.
     """
     after: Key | None = None
     while True:

@@ -1,4 +1,7 @@
-"""Copies what a database lacks of another, table by table, so that it can be stopped anywhere and begun again."""
+"""Copies the rows that a database lacks of another, table by table.
+
+It can be stopped anywhere and begun again.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ _SHOWN = 5
 
 
 class CopyRefused(StoreError):
-    """The databases are not in a state in which one can be copied into the other; nothing was overwritten."""
+    """The databases are not in a state in which one can be copied into the other.
+
+    Nothing was overwritten.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def compare_stores(source: Store, target: Store, progress: Progress) -> list[Tab
 
 
 def require_no_running_jobs(store: Store) -> None:
-    """Raises CopyRefused while a worker, of whichever node, runs jobs of this database."""
+    """Raises CopyRefused while a worker of any node runs jobs of this database."""
     jobs = schema.jobs
     silent_since = format_time(datetime.now(UTC) - timedelta(seconds=LIVE_S))
     held = (jobs.c.status.in_(RUNNING_STATUSES), jobs.c.worker_id.is_not(None), jobs.c.heartbeat_at > silent_since)
@@ -96,7 +102,10 @@ def require_no_running_jobs(store: Store) -> None:
 
 
 def _align_profiles(source: Connection, target: Store) -> None:
-    """Gives profiles that the target made by itself, and that own nothing there yet, the source's values."""
+    """Gives the source's values to profiles that the target made by itself.
+
+    Only to those that own nothing there yet.
+    """
     read_source, read_target = on_connection(source), in_short_transactions(target)
     for stretch in stretches(read_source, read_target, Part(schema.users)):
         there = {row.key: row for row in stretch.target}
@@ -158,7 +167,10 @@ def _refusal(unlike: Sequence[Difference]) -> CopyRefused:
 
 
 class _RowsRefused(Exception):
-    """A statement was refused for what the rows hold; the text names the rule, never a value."""
+    """A statement was refused for what the rows hold.
+
+    The text names the rule, never a value.
+    """
 
 
 _OF_VALUES = ("22", "23", "54")

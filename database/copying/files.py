@@ -1,4 +1,4 @@
-"""The files that rows refer to: which are missing, and bringing them from another place."""
+"""Finds the files that rows refer to, and brings missing ones from elsewhere."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class FileReport:
 
 
 def bring_files(store: Store, target: BlobStore, source: BlobStore | None = None) -> FileReport:
-    """Looks for every referenced file in `target`, and brings what is missing from `source` where that is given.
+    """Looks for every referenced file in `target`.
 
-    Each file is checked by its SHA-256 on the way; one that is damaged counts as missing. May be stopped and repeated.
+    What is missing is brought from `source`, where that is given. Each file is checked by its SHA-256 on the way; one
+    that is damaged counts as missing. May be stopped and repeated.
     """
     report = FileReport()
     seen: dict[str, bool] = {}
@@ -57,7 +58,10 @@ def bring_files(store: Store, target: BlobStore, source: BlobStore | None = None
 
 
 def _references(store: Store) -> Iterator[tuple[str, str]]:
-    """Every document's id with the SHA-256 of its original and of each of its pictures, read in short transactions."""
+    """Every document's id with the SHA-256 of its original and its pictures.
+
+    They are read in short transactions.
+    """
     documents, images = schema.documents, schema.images
     after: str | None = None
     while True:
@@ -78,7 +82,10 @@ def _references(store: Store) -> Iterator[tuple[str, str]]:
 
 
 def _bring(sha256: str, source: BlobStore, target: BlobStore) -> bool:
-    """True when the file is in `target` now; False where `source` lacks it or has another one in its place."""
+    """True when the file is in `target` now.
+
+    False where `source` lacks it or has another one in its place.
+    """
     try:
         path = source.path(sha256)
     except (FileNotFoundError, BlobDamaged):

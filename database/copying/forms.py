@@ -1,7 +1,8 @@
-"""How a column's values travel: read as plain Python values from either database, compared as bytes, written raw.
+"""How a column's values travel between two databases.
 
-A value is None, str, int, float, bool or bytes; ids and times are texts, JSON is a compact text, a vector 768
-little-endian float32. Nothing is worked out anew on the way: compressed layouts and vectors stay bit for bit.
+They are read as plain Python values from either, compared as bytes, and written raw. A value is None, str, int, float,
+bool or bytes; ids and times are texts, JSON is a compact text, a vector 768 little-endian float32. Nothing is worked
+out anew on the way: compressed layouts and vectors stay bit for bit.
 """
 
 from __future__ import annotations
@@ -115,7 +116,10 @@ def _read_vector(value: bytes) -> bytes:
 
 
 def _canonical_json(value: str) -> bytes:
-    """Keys sorted, and numbers by their value: `jsonb` writes 1e16 as 10000000000000000."""
+    """JSON with sorted keys, and with numbers by their value.
+
+    `jsonb` writes 1e16 as 10000000000000000.
+    """
     tree = json.loads(value, parse_float=_number)
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 

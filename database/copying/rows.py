@@ -1,4 +1,4 @@
-"""Which tables are copied, in which order, and their rows in the order of their keys."""
+"""Which tables are copied, in which order, and their rows by their keys."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table that are copied together: all of them, or those of one depth of nesting."""
+    """Rows of one table that are copied together.
+
+    All of them, or those of one depth of nesting.
+    """
 
     table: Table
     depth: int = 0
@@ -76,7 +79,10 @@ def tables() -> Sequence[Table]:
 
 
 def parts_of(table: Table, *connections: Connection) -> Sequence[Part]:
-    """The parts of a table, the parents' before the children's, as deep as the deepest of the databases."""
+    """The parts of a table, the parents' before the children's.
+
+    There are as many as the deeper of the two databases needs.
+    """
     if _to_parent(table) is None:
         return [Part(table)]
     found = [Part(table)]
@@ -91,7 +97,10 @@ def count_rows(connection: Connection, table: Table) -> int:
 
 
 def read_rows(connection: Connection, part: Part, after: Key | None) -> list[Row]:
-    """The next batch of rows whose keys are greater than `after`, by key; None begins. Raises RowUnreadable."""
+    """The next batch of rows whose keys are greater than `after`, by key.
+
+    `after=None` begins. Raises RowUnreadable.
+    """
     table = part.table
     keys = list(table.primary_key)
     is_postgres = connection.dialect.name == "postgresql"
@@ -122,13 +131,19 @@ def key_places(table: Table) -> Sequence[int]:
 
 
 def show_key(table: Table, key: Key) -> str:
-    """The row as a person may look for it: `jobs (job_id=...)`. Hashes of secrets are cut."""
+    """The row as a person may look for it: `jobs (job_id=...)`.
+
+    Hashes of secrets are cut.
+    """
     named = (f"{column.name}={str(value)[:36]}" for column, value in zip(table.primary_key, key, strict=True))
     return f"{table.name} ({', '.join(named)})"
 
 
 class Checksum:
-    """SHA-256 over the rows of a table in the order of their keys, and their number; the same on either database."""
+    """SHA-256 over the rows of a table in the order of their keys, and their number.
+
+    The same on either database.
+    """
 
     def __init__(self) -> None:
         self.rows = 0

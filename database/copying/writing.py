@@ -1,4 +1,7 @@
-"""Writes rows as they are, in bulk, and leaves each kind of database as its own writers would have left it."""
+"""Writes rows as they are, in bulk.
+
+Each kind of database is left as its own writers would have left it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _NUMBERS_AT_ONCE = 1_000_000
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Writes rows that are not there yet. Raises what the driver raises where one is not accepted."""
+    """Writes rows that are not there yet.
+
+    Raises what the driver raises where one is not accepted.
+    """
     if connection.dialect.name == "postgresql":
         _copy_in(connection, table, rows)
     else:
@@ -36,7 +42,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
 
 
 def replace_row(connection: Connection, table: Table, row: Row) -> None:
-    """Writes the values of `row` over those of the row with its key; for tables of texts, ids and times only."""
+    """Writes the values of `row` over those of the row with its key.
+
+    For tables of texts, ids and times only.
+    """
     keys = [column.name for column in table.primary_key]
     given = {column.name: value for column, value in zip(table.c, row.values, strict=True)}
     connection.execute(
@@ -47,9 +56,10 @@ def replace_row(connection: Connection, table: Table, row: Row) -> None:
 
 
 def reserve_numbers(tx: Transaction, table: Table, largest: int | None) -> None:
-    """Sees to it that no later row gets a number up to `largest`; SQLite does that by itself.
+    """Sees to it that no later row gets a number up to `largest`.
 
-    By taking the numbers, for which the server's role has the right, unlike for setting a sequence.
+    SQLite does that by itself. By taking the numbers, for which the server's role has the right, unlike for setting a
+    sequence.
     """
     column = numbered_by(table)
     if column is None or largest is None or tx.connection.dialect.name != "postgresql":
@@ -74,9 +84,10 @@ def numbered_by(table: Table) -> Column[Any] | None:
 
 
 def announce_rows(tx: Transaction) -> None:
-    """Makes indexes in memory, of whichever process, load everything afresh; Postgres has none.
+    """Makes indexes in memory, of whichever process, load everything afresh.
 
-    The counters go beyond every document's `change`, which is copied as it was, and so far that nobody can catch up.
+    Postgres has none. The counters go beyond every document's `change`, which is copied as it was, and so far that
+    nobody can catch up.
     """
     if tx.connection.dialect.name == "postgresql":
         return

@@ -1,1 +1,4 @@
-"""Rows of documents: uploads, pages, passages, pictures, and the searches over them."""
+"""Rows of documents.
+
+Uploads, pages, passages, pictures, and the searches over them.
+"""

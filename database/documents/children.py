@@ -1,8 +1,8 @@
-"""The documents that lie in another one (attachments of a mail, members of an archive).
+"""The documents that lie in another one.
 
-A run of the parent's job adds them without a job, so that nothing of them is read should it fail. The transaction that
-publishes the parent queues their jobs. The identity of a child is (parent, sha256, filename): a run that is resumed or
-repeated finds it again.
+Attachments of a mail and members of an archive. A run of the parent's job adds them without a job, so that nothing of
+them is read should it fail. The transaction that publishes the parent queues their jobs. The identity of a child is
+(parent, sha256, filename): a run that is resumed or repeated finds it again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def lineage(tx: Transaction, document_id: str) -> Lineage:
 
 
 def count_inside(tx: Transaction, document_id: str) -> tuple[int, int]:
-    """How many documents lie in this one, at all levels, and how many bytes they have together."""
+    """How many documents lie in this one, at all levels, and their bytes together."""
     row = tx.connection.execute(
         select(func.count(), func.coalesce(func.sum(_documents.c.file_size), 0)).where(
             _documents.c.document_id.in_(documents.members(document_id)),
@@ -109,10 +109,10 @@ def add(
 
 
 def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[str], options: Json) -> Queued:
-    """Queues the jobs of `child_ids`, the children that `generation` of the parent holds, and deletes all others.
+    """Queues the jobs of `child_ids`, and deletes the other children.
 
-    A child whose job this generation has queued before (the parent's job is repeated) gets no second one; one that
-    failed or was cancelled is tried again.
+    `child_ids` are what `generation` of the parent holds. A child whose job this generation has queued before (the
+    parent's job is repeated) gets no second one; one that failed or was cancelled is tried again.
     """
     kept = set(child_ids)
     queued: list[JobRecord] = []
@@ -154,15 +154,18 @@ def queue(tx: Transaction, parent_id: str, generation: int, child_ids: Sequence[
 
 
 def discard_unqueued(tx: Transaction, parent_id: str) -> None:
-    """Deletes the children that were added and never queued, because the parent's job did not come to its end."""
+    """Deletes the children that were added and never queued.
+
+    Their parent's job did not come to its end.
+    """
     unqueued = and_(_documents.c.parent_id == parent_id, _documents.c.last_generation == 0)
     tx.connection.execute(delete(_documents).where(unqueued, tx.owns(_documents)))
 
 
 def discard_abandoned(tx: Transaction) -> int:
-    """Deletes the children that were never queued and whose parent has no unfinished job to do so; how many.
+    """Deletes children that were never queued and whose parent has no unfinished job.
 
-    They are what a job leaves that was cancelled while no worker had it, or whose worker died.
+    Returns how many. They are what a job leaves that was cancelled while no worker had it, or whose worker died.
     """
     unfinished = (
         select(_jobs.c.job_id)
@@ -174,8 +177,10 @@ def discard_abandoned(tx: Transaction) -> int:
 
 
 def cancel_inside(tx: Transaction, document_id: str) -> list[str]:
-    """Tells the jobs of all documents that lie in this one to stop; their ids. Where this one waits for them and none
-    runs any more, its own job ends too."""
+    """Tells the jobs of all documents that lie in this one to stop; their ids.
+
+    Where this one waits for them and none runs any more, its own job ends too.
+    """
     inside = select(_documents.c.document_id).where(
         _documents.c.document_id.in_(documents.members(document_id)), _documents.c.document_id != document_id
     )

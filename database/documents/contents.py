@@ -1,6 +1,7 @@
-"""What was read out of a document, by generation: pages and chunks (pictures: see images).
+"""What was read out of a document, by generation: pages and chunks.
 
-A job writes under a generation that readers do not see; `generations.publish` switches them to it in one transaction.
+Pictures are in images. A job writes under a generation that readers do not see; `generations.publish` switches them to
+it in one transaction.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ _PLAIN_PAGE_FIELDS = (
 
 
 def pages_written(tx: Transaction, document_id: str, generation: int) -> Iterator[PageRecord]:
-    """The pages of a generation that are stored, visible or not, in order, with their layout, a few at a time."""
+    """The stored pages of a generation, visible or not, in order.
+
+    They come with their layout, a few at a time.
+    """
     return _a_few_at_a_time(
         tx,
         select(*_PAGE_COLUMNS, _pages.c.layout).where(
@@ -85,10 +89,10 @@ def pages_written(tx: Transaction, document_id: str, generation: int) -> Iterato
 
 
 def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Sequence[ChunkRecord]) -> None:
-    """Stores chunks of a generation; one whose `chunk_index` (from 0) is there already is replaced.
+    """Stores chunks of a generation.
 
-    Raises ValueError for a vector of another width, not of unit length, or without a space (or the other way round),
-    LookupError when the document is gone.
+    One whose `chunk_index` (from 0) is there already is replaced. Raises ValueError for a vector of another width, not
+    of unit length, or without a space (or the other way round), LookupError when the document is gone.
     """
     if not chunks:
         return
@@ -121,7 +125,7 @@ def write_chunks(tx: Transaction, document_id: str, generation: int, chunks: Seq
 
 
 def chunk_hashes(tx: Transaction, document_id: str, generation: int) -> Mapping[int, str]:
-    """The content hashes of the chunks of a generation that are stored, by `chunk_index`."""
+    """The content hashes of the stored chunks of a generation, by `chunk_index`."""
     rows = tx.connection.execute(
         select(_chunks.c.chunk_index, _chunks.c.content_hash).where(
             _chunks.c.document_id == document_id, _chunks.c.generation == generation, tx.owns(_chunks)
@@ -133,7 +137,10 @@ def chunk_hashes(tx: Transaction, document_id: str, generation: int) -> Mapping[
 def chunks_without_vector(
     tx: Transaction, document_id: str, generation: int, space: str, limit: int
 ) -> Sequence[ChunkRecord]:
-    """The first `limit` chunks of a generation, by `chunk_index`, that have no vector of `space`."""
+    """The first `limit` chunks of a generation that have no vector of `space`.
+
+    By `chunk_index`.
+    """
     lacks = or_(_chunks.c.space.is_(None), _chunks.c.space != space)
     rows = tx.connection.execute(
         select(*_CHUNK_COLUMNS)
@@ -147,9 +154,9 @@ def chunks_without_vector(
 def write_chunk_vectors(
     tx: Transaction, document_id: str, generation: int, space: str, vectors: Mapping[int, Vector]
 ) -> None:
-    """Stores vectors of `space` by `chunk_index`; chunks that are gone are passed over.
+    """Stores vectors of `space` by `chunk_index`.
 
-    Raises ValueError for a wrong vector or an empty space.
+    Chunks that are gone are passed over. Raises ValueError for a wrong vector or an empty space.
     """
     if not space:
         raise ValueError("a vector needs the name of its space")
@@ -158,7 +165,10 @@ def write_chunk_vectors(
 
 
 def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -> Mapping[str, Vector]:
-    """Vectors of `space` by content hash, out of any generation of the actor's chunks; those that are known."""
+    """Vectors of `space` by content hash, out of any generation of the actor's chunks.
+
+    Hashes that are not known are left out.
+    """
     rows = tx.connection.execute(
         select(_chunks.c.content_hash, _chunks.c.embedding).where(
             tx.owns(_chunks), _chunks.c.space == space, _chunks.c.content_hash.in_(among(set(content_hashes)))
@@ -168,7 +178,10 @@ def cached_vectors(tx: Transaction, space: str, content_hashes: Sequence[str]) -
 
 
 def read_pages(tx: Transaction, document_id: str, *, with_layout: bool = False) -> Iterator[PageRecord]:
-    """The pages that readers see, in order, fetched a few at a time; read them before the transaction ends."""
+    """The pages that readers see, in order, fetched a few at a time.
+
+    Read them before the transaction ends.
+    """
     columns = [*_PAGE_COLUMNS, _pages.c.layout] if with_layout else _PAGE_COLUMNS
     return _a_few_at_a_time(
         tx,
@@ -177,7 +190,10 @@ def read_pages(tx: Transaction, document_id: str, *, with_layout: bool = False) 
 
 
 def _a_few_at_a_time(tx: Transaction, pages: Select[Any]) -> Iterator[PageRecord]:
-    """The pages by their number. Without a cursor on the server, which a reader who stops early would leave open."""
+    """The pages by their number, a few at a time.
+
+    There is no cursor on the server, which a reader who stops early would leave open.
+    """
     last = 0
     while True:
         rows = tx.connection.execute(
@@ -231,7 +247,10 @@ def chunk_vectors(tx: Transaction, chunk_ids: Sequence[str]) -> Mapping[str, Vec
 
 
 def chunks_on_page(tx: Transaction, document_id: str, page: int, limit: int) -> Sequence[ChunkRecord]:
-    """The first `limit` chunks with a span on `page` (from 1) that readers see, in order, without vectors."""
+    """The first `limit` visible chunks with a span on `page` (from 1), in order.
+
+    They come without vectors.
+    """
     rows = tx.connection.execute(
         _visible_chunks(tx)
         .where(_chunks.c.document_id == document_id, _chunks.c.first_page <= page, _chunks.c.last_page >= page)

@@ -1,4 +1,7 @@
-"""Further ids of documents: those handed out while the database was out of reach, for content that it had already."""
+"""Further ids of documents.
+
+They were handed out while the database was out of reach, for content that it had already.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _aliases = schema.aliases
 
 
 def add(tx: Transaction, user_id: str, aliases: Mapping[str, str]) -> None:
-    """Makes each key another id of the document that is its value; for workers and the service."""
+    """Makes each key another id of the document that is its value.
+
+    For workers and the service.
+    """
     rows = [
         {"alias_id": alias_id, "user_id": user_id, "document_id": document_id, "created_at": now()}
         for alias_id, document_id in aliases.items()
@@ -25,7 +31,10 @@ def add(tx: Transaction, user_id: str, aliases: Mapping[str, str]) -> None:
 
 
 def resolve(tx: Transaction, alias_id: str) -> str | None:
-    """The document that `alias_id` is another id of; None where it is none of the actor's."""
+    """The document that `alias_id` is another id of.
+
+    None where it is none of the actor's.
+    """
     return tx.connection.scalar(
         select(_aliases.c.document_id).where(_aliases.c.alias_id == alias_id, tx.owns(_aliases))
     )

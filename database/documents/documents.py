@@ -1,4 +1,7 @@
-"""Documents: submitting, listing, changing, deleting. Every function sees the actor's rows only."""
+"""Documents: submitting, listing, changing, deleting.
+
+Every function sees the actor's rows only.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +85,9 @@ def submit_upload(
 
 
 def resubmit(tx: Transaction, document_id: str, options: Json) -> JobRecord:
-    """A new job that reads the stored original again with `options`; jobs under way are told to stop.
+    """A new job that reads the stored original again with `options`.
 
-    Raises LookupError when there is no such document.
+    Jobs under way are told to stop. Raises LookupError when there is no such document.
     """
     document = get(tx, document_id)
     if document is None:
@@ -121,9 +124,10 @@ def list_page(
     limit: int,
     cursor: str | None,
 ) -> ListPage[DocumentRecord]:
-    """Documents, newest first. `name_contains` ignores case; empty `status` and `file_type` mean all.
+    """Documents, newest first.
 
-    Those that lie in another one are left out, unless `parent_id` asks for the ones in it.
+    `name_contains` ignores case; empty `status` and `file_type` mean all. Those that lie in another one are left out,
+    unless `parent_id` asks for the ones in it.
 
     Raises ValueError for a malformed cursor, filter or time.
     """
@@ -157,14 +161,20 @@ def children(tx: Transaction, document_id: str) -> Sequence[str]:
 
 
 def members(document_id: str) -> Select[tuple[str]]:
-    """A query for the ids of the document and of all that lie in it, whatever their owner."""
+    """A query for the ids of the document and of all that lie in it.
+
+    Whatever their owner.
+    """
     return families([document_id])
 
 
 def update(
     tx: Transaction, document_id: str, *, title: str | None = None, metadata: Json | None = None
 ) -> DocumentRecord | None:
-    """Replaces title and metadata where given; returns the document, None when it is absent."""
+    """Replaces title and metadata where given.
+
+    Returns the document, None when it is absent.
+    """
     changes: dict[str, Any] = {"updated_at": now()}
     if title is not None:
         changes["title"] = title
@@ -177,10 +187,11 @@ def update(
 
 
 def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
-    """Deletes the document, the documents in it, and everything of theirs; None when it is absent.
+    """Deletes the document, the documents in it, and everything of theirs.
 
-    Returns the SHA-256 of each file (original or picture) that they referred to; others may refer to it too: see
-    `unreferenced`. Running jobs learn of it by their next heartbeat, and a parent that waits for it waits no more.
+    None when it is absent. Returns the SHA-256 of each file (original or picture) that they referred to; others may
+    refer to it too: see `unreferenced`. Running jobs learn of it by their next heartbeat, and a parent that waits for
+    it waits no more.
     """
     document = get(tx, document_id)
     if document is None:
@@ -196,16 +207,6 @@ def delete(tx: Transaction, document_id: str) -> Sequence[str] | None:
     return sorted(candidates)
 
 
-def set_status(tx: Transaction, document_id: str, status: str, warnings: Sequence[Json] = ()) -> None:
-    """Sets the status, and the warnings where some are given."""
-    changes: dict[str, Any] = {"status": status, "updated_at": now()}
-    if warnings:
-        changes["warnings"] = list(warnings)
-    tx.connection.execute(
-        update_rows(_documents).where(_documents.c.document_id == document_id, tx.owns(_documents)).values(changes)
-    )
-
-
 def active_job(tx: Transaction, document_id: str) -> JobRecord | None:
     """The newest job of the document that is queued, in progress or being cancelled."""
     return jobs.newest_of(tx, document_id, jobs.ACTIVE_STATUSES)
@@ -217,7 +218,10 @@ def latest_job(tx: Transaction, document_id: str) -> JobRecord | None:
 
 
 def referenced_blobs(tx: Transaction) -> set[str]:
-    """SHA-256 of every original and picture that some document of any owner refers to, for the sweep of orphans."""
+    """SHA-256 of every original and picture that a document refers to.
+
+    Of any owner; for the sweep of orphans.
+    """
     return set(tx.connection.scalars(union(select(_documents.c.sha256), select(schema.images.c.sha256))))
 
 
@@ -244,12 +248,18 @@ def document_record(row: Row[Any]) -> DocumentRecord:
 
 
 def _children_of(document_id: str) -> Any:
-    """True for the children that are queued or read; one that its parent's job has just found is not there yet."""
+    """True for the children that are queued or read.
+
+    One that its parent's job has just found is not there yet.
+    """
     return and_(_documents.c.parent_id == document_id, _documents.c.last_generation > 0)
 
 
 def insert_document(tx: Transaction, **given: Any) -> str:
-    """The id of a new document with the columns `given`, of which nothing is read and that has no job."""
+    """The id of a new document with the columns `given`.
+
+    Nothing of it is read, and it has no job.
+    """
     tx.writes_for(given["user_id"])
     moment, document_id = now(), new_id()
     tx.connection.execute(

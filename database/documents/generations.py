@@ -1,4 +1,4 @@
-"""Switching readers from one generation of a document to the next, and clearing what nobody reads."""
+"""Switches readers to the next generation of a document, and clears old ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _chunks = schema.chunks
 
 
 def publish(tx: Transaction, document_id: str, generation: int, summary: GenerationSummary) -> bool:
-    """Switches readers to `generation`, in one step with the document's facts; doing it again changes nothing.
+    """Switches readers to `generation`, in one step with the document's facts.
 
-    The options become those of the generation's job. A title that is there stays: somebody may have written it. Chunks
-    beyond `summary.total_chunks`, left by an earlier attempt, are removed. False, and nothing done, when the document
-    is gone or a newer job has taken this generation's place. Raises ValueError when chunks are missing.
+    Doing it again changes nothing. The options become those of the generation's job. A title that is there stays:
+    somebody may have written it. Chunks beyond `summary.total_chunks`, left by an earlier attempt, are removed. False,
+    and nothing done, when the document is gone or a newer job has taken this generation's place. Raises ValueError when
+    chunks are missing.
     """
     document = tx.connection.execute(
         select(_documents.c.user_id, _documents.c.title, _documents.c.last_generation).where(
@@ -63,9 +64,10 @@ def publish(tx: Transaction, document_id: str, generation: int, summary: Generat
 
 
 def drop_other_generations(tx: Transaction, document_id: str, keep: int, limit: int = 1000) -> int:
-    """Deletes up to `limit` rows of the generations before `keep` that readers do not see; how many.
+    """Deletes up to `limit` rows of generations before `keep` that nobody reads.
 
-    Call it in transactions of their own until it returns 0. For the pictures' files see `images.orphaned_blobs`.
+    Returns how many. Call it in transactions of their own until it returns 0. Files that nobody refers to then are left
+    to the sweep.
     """
     visible = tx.connection.scalar(
         select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
@@ -105,9 +107,10 @@ def discard_generation(tx: Transaction, document_id: str, generation: int) -> No
 
 
 def drop_stale_generations(tx: Transaction, limit: int = 1000) -> int:
-    """Deletes up to about `limit` rows of generations that nobody reads and no unfinished job writes; how many.
+    """Deletes about `limit` rows of generations that nobody reads or writes.
 
-    They are what a process left that was killed between the end of a job and the clearing behind it.
+    A generation is written while a job of it is unfinished. Returns how many. They are what a process left that was
+    killed between the end of a job and the clearing behind it.
     """
     unfinished = (
         select(schema.jobs.c.job_id)

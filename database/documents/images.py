@@ -12,7 +12,7 @@ from database.bulk import write_vectors
 from database.change_counter import mark_changed
 from database.ids import now
 from database.records import ImageRecord, Vector
-from database.sql import among, among_ids, upsert
+from database.sql import among_ids, upsert
 from database.store import Transaction
 
 VECTORS_PENDING = "image_vectors_pending"
@@ -28,10 +28,10 @@ _VISIBLE = and_(_documents.c.document_id == _images.c.document_id, _documents.c.
 
 
 def write_image(tx: Transaction, document_id: str, generation: int, image: ImageRecord) -> None:
-    """Stores a picture of a generation; one whose `ordinal` is there already is replaced by it, id included, and its
-    vector stays where the file is the same. Vectors are written by `set_image_vectors`.
+    """Stores a picture of a generation.
 
-    Raises LookupError when the document is gone.
+    One whose `ordinal` is there already is replaced by it, id included, and its vector stays where the file is the
+    same. Vectors are written by `set_image_vectors`. Raises LookupError when the document is gone.
     """
     owner = tx.connection.scalar(
         select(_documents.c.user_id).where(_documents.c.document_id == document_id, tx.owns(_documents))
@@ -67,7 +67,10 @@ def list_images(tx: Transaction, document_id: str) -> Sequence[ImageRecord]:
 
 
 def get_image(tx: Transaction, image_id: str) -> ImageRecord | None:
-    """The picture, None when it is absent, another owner's or of a generation that readers do not see."""
+    """The picture; None when it is absent or another owner's.
+
+    None also for one of a generation that readers do not see.
+    """
     return get_images(tx, [image_id]).get(image_id)
 
 
@@ -90,9 +93,9 @@ def image_vectors(tx: Transaction, image_ids: Sequence[str]) -> Mapping[str, Vec
 def images_without_vector(
     tx: Transaction, space: str, limit: int, *, after: str | None = None
 ) -> Sequence[ImageRecord]:
-    """Up to `limit` pictures that readers see and that have no vector of `space`, by image id, behind `after`.
+    """Up to `limit` visible pictures that have no vector of `space`.
 
-    Walking on with `after` gets past pictures that cannot be embedded.
+    By image id, behind `after`. Walking on with `after` gets past pictures that cannot be embedded.
     """
     query = _visible_images(tx).where(_lacks(space))
     if after is not None:
@@ -108,11 +111,11 @@ def count_images_without_vector(tx: Transaction, space: str) -> int:
 
 
 def set_image_vectors(tx: Transaction, space: str, vectors: Mapping[str, Vector]) -> None:
-    """Stores vectors of `space` by image id, of any generation; ids that are gone are passed over.
+    """Stores vectors of `space` by image id, of any generation.
 
-    A document whose visible pictures all have one loses its `image_vectors_pending` warning, and where that was the
-    only one, `completed_with_errors` becomes `completed`.
-    Raises ValueError for a wrong vector or an empty space.
+    Ids that are gone are passed over. A document whose visible pictures all have one loses its `image_vectors_pending`
+    warning, and where that was the only one, `completed_with_errors` becomes `completed`. Raises ValueError for a wrong
+    vector or an empty space.
     """
     if not space:
         raise ValueError("a vector needs the name of its space")
@@ -126,42 +129,10 @@ def set_image_vectors(tx: Transaction, space: str, vectors: Mapping[str, Vector]
         _clear_pending(tx, document_id, space)
 
 
-def orphaned_blobs(tx: Transaction, document_id: str, keep: int) -> Sequence[str]:
-    """SHA-256 of the picture files that nothing will refer to once `drop_other_generations(keep)` is done; ask before.
-
-    Remove the files in the transaction that drops the last row of them (see `documents.delete`).
-    """
-    visible = tx.connection.scalar(
-        select(_documents.c.generation).where(_documents.c.document_id == document_id, tx.owns(_documents))
-    )
-    if visible is None:
-        return []
-    mine = _images.c.document_id == document_id
-    old = and_(mine, _images.c.generation < keep, _images.c.generation != visible)
-    candidates = set(tx.connection.scalars(select(_images.c.sha256).where(old)))
-    others = or_(~mine, _images.c.generation >= keep, _images.c.generation == visible)
-    used = set(tx.connection.scalars(select(_images.c.sha256).where(_images.c.sha256.in_(among(candidates)), others)))
-    used.update(tx.connection.scalars(select(_documents.c.sha256).where(_documents.c.sha256.in_(among(candidates)))))
-    return sorted(candidates - used)
-
-
 def images_written(tx: Transaction, document_id: str, generation: int) -> Sequence[ImageRecord]:
     """The pictures of one generation, seen by readers or not, by ordinal."""
     mine = (_images.c.document_id == document_id, _images.c.generation == generation, tx.owns(_images))
     return [_image_record(row) for row in tx.connection.execute(select(*_COLUMNS).where(*mine).order_by("ordinal"))]
-
-
-def generation_blobs(tx: Transaction, document_id: str, generation: int) -> Sequence[str]:
-    """SHA-256 of the picture files of one generation, each once."""
-    return sorted(
-        set(
-            tx.connection.scalars(
-                select(_images.c.sha256).where(
-                    _images.c.document_id == document_id, _images.c.generation == generation, tx.owns(_images)
-                )
-            )
-        )
-    )
 
 
 def _clear_pending(tx: Transaction, document_id: str, space: str) -> None:

@@ -1,1 +1,4 @@
-"""SQLite on this node, which stands in for a database that does not answer, and moves what it took afterwards."""
+"""SQLite on this node, for the time while the main database does not answer.
+
+What it took is moved to the main database afterwards.
+"""

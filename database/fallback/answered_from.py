@@ -1,50 +1,36 @@
-"""Which database a request was answered from."""
+"""Records which databases answer a request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
+from database.fallback.base import AnsweredFrom
 
-@dataclass(slots=True)
-class StoreUse:
-    """What one request has used so far; threads that work for it share the object."""
-
-    main: bool = False
-    fallback: bool = False
-
-    @property
-    def is_unused(self) -> bool:
-        return not (self.main or self.fallback)
-
-
-_current: ContextVar[StoreUse | None] = ContextVar("store_use", default=None)
+_current: ContextVar[AnsweredFrom | None] = ContextVar("answered_from", default=None)
 
 
 @contextmanager
-def recorded_use() -> Iterator[StoreUse]:
-    """Inside, and in threads that are given this context, transactions are noted in the object that is yielded."""
-    use = StoreUse()
-    token = _current.set(use)
+def recorded_answers() -> Iterator[AnsweredFrom]:
+    """Notes transactions in the object that is yielded, inside the `with`.
+
+    Those of threads that are given this context, too.
+    """
+    answered = AnsweredFrom()
+    token = _current.set(answered)
     try:
-        yield use
+        yield answered
     finally:
         _current.reset(token)
 
 
-def note_use(*, fallback: bool) -> None:
-    """Notes that a transaction begins."""
-    use = _current.get()
-    if use is None:
+def note_transaction(*, local: bool) -> None:
+    """Notes that a transaction begins on this node's database, or on the main one."""
+    answered = _current.get()
+    if answered is None:
         return
-    if fallback:
-        use.fallback = True
+    if local:
+        answered.local = True
     else:
-        use.main = True
-
-
-def use_of_store() -> StoreUse:
-    """What the current request has used; nothing where there is none."""
-    return _current.get() or StoreUse()
+        answered.main = True

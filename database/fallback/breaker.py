@@ -17,7 +17,7 @@ State = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Counts failures and knows the state. Thread-safe; asks nobody itself."""
+    """Counts failures and keeps the state; connects to nothing itself. Thread-safe."""
 
     def __init__(self, *, failures: int) -> None:
         """`failures` in a row of the same kind (reading or writing) open it."""
@@ -41,11 +41,12 @@ class Breaker:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """How often what has happened since the process started."""
+        """How often each event has happened since the process started."""
         with self._lock:
             return dict(self._counters)
 
     def count(self, what: str, number: int = 1) -> None:
+        """Adds `number` to the counter of an event."""
         with self._lock:
             self._counters[what] += number
 
@@ -55,7 +56,10 @@ class Breaker:
         return self._in_a_row["write"] > 0
 
     def failed(self, *, write: bool) -> bool:
-        """Counts a transaction that failed for want of the database; True when it was the last of a row and opens."""
+        """Counts a transaction that failed for want of the database.
+
+        True when it was the last of a row and opens the breaker.
+        """
         kind = "write" if write else "read"
         with self._lock:
             self._counters[f"{kind}_failures"] += 1
@@ -65,7 +69,10 @@ class Breaker:
         return is_last and self.open()
 
     def succeeded(self, *, write: bool) -> None:
-        """Counts a transaction that went through. A full disk is read from as ever: a read clears no failed write."""
+        """Counts a transaction that went through.
+
+        A full disk is read from as ever: a read clears no failed write.
+        """
         in_a_row = self._in_a_row
         if in_a_row["read"] or (write and in_a_row["write"]):
             with self._lock:

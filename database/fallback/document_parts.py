@@ -1,4 +1,7 @@
-"""The pages, pictures and chunks of a document on their way from one database to the other, and what proves them."""
+"""Copies the parts of a document to another database, and compares them.
+
+Parts are pages, pictures and chunks; they are compared by a digest.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _TABLES: tuple[tuple[Table, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class PartsDigest:
     """What two databases must agree on about a document's parts."""
 
     rows: int
@@ -34,42 +37,50 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a document's parts go: under which document, and how much later their generations are numbered."""
+class Destination:
+    """The document that parts are copied to.
+
+    Its generations are those of the source plus the offset.
+    """
 
     document_id: str
-    later: int = 0
+    generation_offset: int = 0
 
 
-def copy_parts(source: Connection, document_id: str, target: Connection, place: Place) -> Proof:
-    """Sends every part of a document; what was sent."""
-    proof = _Proving()
+def copy_parts(source: Connection, document_id: str, target: Connection, destination: Destination) -> PartsDigest:
+    """Copies every part of a document; the digest of what was sent."""
+    digest = _Digest()
     for table, key in _TABLES:
         own = select(table.c.generation).where(table.c.document_id == document_id).distinct()
         for generation in sorted(source.scalars(own)):
             for batch in _batches(source, table, key, document_id, generation):
                 for row in batch:
-                    proof.add(row)
-                    row["document_id"] = place.document_id
-                    row["generation"] += place.later
+                    digest.add(row)
+                    row["document_id"] = destination.document_id
+                    row["generation"] += destination.generation_offset
                 target.execute(insert(table), batch)
-    return proof.result()
+    return digest.result()
 
 
-def read_proof(connection: Connection, place: Place, generations: Iterable[int]) -> Proof:
-    """What lies at `place` under these generations, which are numbered as where they came from."""
-    proof = _Proving()
+def digest_parts(connection: Connection, destination: Destination, generations: Iterable[int]) -> PartsDigest:
+    """The digest of what lies at `destination` under these generations.
+
+    They are numbered as where they came from.
+    """
+    digest = _Digest()
     for table, key in _TABLES:
         for generation in sorted(generations):
-            for batch in _batches(connection, table, key, place.document_id, generation + place.later):
+            for batch in _batches(
+                connection, table, key, destination.document_id, generation + destination.generation_offset
+            ):
                 for row in batch:
                     row["generation"] = generation
-                    proof.add(row)
-    return proof.result()
+                    digest.add(row)
+    return digest.result()
 
 
 def delete_parts(connection: Connection, document_id: str, generation: int) -> None:
-    """Removes the parts of one generation."""
+    """Deletes the parts of one generation."""
     for table, _ in _TABLES:
         mine = (table.c.document_id == document_id, table.c.generation == generation)
         connection.execute(delete(table).where(*mine))
@@ -78,7 +89,10 @@ def delete_parts(connection: Connection, document_id: str, generation: int) -> N
 def _batches(
     connection: Connection, table: Table, key: str, document_id: str, generation: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of one generation in order, a few at a time and by their key: a cursor would outlive a lost server."""
+    """The rows of one generation in order, a few at a time and by their key.
+
+    A cursor would outlive a lost server.
+    """
     columns = [column for column in table.c if column.name != "row_id"]
     mine = (table.c.document_id == document_id, table.c.generation == generation)
     last = -1
@@ -91,7 +105,7 @@ def _batches(
         yield batch
 
 
-class _Proving:
+class _Digest:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._rows = 0
@@ -105,8 +119,8 @@ class _Proving:
                 self._hash.update(_canonical(row[name]))
                 self._hash.update(b"\0")
 
-    def result(self) -> Proof:
-        return Proof(self._rows, self._hash.hexdigest(), frozenset(self._generations))
+    def result(self) -> PartsDigest:
+        return PartsDigest(self._rows, self._hash.hexdigest(), frozenset(self._generations))
 
 
 def _canonical(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""What this node's database knows of its own role: which one of the two is served, and what was moved already."""
+"""The journal of this node: which database is served, which uploads were sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _metadata = MetaData()
 _serving = Table(
     "fallback_serving", _metadata, Column("served", Text, primary_key=True), Column("place", Text, nullable=False)
 )
-_families = Table(
+_replays = Table(
     "fallback_replays",
     _metadata,
     Column("document_id", Text, primary_key=True),
@@ -43,7 +43,7 @@ class Entry:
 
 
 def prepare(connection: Connection) -> None:
-    """Makes the tables where they are missing."""
+    """Creates the tables where they are missing."""
     _metadata.create_all(connection)
 
 
@@ -53,23 +53,24 @@ def serving(connection: Connection) -> Serving:
 
 
 def serve(connection: Connection, place: Serving) -> None:
-    """Changes it, with the end of this transaction."""
+    """Changes which database is served, with the end of this transaction."""
     upsert(connection, _serving, [{"served": "documents", "place": place}], key=["served"])
 
 
 def entries(connection: Connection) -> Mapping[str, Entry]:
     """All entries by the upload's id."""
-    return {row.document_id: Entry(**row._mapping) for row in connection.execute(select(_families))}
+    return {row.document_id: Entry(**row._mapping) for row in connection.execute(select(_replays))}
 
 
 def note(connection: Connection, entry: Entry) -> None:
-    """Writes an entry, in the place of an older one."""
+    """Writes an entry, in the place of an older one of the same upload."""
     row = {name: getattr(entry, name) for name in ("document_id", "user_id", "stamp", "outcome")}
-    upsert(connection, _families, [row], key=["document_id"])
+    upsert(connection, _replays, [row], key=["document_id"])
 
 
 def forget(connection: Connection, document_id: str) -> None:
-    connection.execute(delete(_families).where(_families.c.document_id == document_id))
+    """Deletes the entry of an upload."""
+    connection.execute(delete(_replays).where(_replays.c.document_id == document_id))
 
 
 def count_waiting(connection: Connection) -> Mapping[str, int]:
@@ -82,9 +83,9 @@ def count_waiting(connection: Connection) -> Mapping[str, int]:
 
 def holds_copies(connection: Connection) -> bool:
     """True while anything lies on this node that the main database may lack."""
-    refused = select(_families.c.document_id).where(_families.c.outcome == "refused")
+    refused = select(_replays.c.document_id).where(_replays.c.outcome == "refused")
     movable = exists().where(schema.documents.c.parent_id.is_(None), schema.documents.c.document_id.not_in(refused))
     alone = exists().where(schema.jobs.c.document_id.is_(None))
-    sent = exists().where(_families.c.outcome != "refused")
+    sent = exists().where(_replays.c.outcome != "refused")
     anything = or_(movable, alone, sent, exists().where(schema.searches.c.search_id.is_not(None)))
     return bool(connection.scalar(select(anything)))

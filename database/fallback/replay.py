@@ -1,7 +1,7 @@
-"""Moves what this node took while the main database was out of reach, in order, each upload once.
+"""Replays on the main database what this node took while that was away.
 
-Killed at any instant, the next run goes on: what is sent is noted here before, what has arrived is noted after, and
-copies are removed only once everything is confirmed and the main database is served again.
+Uploads go in order, each once. Killed at any instant, the next run goes on: what is sent is noted here before, what has
+arrived is noted after, and copies are removed only once everything is confirmed and the main database is served again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from database import schema
 from database.documents import documents
 from database.errors import RowRefused, StoreBusy
-from database.fallback import journal, moving
+from database.fallback import journal, merge
 from database.fallback.journal import Entry, Outcome
-from database.fallback.moving import ReplayMismatch
-from database.fallback.upload_trees import Family, read_families
+from database.fallback.merge import ReplayMismatch
+from database.fallback.upload_trees import UploadTree, read_upload_trees
 from database.records import SERVICE_ACTOR, worker_for
 from database.sql import among_ids
 from database.store import Store, Transaction
@@ -35,69 +35,80 @@ _ALONE: tuple[tuple[Table, str], ...] = ((schema.jobs, "job_id"), (schema.search
 
 
 class Replay:
-    """Moves from `local` to `main`. For one thread at a time, in one process at a time."""
+    """Moves uploads from `local` to `main`.
+
+    For one thread at a time, in one process at a time.
+    """
 
     def __init__(
-        self, main: Store, local: Store, count: Callable[[str, int], None], *, turn: threading.Lock | None = None
+        self, main: Store, local: Store, count: Callable[[str, int], None], *, write_turn: threading.Lock | None = None
     ) -> None:
-        """`count` is told what happened, in the words of the counters. Who writes here takes `turn` to begin."""
+        """`count` is told what happened, in the words of the counters.
+
+        Who writes here takes `write_turn` to begin.
+        """
         self._main, self._local, self._count = main, local, count
-        self._turn = turn or threading.Lock()
+        self._write_turn = write_turn or threading.Lock()
 
     def copy(self, *, settled_only: bool, retry_refused: bool = False) -> int:
-        """Copies what is not there yet, while this node is still served from here: how many uploads it sent.
+        """Copies what is not there yet, while this node is still served from here.
 
-        With `settled_only` those that have a job to run are left for later. Raises StoreUnavailable and StoreBusy.
+        Returns how many uploads it sent. With `settled_only` those that have a job to run are left for later. Raises
+        StoreUnavailable and StoreBusy.
         """
         sent = 0
         with self._local.begin(SERVICE_ACTOR) as tx:
-            families, known = read_families(tx.connection), journal.entries(tx.connection)
-        for family in families:
-            entry = known.get(family.document_id)
-            if settled_only and not family.is_settled:
+            trees, known = read_upload_trees(tx.connection), journal.entries(tx.connection)
+        for tree in trees:
+            entry = known.get(tree.document_id)
+            if settled_only and not tree.is_settled:
                 continue
-            if entry is not None and entry.outcome == "refused" and not retry_refused and entry.stamp == family.stamp:
+            if entry is not None and entry.outcome == "refused" and not retry_refused and entry.stamp == tree.stamp:
                 continue
-            sent += self._send(family, entry, self._noting)
-        self._take_back(families, list(known.values()), self._noting)
+            sent += self._send(tree, entry, self._noting)
+        self._delete_removed(trees, list(known.values()), self._noting)
         self._copy_alone()
         return sent
 
     def switch(self) -> None:
-        """Copies what has changed since `copy` while nobody can write here, and has the main database served.
+        """Copies what has changed since `copy`, and has the main database served.
 
-        Raises StoreUnavailable and StoreBusy, and then this node goes on being served from here.
+        Nobody can write here meanwhile. Raises StoreUnavailable and StoreBusy, and then this node goes on being served
+        from here.
         """
         with self._writing() as gate:
-            families, known = read_families(gate.connection), journal.entries(gate.connection)
-            if any(family.is_running for family in families):
+            trees, known = read_upload_trees(gate.connection), journal.entries(gate.connection)
+            if any(tree.is_running for tree in trees):
                 raise StoreBusy("jobs still run on this node")
 
             @contextmanager
             def noting() -> Iterator[Connection]:
                 yield gate.connection
 
-            for family in families:
-                entry = known.get(family.document_id)
+            for tree in trees:
+                entry = known.get(tree.document_id)
                 if entry is None or entry.outcome != "refused":
-                    self._send(family, entry, noting)
-            self._take_back(families, list(known.values()), noting)
+                    self._send(tree, entry, noting)
+            self._delete_removed(trees, list(known.values()), noting)
             self._copy_alone()
             journal.serve(gate.connection, "main")
 
     def drop(self) -> None:
-        """Removes the copies that have arrived, unless this node is served from here again."""
+        """Removes the copies that have arrived.
+
+        None where this node is served from here again.
+        """
         self.drop_documents()
         self._drop_alone()
 
     def drop_documents(self) -> None:
         """As `drop`, but only what was noted as confirmed: the main database is not asked."""
         with self._local.begin(SERVICE_ACTOR) as tx:
-            families = {family.document_id: family for family in read_families(tx.connection)}
+            trees = {tree.document_id: tree for tree in read_upload_trees(tx.connection)}
             known = journal.entries(tx.connection)
         for entry in known.values():
-            family = families.get(entry.document_id)
-            if entry.outcome not in ("confirmed", "dropped") or (family and family.stamp != entry.stamp):
+            tree = trees.get(entry.document_id)
+            if entry.outcome not in ("confirmed", "dropped") or (tree and tree.stamp != entry.stamp):
                 continue
             with self._writing() as tx:
                 if journal.serving(tx.connection) == "local":
@@ -107,9 +118,12 @@ class Replay:
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
-        """A writing transaction here, for which those that write without a pause have to stand back."""
+        """A writing transaction here.
+
+        Those that write without a pause have to stand back for it.
+        """
         with ExitStack() as stack:
-            with self._turn:
+            with self._write_turn:
                 tx = stack.enter_context(self._local.begin(SERVICE_ACTOR, write=True))
             yield tx
 
@@ -118,18 +132,18 @@ class Replay:
         with self._writing() as tx:
             yield tx.connection
 
-    def _send(self, family: Family, entry: Entry | None, noting: _Noting) -> bool:
+    def _send(self, tree: UploadTree, entry: Entry | None, noting: _Noting) -> bool:
         """False where it had arrived already."""
-        stamp = family.stamp
+        stamp = tree.stamp
 
         def note(outcome: Outcome) -> None:
             with noting() as connection:
-                journal.note(connection, Entry(family.document_id, family.user_id, stamp, outcome))
+                journal.note(connection, Entry(tree.document_id, tree.user_id, stamp, outcome))
 
         if entry is not None and entry.stamp == stamp:
             if entry.outcome in ("confirmed", "dropped"):
                 return False
-            if entry.outcome == "sent" and self._has_arrived(family):
+            if entry.outcome == "sent" and self._has_arrived(tree):
                 note("confirmed")
                 self._count("replayed", 1)
                 return False
@@ -137,34 +151,34 @@ class Replay:
         try:
             with (
                 self._local.begin(SERVICE_ACTOR) as source,
-                self._main.begin(worker_for(family.user_id), write=True) as target,
+                self._main.begin(worker_for(tree.user_id), write=True) as target,
             ):
-                outcome = moving.move(source, family, target)
+                outcome = merge.merge_upload(source, tree, target)
         except (DBAPIError, RowRefused, ReplayMismatch):
             # One upload that cannot be stored there must not keep all others, and this node, waiting.
-            _log.exception("upload %s cannot be moved to the main database; it stays on this node", family.document_id)
+            _log.exception("upload %s cannot be moved to the main database; it stays on this node", tree.document_id)
             note("refused")
             self._count("replay_refused", 1)
             return True
         note(outcome)
         if outcome == "dropped":
-            _log.warning("upload %s is dropped: its owner %s is gone", family.document_id, family.user_id)
+            _log.warning("upload %s is dropped: its owner %s is gone", tree.document_id, tree.user_id)
         self._count("replayed" if outcome == "confirmed" else "replay_dropped", 1)
         return True
 
-    def _has_arrived(self, family: Family) -> bool:
-        with self._main.begin(worker_for(family.user_id)) as tx:
-            return moving.is_there(tx, family)
+    def _has_arrived(self, tree: UploadTree) -> bool:
+        with self._main.begin(worker_for(tree.user_id)) as tx:
+            return merge.has_arrived(tx, tree)
 
-    def _take_back(self, families: Sequence[Family], known: Sequence[Entry], noting: _Noting) -> None:
-        """Removes from the main database what was deleted here after it had been sent."""
-        here = {family.document_id for family in families}
+    def _delete_removed(self, trees: Sequence[UploadTree], known: Sequence[Entry], noting: _Noting) -> None:
+        """Deletes in the main database what was deleted here after it had been sent."""
+        here = {tree.document_id for tree in trees}
         for entry in known:
             if entry.document_id in here:
                 continue
             if entry.outcome in ("sent", "confirmed"):
                 with self._main.begin(worker_for(entry.user_id), write=True) as target:
-                    moving.remove(target, [entry.document_id], [])
+                    merge.remove_merged(target, [entry.document_id], [])
             with noting() as connection:
                 journal.forget(connection, entry.document_id)
 

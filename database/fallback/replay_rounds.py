@@ -1,4 +1,7 @@
-"""When what this node took is moved, and by whom: the rounds of a replay, and the jobs that it waits for."""
+"""Runs replays in rounds.
+
+Jobs on this node are stopped first, and its writers are slowed down meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,17 @@ DRAIN_S = 180.0
 """How long the jobs that run here may take to let go. One that reads a page by OCR hears of it at the page's end."""
 FEW_UPLOADS = 10
 """So many may be left to be moved while writers wait: each takes some ten milliseconds."""
-PACE_S = 2.0
-"""How long a writer is held up at most while uploads are moved: a large one takes some seconds."""
+THROTTLE_S = 2.0
+"""How long a writer waits at most while uploads are moved: a large one takes some seconds."""
 REFUSED_AGAIN_S = 300.0
 """How often an upload that the main database refused is offered to it again."""
 
 
 class Drain:
-    """Counts the jobs that run here, and keeps new ones from beginning while all have to end. Thread-safe."""
+    """Counts the jobs on this node, and lets none begin while all have to end.
+
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -55,7 +61,10 @@ class Drain:
 
     @contextmanager
     def drained(self) -> Iterator[bool]:
-        """Inside, no job of this node begins; False where one that ran did not let go in time."""
+        """Inside, no job of this node begins.
+
+        False where one that ran did not let go in time.
+        """
         try:
             with self._condition:
                 self._is_draining = True
@@ -65,16 +74,16 @@ class Drain:
             self._is_draining = False
 
     def close(self) -> None:
-        """Waits for nobody any more."""
+        """Ends every wait."""
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()
 
 
-class Pace:
-    """Slows those who write here down to half the speed at which uploads are moved. Thread-safe.
+class WriteThrottle:
+    """Slows writers on this node down to half the speed at which uploads are moved.
 
-    Whoever wrote as fast as that, or faster, would keep a replay from ever coming to its end.
+    Thread-safe. Whoever wrote as fast as that, or faster, would keep a replay from ever coming to its end.
     """
 
     def __init__(self) -> None:
@@ -82,7 +91,7 @@ class Pace:
         self._credit: float | None = None
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def throttled(self) -> Iterator[None]:
         """Inside, writers are slowed down."""
         self._set(1.0)
         try:
@@ -90,19 +99,19 @@ class Pace:
         finally:
             self._set(None)
 
-    def moved(self) -> None:
-        """One more upload has been moved."""
+    def upload_moved(self) -> None:
+        """Lets writers go on by half a write: one more upload has been moved."""
         with self._condition:
             if self._credit is not None:
                 self._credit += 0.5
                 self._condition.notify()
 
     def wait(self) -> None:
-        """Returns when one more may write; never later than `PACE_S`."""
+        """Returns when one more may write; never later than `THROTTLE_S`."""
         if self._credit is None:
             return
         with self._condition:
-            self._condition.wait_for(lambda: self._credit is None or self._credit >= 1.0, PACE_S)
+            self._condition.wait_for(lambda: self._credit is None or self._credit >= 1.0, THROTTLE_S)
             if self._credit is not None:
                 self._credit = max(0.0, self._credit - 1.0)
 
@@ -112,12 +121,15 @@ class Pace:
             self._condition.notify_all()
 
 
-class GivingBack:
-    """Moves everything that waits, in rounds, and closes the breaker. For one thread at a time."""
+class ReplayRounds:
+    """Moves everything that waits to the main database, and closes the breaker.
 
-    def __init__(self, local: Store, replay: Replay, breaker: Breaker, drain: Drain, pace: Pace) -> None:
+    For one thread at a time.
+    """
+
+    def __init__(self, local: Store, replay: Replay, breaker: Breaker, drain: Drain, throttle: WriteThrottle) -> None:
         self._local, self._replay, self._breaker = local, replay, breaker
-        self._drain, self._pace = drain, pace
+        self._drain, self._throttle = drain, throttle
         self._refused_at = -math.inf
 
     def run(self) -> None:
@@ -135,7 +147,7 @@ class GivingBack:
             self._refused_at = time.monotonic()
         began = time.monotonic()
         self._replay.copy(settled_only=True)
-        with self._drain.drained() as is_drained, self._pace.kept():
+        with self._drain.drained() as is_drained, self._throttle.throttled():
             if not is_drained:
                 _log.warning("a job on this node does not let go; what waits is moved later")
                 return

@@ -1,4 +1,7 @@
-"""The store that works on while its database does not: SQLite on this node takes over, and gives back afterwards."""
+"""The store that works on while its database does not.
+
+SQLite on this node answers meanwhile, and what it took is moved afterwards.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,21 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol, TypeVar
 
-from database.accounts import mirror as account_mirror
-from database.accounts import users
+from database.accounts import mirror, users
 from database.errors import LoginRefused, StoreBusy, StoreError, StoreUnavailable
 from database.fallback import journal
-from database.fallback.answered_from import note_use
+from database.fallback.answered_from import note_transaction, recorded_answers
+from database.fallback.base import AnsweredFrom, Fallback, FallbackState
 from database.fallback.breaker import Breaker
 from database.fallback.replay import Replay
-from database.fallback.replay_rounds import Drain, GivingBack, Pace
+from database.fallback.replay_rounds import Drain, ReplayRounds, WriteThrottle
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, JobRecord, RowHit, Vector, VectorMatches
-from database.store import MigrationState, Store, StoreState, Transaction
+from database.store import MigrationState, Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -33,29 +36,40 @@ PROBE_PAUSE_S = 0.2
 """Between two probes, however many transactions fail."""
 MIRROR_S = 60.0
 """How old this node's copies of the accounts that may log in alone may be."""
-_home: ContextVar[Literal["", "main", "local"]] = ContextVar("home", default="")
-"""Where the job that this thread runs came from."""
+_pinned_to: ContextVar[Literal["main", "local"] | None] = ContextVar("pinned_to", default=None)
+"""The database that gave the job which this thread runs; None outside a job."""
 
 
 class MainStore(Store, Protocol):
     """A database that another one can stand in for."""
 
     def probe(self, *, writes: bool) -> None:
-        """Returns when it works, and with `writes` takes writes; quick, also while suspended.
+        """Returns when it works, and with `writes` takes writes.
 
-        Raises StoreUnavailable, and StoreBusy where that cannot be said now.
+        Quick, also while suspended. Raises StoreUnavailable, and StoreBusy where that cannot be said now.
         """
         ...
 
     def suspend(self) -> None:
-        """Ends every wait for it with StoreUnavailable, and lets none begin before `resume`."""
+        """Ends every wait for it with StoreUnavailable.
+
+        None begins before `resume`.
+        """
         ...
 
     def resume(self) -> None: ...
 
 
-class FallbackStore(Store):
-    """See database.store.Store. `main` is served while it works, `local` while it does not."""
+@dataclass(frozen=True, slots=True)
+class _LocalJob(JobRecord):
+    """A job that this node's database gave to its worker."""
+
+
+class FallbackStore(Store, Fallback):
+    """See database.store.Store and database.fallback.base.Fallback.
+
+    `main` is served while it works, `local` while it does not.
+    """
 
     def __init__(
         self,
@@ -67,22 +81,23 @@ class FallbackStore(Store):
         failures: int = 3,
         probe_s: float = 2.0,
     ) -> None:
-        """Takes over both stores. `local` is migrated here; `prepare` makes `main` ready before its first use.
+        """Takes over both stores.
 
-        `revive` is called before `main` is probed while it does not work. Where `main` cannot be reached, or does not
-        work, it begins open. Raises LoginRefused, and what else `prepare` raises; then both stores are closed.
+        `local` is migrated here; `prepare` makes `main` ready before its first use. `revive` is called before `main` is
+        probed while it does not work. Where `main` cannot be reached, or does not work, it begins open. Raises
+        LoginRefused, and what else `prepare` raises; then both stores are closed.
         """
         self._main, self._local, self._prepare, self._revive = main, local, prepare, revive
         self._probe_s = probe_s
         self._breaker = Breaker(failures=failures)
-        self._turn = threading.Lock()
-        self._pace = Pace()
-        self._replay = Replay(main, local, self._count_moved, turn=self._turn)
+        self._write_turn = threading.Lock()
+        self._throttle = WriteThrottle()
+        self._replay = Replay(main, local, self._count_moved, write_turn=self._write_turn)
         self._holds_lease: Callable[[], bool] = lambda: False
         self._closing = threading.Event()
         self._to_replay = threading.Event()
         self._drain = Drain()
-        self._giving_back = GivingBack(local, self._replay, self._breaker, self._drain, self._pace)
+        self._rounds = ReplayRounds(local, self._replay, self._breaker, self._drain, self._throttle)
         self._is_prepared = False
         self._problem = ""
         self._mirrored_at = -math.inf
@@ -95,7 +110,7 @@ class FallbackStore(Store):
             undo.pop_all()
         self._threads = [
             threading.Thread(target=self._watch, name="fallback-probe", daemon=True),
-            threading.Thread(target=self._give_back, name="fallback-replay", daemon=True),
+            threading.Thread(target=self._replay_when_due, name="fallback-replay", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -147,27 +162,27 @@ class FallbackStore(Store):
     def claim_job(self, worker_id: str) -> JobRecord | None:
         if self._breaker.state == "closed":
             try:
-                job = self._main.claim_job(worker_id)
+                return self._main.claim_job(worker_id)
             except StoreUnavailable:
                 self._failed(write=True)
                 return None
-            return None if job is None else replace(job, home="main")
         if self._drain.is_draining:
             return None
         job = self._local.claim_job(worker_id)
-        return None if job is None else replace(job, home="local")
+        return None if job is None else _LocalJob(**{each.name: getattr(job, each.name) for each in fields(job)})
 
     @contextmanager
-    def running(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
-        token = _home.set(job.home)
+    def pinned(self, job: JobRecord) -> Iterator[Callable[[], bool]]:
+        is_local = isinstance(job, _LocalJob)
+        token = _pinned_to.set("local" if is_local else "main")
         try:
-            if job.home == "local":
+            if is_local:
                 with self._drain.job():
                     yield lambda: self._drain.is_draining
             else:
                 yield lambda: self._breaker.state != "closed"
         finally:
-            _home.reset(token)
+            _pinned_to.reset(token)
 
     @contextmanager
     def all_references(self) -> Iterator[Sequence[Transaction]]:
@@ -178,15 +193,18 @@ class FallbackStore(Store):
         with self._local.begin(SERVICE_ACTOR, write=True) as here, self._counted(SERVICE_ACTOR, write=True) as there:
             yield [there, here]
 
-    def take_charge(self, holds_lease: Callable[[], bool]) -> None:
+    def recorded_answers(self) -> AbstractContextManager[AnsweredFrom]:
+        return recorded_answers()
+
+    def replay_while(self, holds_lease: Callable[[], bool]) -> None:
         self._holds_lease = holds_lease
         self._to_replay.set()
 
-    def state(self) -> StoreState:
+    def state(self) -> FallbackState:
         with self._local.begin(SERVICE_ACTOR) as tx:
             waiting = journal.count_waiting(tx.connection)
         breaker = self._breaker
-        return StoreState(breaker.state, breaker.since, waiting, breaker.counters, self._problem)
+        return FallbackState(breaker.state, breaker.since, waiting, breaker.counters, self._problem)
 
     def close(self) -> None:
         self._closing.set()
@@ -228,12 +246,15 @@ class FallbackStore(Store):
             self._is_prepared = True
 
     def _entered(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction:
-        """A transaction on the database that is served, or on that of the job which this thread runs."""
-        home = _home.get()
-        if home == "main":
+        """A transaction on the database that is served.
+
+        In a thread that runs a job: on the database that gave the job.
+        """
+        pinned_to = _pinned_to.get()
+        if pinned_to == "main":
             return stack.enter_context(self._counted(actor, write=write))
-        if home == "local":
-            return stack.enter_context(self._local.begin(actor, write=write))
+        if pinned_to == "local":
+            return replace(stack.enter_context(self._local.begin(actor, write=write)), is_partial=True)
         while True:
             if self._breaker.state == "closed":
                 try:
@@ -248,9 +269,9 @@ class FallbackStore(Store):
     def _entered_here(self, stack: ExitStack, actor: Actor, write: bool) -> Transaction | None:
         """A transaction on this node; None where the main database is served again."""
         if write:
-            self._pace.wait()
+            self._throttle.wait()
         with ExitStack() as attempt:
-            with self._turn if write else nullcontext():
+            with self._write_turn if write else nullcontext():
                 tx = attempt.enter_context(self._local.begin(actor, write=write))
             # The write lock orders this against `Replay.switch`, in whichever process: after that nothing is written.
             if write and journal.serving(tx.connection) == "main":
@@ -260,16 +281,16 @@ class FallbackStore(Store):
                 journal.serve(tx.connection, "local")
             if write and actor.role in ("owner", "worker"):
                 users.ensure(tx, actor.user_id)
-            note_use(fallback=True)
+            note_transaction(local=True)
             stack.enter_context(attempt.pop_all())
-            return tx
+            return replace(tx, is_partial=True)
 
     @contextmanager
     def _counted(self, actor: Actor, *, write: bool) -> Iterator[Transaction]:
         """A transaction on the main database; how it ends is told to the breaker."""
         try:
             with self._main.begin(actor, write=write) as tx:
-                note_use(fallback=False)
+                note_transaction(local=False)
                 yield tx
         except StoreUnavailable:
             self._failed(write=write)
@@ -278,23 +299,24 @@ class FallbackStore(Store):
 
     def _ask(self, question: Callable[[Store], T]) -> T:
         """The answer of the database that is served to one reading call."""
-        if _home.get() == "main" or (_home.get() == "" and self._breaker.state == "closed"):
+        pinned_to = _pinned_to.get()
+        if pinned_to == "main" or (pinned_to is None and self._breaker.state == "closed"):
             try:
-                note_use(fallback=False)
+                note_transaction(local=False)
                 answer = question(self._main)
             except StoreUnavailable:
                 self._failed(write=False)
-                if _home.get() == "main" or not self._is_down():
+                if pinned_to == "main" or not self._is_down():
                     raise
             else:
                 self._breaker.succeeded(write=False)
                 return answer
-        note_use(fallback=True)
+        note_transaction(local=True)
         return question(self._local)
 
     def _count_moved(self, what: str, number: int) -> None:
         self._breaker.count(what, number)
-        self._pace.moved()
+        self._throttle.upload_moved()
 
     def _failed(self, *, write: bool) -> None:
         if self._breaker.state == "closed" and self._breaker.failed(write=write):
@@ -310,7 +332,10 @@ class FallbackStore(Store):
         _log.warning("the database does not work: this node works on alone until it does")
 
     def _is_down(self) -> bool:
-        """True where the main database is out of service; waits for a probe that begins now."""
+        """True where the main database is out of service.
+
+        Waits for a probe that begins now.
+        """
         with self._condition:
             awaited = self._probes_begun + 1
             self._breaker.suspected.set()
@@ -361,7 +386,10 @@ class FallbackStore(Store):
         self._to_replay.set()
 
     def _note_problem(self, error: StoreError) -> None:
-        """Keeps what an operator has to do where waiting does not help: it answers, and cannot be used."""
+        """Keeps what an operator has to do where waiting does not help.
+
+        The database answers then, and cannot be used.
+        """
         is_away = isinstance(error, StoreUnavailable) and not isinstance(error, LoginRefused)
         problem = "" if is_away else str(error)
         if problem and self._problem != problem:
@@ -372,7 +400,7 @@ class FallbackStore(Store):
         with self._local.begin(SERVICE_ACTOR) as tx:
             return journal.serving(tx.connection)
 
-    def _give_back(self) -> None:
+    def _replay_when_due(self) -> None:
         while not self._closing.is_set():
             self._to_replay.wait()
             self._to_replay.clear()
@@ -380,7 +408,7 @@ class FallbackStore(Store):
                 if not self._closing.is_set() and self._breaker.state == "closed":
                     self._mirror()
                 if not self._closing.is_set() and self._breaker.state != "open" and self._holds_lease():
-                    self._giving_back.run()
+                    self._rounds.run()
             except StoreUnavailable:
                 self._breaker.suspected.set()
             except StoreBusy as error:
@@ -390,7 +418,7 @@ class FallbackStore(Store):
                 _log.exception("what this node took could not be moved; it is tried again")
 
     def _mirror(self) -> None:
-        """Keeps this node's copies of the accounts that may log in while the main database is away."""
+        """Keeps this node's copies of the accounts that may log in on it alone."""
         if time.monotonic() - self._mirrored_at > MIRROR_S:
-            account_mirror.mirror(self._main, self._local)
+            mirror.mirror(self._main, self._local)
             self._mirrored_at = time.monotonic()

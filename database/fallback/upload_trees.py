@@ -1,4 +1,4 @@
-"""Uploads with all that lies in them, as they are moved: one at a time, whole."""
+"""Reads the uploads of this node, each with the documents in it and their jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RowValues = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class UploadTree:
     """An upload, the documents in it at all levels, and their jobs."""
 
     documents: Sequence[RowValues]
@@ -37,7 +37,10 @@ class Family:
 
     @property
     def stamp(self) -> str:
-        """Changes with whatever changes in the rows; pages and chunks do so only while a job runs."""
+        """Changes with whatever changes in the rows.
+
+        Pages and chunks do so only while a job runs.
+        """
         return hashlib.sha256(to_json([list(self.documents), list(self.jobs)]).encode()).hexdigest()
 
     @property
@@ -51,7 +54,7 @@ class Family:
         return any(job["status"] in RUNNING_STATUSES and job["worker_id"] is not None for job in self.jobs)
 
 
-def read_families(connection: Connection) -> list[Family]:
+def read_upload_trees(connection: Connection) -> list[UploadTree]:
     """All uploads on this node, in the order in which they came."""
     documents = [dict(row._mapping) for row in connection.execute(select(schema.documents))]
     by_id = {row["document_id"]: row for row in documents}
@@ -63,11 +66,11 @@ def read_families(connection: Connection) -> list[Family]:
     for found in connection.execute(of_documents.order_by(schema.jobs.c.created_at, schema.jobs.c.job_id)):
         job = dict(found._mapping)
         jobs[_root(by_id[job["document_id"]], by_id)].append(job)
-    families = [
-        Family(sorted(rows, key=lambda row: (_depth(row, by_id), *_age(row))), jobs[root_id])
+    trees = [
+        UploadTree(sorted(rows, key=lambda row: (_depth(row, by_id), *_age(row))), jobs[root_id])
         for root_id, rows in members.items()
     ]
-    return sorted(families, key=lambda family: _age(family.documents[0]))
+    return sorted(trees, key=lambda tree: _age(tree.documents[0]))
 
 
 def _age(row: RowValues) -> tuple[str, str]:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from database.fallback import journal
+from database.opening import open_store
 from database.records import SERVICE_ACTOR
-from database.store import open_store
 
 FOLDER = "fallback"
 """Of this node's database, in the data folder."""
 
 
 def waiting_copies(data_dir: Path) -> Mapping[str, int]:
-    """How many documents, jobs and searches wait to be moved to Postgres; empty where this node never worked alone."""
+    """How many documents, jobs and searches wait to be moved to Postgres.
+
+    Empty where this node never worked alone.
+    """
     folder = data_dir / FOLDER
     if not any(folder.glob("*.sqlite3")):
         return {}

@@ -1,4 +1,7 @@
-"""Which job runs next, its claim, and what becomes of the jobs of workers that died; see `Store.claim_job`."""
+"""Which job runs next, and what becomes of the jobs of dead workers.
+
+See `Store.claim_job`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, or_, sel
 from database import schema
 from database.ids import now
 from database.jobs import jobs, waiting
-from database.jobs.job_status import show_status
 from database.records import JobRecord
 from database.sql import among_ids
 from database.store import Transaction
@@ -42,21 +44,27 @@ def orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> Sequence[J
 
 
 def requeue_orphans(tx: Transaction, worker_id: str, *, silent_since: str) -> int:
-    """Puts the `orphans` back into the queue (those told to stop: cancelled); how many."""
+    """Puts the `orphans` back into the queue (those told to stop: cancelled).
+
+    Returns how many.
+    """
     found = orphans(tx, worker_id, silent_since=silent_since)
     for job in found:
         values: dict[str, Any] = {"status": "queued", "worker_id": None, "run_after": None}
         if job.status == "cancelling":
             values = {"status": "cancelled", "finished_at": now()}
         tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job.job_id).values(values))
-        show_status(tx, job, values["status"])
+        jobs.show_status(tx, job, values["status"])
         if job.status == "cancelling" and job.document_id is not None:
             waiting.settle(tx, waiting.parent_of(tx, job.document_id))
     return len(found)
 
 
 def claimable(moment: str) -> ColumnElement[bool]:
-    """True for the queued jobs that may run at `moment`: no other job of the same document, or kind, runs."""
+    """True for the queued jobs that may run at `moment`.
+
+    No other job of the same document, or kind, runs.
+    """
     other = schema.jobs.alias("other")
     same = or_(
         other.c.document_id == _jobs.c.document_id,
@@ -68,9 +76,9 @@ def claimable(moment: str) -> ColumnElement[bool]:
 
 
 def oldest_claimable(tx: Transaction, *, passing_over: Collection[str] = ()) -> Row[Any, Any] | None:
-    """`job_id` and `user_id` of the job that waits longest of those that may run now; None when there is none.
+    """`job_id` and `user_id` of the job that waits longest of those that may run now.
 
-    Those of the owners in `passing_over` are not looked at.
+    None when there is none. Those of the owners in `passing_over` are not looked at.
     """
     return tx.connection.execute(
         select(_jobs.c.job_id, _jobs.c.user_id)
@@ -81,7 +89,10 @@ def oldest_claimable(tx: Transaction, *, passing_over: Collection[str] = ()) -> 
 
 
 def claim(tx: Transaction, job_id: str, worker_id: str) -> JobRecord | None:
-    """The job, now run by `worker_id`; None when it may not run (any more), for example because it was claimed."""
+    """The job, now run by `worker_id`.
+
+    None when it may not run (any more), for example because it was claimed.
+    """
     moment = now()
     claimed = tx.connection.execute(
         update(_jobs)
@@ -97,5 +108,5 @@ def claim(tx: Transaction, job_id: str, worker_id: str) -> JobRecord | None:
     ).rowcount
     job = jobs.get(tx, job_id) if claimed else None
     if job is not None:
-        show_status(tx, job, "in_progress")
+        jobs.show_status(tx, job, "in_progress")
     return job

@@ -1,4 +1,7 @@
-"""Jobs: adding, following, ending. The jobs table is the truth; claiming one is the store's (`Store.claim_job`)."""
+"""Jobs: adding, following, ending.
+
+The jobs table is the truth; claiming one is the store's (`Store.claim_job`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, or_, select, update
 
 from database import schema
 from database.cursors import decode_cursor, encode_cursor
 from database.ids import new_id, now
 from database.jobs import waiting
-from database.jobs.job_status import document_status, is_latest, show_status
 from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
 from database.sql import among_ids
 from database.store import Transaction
@@ -28,9 +30,10 @@ _JOB_FIELDS = [column.name for column in _jobs.c]
 
 
 def add(tx: Transaction, *, type: str, document_id: str | None = None, options: Json | None = None) -> JobRecord:
-    """A queued job of the actor's; without a document, one of the same type that is still queued is returned instead.
+    """A queued job of the actor's.
 
-    Raises LookupError when there is no such document.
+    Without a document, one of the same type that is still queued is returned instead. Raises LookupError when there is
+    no such document.
     """
     if document_id is not None:
         owner = tx.connection.scalar(
@@ -58,9 +61,9 @@ def add(tx: Transaction, *, type: str, document_id: str | None = None, options: 
 def add_for_document(
     tx: Transaction, document_id: str, user_id: str, options: Json, *, type: str = INGEST
 ) -> JobRecord:
-    """A queued job of a document that is known to be there, with a generation that was never used for it.
+    """A queued job of a document that is known to be there.
 
-    Raises LookupError when it is not, or is another owner's.
+    Its generation was never used for the document. Raises LookupError when it is not, or is another owner's.
     """
     tx.writes_for(user_id)
     tx.connection.execute(
@@ -77,7 +80,10 @@ def add_for_document(
 
 
 def add_first(tx: Transaction, documents: Sequence[tuple[str, str]], options: Json) -> list[JobRecord]:
-    """Queued jobs of documents, `(document id, owner)`, that never had one; all at once."""
+    """Queued jobs of documents, `(document id, owner)`, that never had one.
+
+    They are added all at once.
+    """
     if not documents:
         return []
     ids = [document_id for document_id, _ in documents]
@@ -94,8 +100,10 @@ def add_first(tx: Transaction, documents: Sequence[tuple[str, str]], options: Js
 
 
 def supersede(tx: Transaction, document_id: str) -> list[str]:
-    """Tells the document's jobs to stop: queued ones and those that wait for children are cancelled at once, running
-    ones at their next heartbeat."""
+    """Tells the document's jobs to stop; their ids.
+
+    Queued ones and those that wait for children are cancelled at once, running ones at their next heartbeat.
+    """
     moment = now()
     mine = and_(_jobs.c.document_id == document_id, tx.owns(_jobs))
     stopped = tx.connection.scalars(
@@ -134,7 +142,10 @@ def get_many(tx: Transaction, job_ids: Sequence[str]) -> Mapping[str, JobRecord]
 
 
 def newest_of(tx: Transaction, document_id: str, statuses: Sequence[str]) -> JobRecord | None:
-    """The job of the document with the highest generation, among those in `statuses` where some are given."""
+    """The job of the document with the highest generation.
+
+    Among those in `statuses`, where some are given.
+    """
     query = select(_jobs).where(_jobs.c.document_id == document_id, tx.owns(_jobs))
     if statuses:
         query = query.where(_jobs.c.status.in_(statuses))
@@ -230,10 +241,11 @@ def finish(
     warnings: Sequence[Json] = (),
     error: Json | None = None,
 ) -> bool:
-    """Ends a job that `worker_id` holds, with a terminal `status`; False when it holds it no more.
+    """Ends a job that `worker_id` holds, with a terminal `status`.
 
-    Where it is its document's latest job, the document takes over the status (a published document keeps or gets back
-    the one that `publish` gave it) and, if nothing of it can be read, the warnings of a failure.
+    False when it holds it no more. Where it is its document's latest job, the document takes over the status (a
+    published document keeps or gets back the one that `publish` gave it) and, if nothing of it can be read, the
+    warnings of a failure.
     """
     if status not in TERMINAL_STATUSES:
         raise ValueError(f"{status!r} does not end a job")
@@ -256,7 +268,10 @@ def finish(
 
 
 def retry_later(tx: Transaction, job_id: str, *, worker_id: str, run_after: str, error: Json | None) -> None:
-    """Puts a job that `worker_id` holds back into the queue until `run_after`; one told to stop is cancelled."""
+    """Puts a job that `worker_id` holds back into the queue until `run_after`.
+
+    One told to stop is cancelled.
+    """
     job = get(tx, job_id)
     if job is None:
         return
@@ -269,9 +284,10 @@ def retry_later(tx: Transaction, job_id: str, *, worker_id: str, run_after: str,
 
 
 def request_cancel(tx: Transaction, job_id: str) -> JobRecord | None:
-    """Cancels a queued job at once and tells a running one to stop; one that has ended stays as it is.
+    """Cancels a queued job at once and tells a running one to stop.
 
-    One that waits for the documents inside its own ends with the last of them: see `children.cancel_inside`.
+    One that has ended stays as it is. One that waits for the documents inside its own ends with the last of them: see
+    `children.cancel_inside`.
     """
     job = get(tx, job_id)
     if job is None:
@@ -285,7 +301,10 @@ def request_cancel(tx: Transaction, job_id: str) -> JobRecord | None:
 
 
 def stop(tx: Transaction, job: JobRecord) -> Literal["ended", "runs", "waits", "nothing"]:
-    """Ends a queued job and tells a running or waiting one to stop, and nobody of it: what it did."""
+    """Ends a queued job and tells a running or waiting one to stop.
+
+    Nobody is told of it. Returns what it did.
+    """
     if job.status not in ACTIVE_STATUSES:
         return "nothing"
     is_queued = job.status == "queued"
@@ -312,9 +331,10 @@ def cancel_queued(tx: Transaction, job_ids: Sequence[str]) -> None:
 
 
 def retry(tx: Transaction, job_id: str) -> JobRecord | None:
-    """Queues a failed or cancelled job again, as a fresh attempt that goes on with the same generation.
+    """Queues a failed or cancelled job again.
 
-    A job in another state, or one that a newer job of its document has replaced, is returned as it is.
+    It is a fresh attempt that goes on with the same generation. A job in another state, or one that a newer job of its
+    document has replaced, is returned as it is.
     """
     job = get(tx, job_id)
     if job is None or job.status not in ("failed", "cancelled"):
@@ -341,6 +361,50 @@ def retry(tx: Transaction, job_id: str) -> JobRecord | None:
     tx.connection.execute(update(_jobs).where(_jobs.c.job_id == job_id).values(values))
     show_status(tx, job, "queued")
     return get(tx, job_id)
+
+
+def show_status(tx: Transaction, job: JobRecord, status: str) -> None:
+    """Gives the job's document `status`, if the job is the document's latest.
+
+    A published document never shows `failed` or `cancelled`: what was published can still be read.
+    """
+    if job.document_id is not None:
+        values = {"status": document_status(status), "updated_at": now()}
+        tx.connection.execute(update(_documents).where(is_latest(job), tx.owns(_documents)).values(values))
+
+
+def document_status(status: str) -> Any:
+    """What a document shows when its latest job has `status`.
+
+    After a failure, what it showed when it was published.
+    """
+    if status not in ("failed", "cancelled"):
+        return status
+    publisher = (
+        select(_jobs.c.status)
+        .where(
+            _jobs.c.document_id == _documents.c.document_id,
+            _jobs.c.generation == _documents.c.generation,
+            _jobs.c.status.in_(("completed", "completed_with_errors")),
+        )
+        .correlate(_documents)
+        .scalar_subquery()
+    )
+    return case((_documents.c.generation == 0, status), else_=func.coalesce(publisher, "completed"))
+
+
+def is_latest(job: JobRecord) -> ColumnElement[bool]:
+    """True for the job's document, if the job is its latest."""
+    return and_(_documents.c.document_id == job.document_id, _documents.c.last_generation == job.generation)
+
+
+def count_by_status(tx: Transaction) -> dict[str, int]:
+    """How many of the actor's jobs have each status.
+
+    Statuses that none has are left out.
+    """
+    rows = tx.connection.execute(select(_jobs.c.status, func.count()).where(tx.owns(_jobs)).group_by(_jobs.c.status))
+    return dict(rows.all())
 
 
 def job_record(row: Row[Any]) -> JobRecord:

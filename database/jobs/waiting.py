@@ -36,9 +36,10 @@ waits = and_(_jobs.c.status.in_(("in_progress", "cancelling")), _jobs.c.worker_i
 def begin_to_wait(
     tx: Transaction, job_id: str, *, worker_id: str, warnings: Sequence[Json], pages_done: int, children: int
 ) -> bool:
-    """Lets go of a job that `worker_id` holds until its document's children have ended; False when it holds it no more.
+    """Lets go of a job that `worker_id` holds until the children have ended.
 
-    Call `settle` afterwards: the children may have ended already.
+    The children are those of its document. False when it holds it no more. Call `settle` afterwards: the children may
+    have ended already.
     """
     total = pages_done + children
     held = and_(_jobs.c.job_id == job_id, tx.owns(_jobs), _jobs.c.worker_id == worker_id)
@@ -59,16 +60,20 @@ def begin_to_wait(
 
 
 def parent_of(tx: Transaction, document_id: str) -> str | None:
-    """The document that `document_id` lies in; None for one that was uploaded, or that is gone."""
+    """The document that `document_id` lies in.
+
+    None for one that was uploaded, or that is gone.
+    """
     return tx.connection.scalar(
         select(_documents.c.parent_id).where(_documents.c.document_id == document_id, tx.owns(_documents))
     )
 
 
 def settle(tx: Transaction, document_id: str | None) -> None:
-    """Takes note that a child of `document_id` has ended or is gone: the last one ends the job that waits for it.
+    """Takes note that a child of `document_id` has ended or is gone.
 
-    A parent whose job has ended before hears how its children are now. Goes on upwards with each job that it ends.
+    The last one ends the job that waits for it. A parent whose job has ended before hears how its children are now.
+    Goes on upwards with each job that it ends.
     """
     while document_id is not None:
         parent = tx.connection.execute(
@@ -101,7 +106,10 @@ def count(tx: Transaction) -> int:
 
 
 def settle_all(tx: Transaction) -> int:
-    """Ends the jobs that wait for children which have all ended; how many waited. For the sweep: finds none to end."""
+    """Ends the jobs that wait for children which have all ended.
+
+    Returns how many waited. For the sweep: finds none to end.
+    """
     waiting = tx.connection.scalars(select(_jobs.c.document_id).where(tx.owns(_jobs), waits)).all()
     for document_id in waiting:
         settle(tx, document_id)

@@ -1,4 +1,7 @@
-"""Makes the folder that an embedded Postgres works on, with a password for each of its two roles."""
+"""Makes the data folder of an embedded Postgres.
+
+Each of its two roles gets a password.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,10 @@ def data_folder(folder: Path) -> Path:
 
 
 def make_cluster(folder: Path, install: Install, *, sync: bool) -> None:
-    """Makes the data folder, whole or not at all; `sync=False` leaves writing it to the disk to the system.
+    """Makes the data folder, whole or not at all.
 
-    Raises PostgresUnavailable with the last thing that initdb said.
+    `sync=False` leaves writing it to the disk to the system. Raises PostgresUnavailable with the last thing that initdb
+    said.
     """
     passwords = {role: secrets.token_urlsafe(32) for role in (ADMIN_ROLE, SERVER_ROLE)}
     for left in folder.glob("new-*"):
@@ -75,12 +79,18 @@ def read_passwords(folder: Path) -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """Without the caller's variables for Postgres and his locale, which would change what is made."""
+    """The environment without the caller's variables for Postgres and locale.
+
+    They would change what is made.
+    """
     return {"PATH": os.defpath, "TZ": "UTC"}
 
 
 def _run_initdb(install: Install, scratch: Path, locale: str, *, sync: bool) -> str | None:
-    """Makes `scratch/data`; returns None, or the last thing that was said where it failed."""
+    """Makes `scratch/data`.
+
+    Returns None, or the last thing that was said where it failed.
+    """
     handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # An open folder can be worked in without a right to enter those above it, root's own for instance.

@@ -1,4 +1,7 @@
-"""Bulk writes to Postgres: rows by COPY in binary, vectors of rows that exist by one UPDATE."""
+"""Bulk writes to Postgres.
+
+Rows by COPY in binary, vectors of rows that exist by one UPDATE.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,12 @@ _DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 
 def copy_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Appends `rows`, which all have the same columns, in the transaction that runs; how many they were.
+    """Appends `rows`, which all have the same columns, in the transaction that runs.
 
-    Rows are taken one at a time: they may come from a generator. Values are as for an insert through SQLAlchemy, also
-    None. The role must not be subject to row level security on the table, which Postgres refuses COPY to (see
-    `takes_copies`). Raises ValueError for a vector that `checked_vector` refuses, and the driver's errors.
+    Returns how many they were. Rows are taken one at a time: they may come from a generator. Values are as for an
+    insert through SQLAlchemy, also None. The role must not be subject to row level security on the table, which
+    Postgres refuses COPY to (see `replace_rows`). Raises ValueError for a vector that `checked_vector` refuses, and the
+    driver's errors.
     """
     iterator = iter(rows)
     first = next(iterator, None)
@@ -85,17 +89,12 @@ def copy_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, 
     return count
 
 
-def takes_copies(connection: Connection, table: Table) -> bool:
-    """True where the role of the transaction passes row level security on `table`, and so may COPY into it."""
-    return bool(connection.scalar(select(_passes(table))))
-
-
 def replace_rows(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], gone: ColumnElement[bool]
 ) -> bool:
-    """Deletes the rows for which `gone` is true and appends `rows` by COPY; two round trips.
+    """Deletes the rows for which `gone` is true and appends `rows` by COPY.
 
-    False, and only the deletion done, where the role may not COPY.
+    Two round trips. False, and only the deletion done, where the role may not COPY.
     """
     deleted = delete(table).where(gone).cte("deleted")
     if not connection.scalar(select(_passes(table)).add_cte(deleted)):
@@ -112,10 +111,10 @@ def update_vectors(
     space: str,
     where: ColumnElement[bool],
 ) -> None:
-    """Stores vectors of `space` by `key` in those rows of `table` for which `where` is true, in one statement.
+    """Stores vectors of `space` by `key` in the rows of `table` that `where` names.
 
-    Arrays of parameters, unlike a temporary table to COPY into, work under row level security, need no right to make
-    tables and leave nothing behind in a session that a pooler shares.
+    In one statement. Arrays of parameters, unlike a temporary table to COPY into, work under row level security, need
+    no right to make tables and leave nothing behind in a session that a pooler shares.
     """
     given = (
         func.unnest(
@@ -135,7 +134,10 @@ def update_vectors(
 
 
 def vector_bytes(vector: Vector) -> bytes:
-    """`vector` as pgvector's type `vector` in binary. Raises ValueError as `checked_vector`."""
+    """`vector` as pgvector's type `vector` in binary.
+
+    Raises ValueError as `checked_vector`.
+    """
     return _VECTOR_HEADER + checked_vector(vector).astype(">f4").tobytes()
 
 
@@ -154,7 +156,10 @@ def _driver(connection: Connection) -> DriverConnection[Any]:
 
 
 def _encoding(column: Column[Any]) -> tuple[str, Callable[[Any], Any]]:
-    """The type to send, and what makes its value; what is in the type's own binary form already goes as `bytea`."""
+    """The type to send, and what makes its value.
+
+    What is in the type's own binary form already goes as `bytea`.
+    """
     for kind, sent, encode in _ENCODINGS:
         if isinstance(column.type, kind):
             return sent, encode

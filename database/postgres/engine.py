@@ -1,4 +1,7 @@
-"""Connections to Postgres: one pool, no prepared statements, and no transaction without an actor."""
+"""Connections to Postgres.
+
+There is one pool, no prepared statement, and no transaction without an actor.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ class PostgresOptions:
 
 
 class PostgresConnections:
-    """The pool of one process. Thread-safe; opens nothing before the first transaction."""
+    """The pool of one process.
+
+    Thread-safe; opens nothing before the first transaction.
+    """
 
     def __init__(self, options: PostgresOptions) -> None:
         self.options = options
@@ -88,11 +94,11 @@ class PostgresConnections:
 
     @contextmanager
     def begin(self, actor: Actor, *, write: bool, patience_s: float | None = None) -> Iterator[Connection]:
-        """A transaction in which every statement runs as the actor's role with the actor's claims.
+        """A transaction in which every statement runs as the actor's role.
 
-        A reading one sees one state of the database and cannot write. Writers of one owner follow one another, and the
-        service's writers follow all others: what a transaction reads before it writes is still so when it writes.
-        `patience_s`: how long it waits for a lock, where that is less than the option says.
+        With the actor's claims. A reading one sees one state of the database and cannot write. Writers of one owner
+        follow one another, and the service's writers follow all others: what a transaction reads before it writes is
+        still so when it writes. `patience_s`: how long it waits for a lock, where that is less than the option says.
         Raises StoreBusy and StoreUnavailable, and RuntimeError for a writer inside another one of the same thread,
         which would wait for itself.
         """

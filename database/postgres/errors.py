@@ -41,7 +41,10 @@ READ_ONLY = "25006"
 
 @contextmanager
 def translating(*, writes: bool) -> Iterator[None]:
-    """Raises StoreBusy, StoreUnavailable or RowRefused for what they stand for; everything else passes."""
+    """Raises StoreBusy, StoreUnavailable or RowRefused for what they stand for.
+
+    Everything else passes.
+    """
     try:
         yield
     except PoolTimeout as error:
@@ -63,7 +66,10 @@ def translating(*, writes: bool) -> Iterator[None]:
 
 
 def translated_error(error: BaseException | None, *, writes: bool) -> StoreBusy | StoreUnavailable | None:
-    """The store's word for an error of the driver's; None where it is neither load nor absence."""
+    """The store's word for an error of the driver's.
+
+    None where it is neither load nor absence.
+    """
     state = getattr(error, "sqlstate", None)
     if state is None:
         is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -1,9 +1,9 @@
-"""The parent process of an embedded Postgres; run as a script with one argument, the JSON of what `main` reads.
+"""The parent process of an embedded Postgres.
 
-Whoever uses the server holds a shared lock on a file. The kernel gives that lock back however a process ends, and this
-one, which waits for an exclusive lock on the same file, gets it when nobody is left: then it stops the server. So
-several programs share a server, and none leaves one behind, not even by SIGKILL. It imports the standard library only,
-because it is to be small and to start at once.
+Run as a script with one argument, the JSON of what `main` reads. Whoever uses the server holds a shared lock on a file.
+The kernel gives that lock back however a process ends, and this one, which waits for an exclusive lock on the same
+file, gets it when nobody is left: then it stops the server. So several programs share a server, and none leaves one
+behind, not even by SIGKILL. It imports the standard library only, because it is to be small and to start at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ SHUTDOWN_S = 30.0
 
 
 def main(argument: str) -> int:
-    """Starts the server, or watches over one that lost its guard, until it has ended; returns its exit status."""
+    """Starts the server, or watches over one that lost its guard, until it has ended.
+
+    Returns its exit status.
+    """
     spec: dict[str, Any] = json.loads(argument)
     own = os.open(spec["guard_lock"], os.O_RDWR)
     fcntl.flock(own, fcntl.LOCK_EX)
@@ -76,7 +79,9 @@ def _stop_with_last_user(users_lock: str, pid: int) -> threading.Thread:
 
 
 def end(pid: int, *, shutdown_s: float = SHUTDOWN_S) -> None:
-    """Stops the server in an orderly way, or else at once, and returns when it is gone; a paused one is woken.
+    """Stops the server in an orderly way, or else at once.
+
+    Returns when it is gone; a paused one is woken.
 
     Source: PostgreSQL documentation, "Shutting Down the Server": SIGINT rolls back and writes a checkpoint, SIGQUIT
     leaves recovery to the next start; neither loses what was committed, nor does SIGKILL.
@@ -95,7 +100,10 @@ def end(pid: int, *, shutdown_s: float = SHUTDOWN_S) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """True while a process with this id exists, also one that has ended and waits for its parent."""
+    """True while a process with this id exists.
+
+    Also one that has ended and waits for its parent.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,7 @@
-"""Connections that never wait for ever: a server that is paused, or a cable that is cut, says nothing at all."""
+"""Connections that never wait for ever.
+
+A server that is paused, or a cable that is cut, says nothing at all.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,19 @@ TICK_S = 0.1
 
 
 class HangGuard:
-    """Ends waits for the server that take too long, or all of them when it is told to. Thread-safe.
+    """Ends waits for the server that take too long, or all of them when it is told to.
 
-    The server's own time-outs do not help where the server itself stands still: its kernel goes on acknowledging.
+    Thread-safe. The server's own time-outs do not help where the server itself stands still: its kernel goes on
+    acknowledging.
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """`timeout_s`: how long one answer may take; more than the server's own time-out for a statement."""
+        """`timeout_s`: how long one answer may take.
+
+        More than the server's own time-out for a statement.
+        """
         self.timeout_s = timeout_s
         self._cut = threading.Event()
-
-    @property
-    def is_cut(self) -> bool:
-        """True while nothing may wait for the server."""
-        return self._cut.is_set()
 
     def cut(self) -> None:
         """Ends every wait within a tick, and lets none begin until `mend`."""
@@ -42,7 +44,10 @@ class HangGuard:
             raise psycopg.OperationalError("the connection was given up: the server is taken for dead")
 
     def watched(self, connection: psycopg.Connection[Any], waits: PQGen[Any]) -> PQGen[Any]:
-        """`waits`, which ends with OperationalError and a closed connection when its time is up."""
+        """`waits`, which ends with OperationalError when its time is up.
+
+        The connection is closed then.
+        """
         deadline = time.monotonic() + self.timeout_s
         try:
             state = next(waits)
@@ -58,7 +63,10 @@ class HangGuard:
 
 
 class GuardedConnection(psycopg.Connection[Any]):
-    """A connection all of whose waits, those of pings, commits and rollbacks included, are watched by a guard."""
+    """A connection all of whose waits are watched by a guard.
+
+    Those of pings, commits and rollbacks, too.
+    """
 
     guard: HangGuard | None = None
 

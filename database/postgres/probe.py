@@ -1,4 +1,7 @@
-"""Finds out whether the server works, on a connection of its own and within seconds."""
+"""Finds out within seconds whether the server works.
+
+On a connection of its own.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,10 @@ class PostgresProbe:
         self._connection: GuardedConnection | None = None
 
     def check(self, *, writes: bool) -> None:
-        """Returns when the server answers, and with `writes` when it stores some megabytes.
+        """Returns when the server answers.
 
-        Raises StoreUnavailable, and StoreBusy while another node's probe writes.
+        With `writes`, when it stores some megabytes. Raises StoreUnavailable, and StoreBusy while another node's probe
+        writes.
         """
         with self._lock:
             if self._connection is not None:

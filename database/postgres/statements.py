@@ -1,4 +1,7 @@
-"""Cuts an SQL script into statements, as the Supabase command line does: what it keeps of a migration is that list."""
+"""Cuts an SQL script into statements, as the Supabase command line does.
+
+It keeps a migration as that list.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ _BLOCK_EDGE = re.compile(r"/\*|\*/")
 
 
 def split_statements(script: str) -> list[str]:
-    """The statements in their order, with the comments before and in them, without the semicolon and outer space.
+    """The statements of a script in their order.
 
-    Semicolons in quotes, dollar quotes, comments, parentheses and `BEGIN ATOMIC ... END` end nothing.
-    Source: supabase/cli, apps/cli-go/pkg/parser (`SplitAndTrim`): the same statements for every script that Postgres
-    accepts, but for strings that hold an unpaired backslash escape.
+    With the comments before and in them, without the semicolon and outer space. Semicolons in quotes, dollar quotes,
+    comments, parentheses and `BEGIN ATOMIC ... END` end nothing. Source: supabase/cli, apps/cli-go/pkg/parser
+    (`SplitAndTrim`): the same statements for every script that Postgres accepts, but for strings that hold an unpaired
+    backslash escape.
     """
     statements: list[str] = []
     start = position = depth = atomic = 0
@@ -54,7 +58,10 @@ def split_statements(script: str) -> list[str]:
 
 
 def same_statements(one: list[str], other: list[str]) -> bool:
-    """True when both are cut from the same script, by whatever version of either tool, and whatever its line ends."""
+    """True when both are cut from the same script.
+
+    By whatever version of either tool, and whatever its line ends.
+    """
     return _joined(one) == _joined(other)
 
 

@@ -1,4 +1,7 @@
-"""The Postgres store: pgvector and full text in the database, row level security under every statement."""
+"""The Postgres store: vectors by pgvector and full text, in the database.
+
+Row level security is under every statement.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ CLAIM_PATIENCE_S = 1.0
 
 
 class PostgresStore(Store):
-    """See database.store.Store. Any number of processes, on any number of nodes, may use the same database."""
+    """A Store on Postgres.
+
+    Any number of processes, on any number of nodes, may use the same database.
+    """
 
     kind: Literal["postgresql"] = "postgresql"
 
@@ -33,7 +39,10 @@ class PostgresStore(Store):
         exact_rows: int = 8_000,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        """`admin_url` is what migrations log in with; nothing else uses it. `on_close` is called after closing."""
+        """`admin_url` is what migrations log in with.
+
+        Nothing else uses it. `on_close` is called after closing.
+        """
         self._connections = PostgresConnections(options)
         self._admin_url = admin_url
         self._exact_rows = exact_rows
@@ -70,14 +79,18 @@ class PostgresStore(Store):
         return states
 
     def probe(self, *, writes: bool) -> None:
-        """Returns when the server works; within seconds, on a connection of its own, also while `suspend` holds.
+        """Returns when the server works.
 
-        Raises StoreUnavailable, and StoreBusy while another node's probe writes.
+        It takes seconds at most, on a connection of its own, also while `suspend` holds. Raises StoreUnavailable, and
+        StoreBusy while another node's probe writes.
         """
         self._probe.check(writes=writes)
 
     def suspend(self) -> None:
-        """Ends every wait for the server with StoreUnavailable, and lets none begin before `resume`."""
+        """Ends every wait for the server with StoreUnavailable.
+
+        None begins before `resume`.
+        """
         self._connections.guard.cut()
 
     def resume(self) -> None:

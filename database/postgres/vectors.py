@@ -1,4 +1,7 @@
-"""Vector search by pgvector: exact where few rows are left, by the HNSW index where many are."""
+"""Vector search by pgvector.
+
+Exact where few rows are left, by the HNSW index where many are.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ def search_vectors(
     exact: bool,
     exact_rows: int,
 ) -> VectorMatches:
-    """See `Store.search_vectors`; up to `exact_rows` rows, and where `exact` is wanted, by comparing with each."""
+    """The answer to `Store.search_vectors`.
+
+    Up to `exact_rows` rows, and where `exact` is wanted, the query is compared with each.
+    """
     direction = _normalised(query)
     condition = matches(only)
     if k < 1:
@@ -89,11 +95,11 @@ def search_vectors(
 
 
 def _index_pays(tx: Transaction, looked: _Kind, mine: ColumnElement[bool], candidates: int, exact_rows: int) -> bool:
-    """True where more than `exact_rows` rows match, and the index finds the candidates before it gives up; then the
-    transaction is set up for `_by_index`, in the same round trip.
+    """True where more than `exact_rows` rows match and the index can find them.
 
-    The rows are added up over the documents, of which no more are looked at than the answer needs. How many rows the
-    index has, of all owners, is the estimate that the database keeps for its planner.
+    It can where it finds the candidates before it gives up; then the transaction is set up for `_by_index`, in the same
+    round trip. The rows are added up over the documents, of which no more are looked at than the answer needs. How many
+    rows the index has, of all owners, is the estimate that the database keeps for its planner.
     """
     per_document = _documents.c[looked.counted]
     some = select(per_document.label("rows")).where(mine, per_document > 0).limit(exact_rows + 1).subquery()

@@ -1,4 +1,7 @@
-"""Connections to one SQLite file: a pool of readers, and one writer for which the threads of a process queue."""
+"""Connections to one SQLite file: a pool of readers, and one writer.
+
+The threads of a process queue for the writer.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ _WAL_LIMIT_BYTES = 64 * 1024**2
 
 
 class SqliteConnections:
-    """The way to a database file; makes it, readable by its owner only, in a folder that only its owner enters."""
+    """The connections to a database file.
+
+    The file is made where it is missing, readable by its owner only, in a folder that only its owner enters.
+    """
 
     def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
         self._busy_timeout_s = busy_timeout_s
@@ -33,7 +39,10 @@ class SqliteConnections:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database, whatever others write meanwhile, and cannot write."""
+        """A transaction that sees one state of the database and cannot write.
+
+        Whatever others write meanwhile.
+        """
         with self._readers.connect() as connection, connection.begin():
             yield connection
 
@@ -113,7 +122,10 @@ def _connect(path: Path, timeout_s: float, *, writes: bool) -> sqlite3.Connectio
 
 
 def _enter_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Switches the file to WAL, which stays in it. The switch does not wait for a lock by itself, so we do."""
+    """Switches the file to WAL, which stays in it.
+
+    The switch does not wait for a lock by itself, so we do.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -1,4 +1,7 @@
-"""Vectors in one block of memory, and the exact search over them. Knows nothing of databases."""
+"""Vectors in one block of memory, and the exact search over them.
+
+Knows nothing of databases.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ _COMPACT_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """One state of an index, never changed once it is made; a later state may share its memory behind `size`."""
+    """One state of an index, never changed once it is made.
+
+    A later state may share its memory behind `size`.
+    """
 
     vectors: NDArray[np.float32]
     """float32[capacity, 768]; the first `size` rows are this state's."""
@@ -84,9 +90,9 @@ class Matrix:
         return self.live[mask[self.live]]
 
     def best(self, query: Vector, k: int, among: Rows | None) -> tuple[Rows, NDArray[np.float64]]:
-        """The `k` live rows nearest to `query` (unit length) and their cosines, best first, equal ones by row id.
+        """The `k` live rows nearest to `query` (unit length) and their cosines.
 
-        `among`: only these rows, which are live; None for all.
+        Best first, equal ones by row id. `among`: only these rows, which are live; None for all.
         """
         rows = self.live if among is None else among
         count = self.size if rows is None else len(rows)
@@ -128,9 +134,10 @@ class Matrix:
 
 
 class MatrixChange:
-    """The next state of a matrix in the making: rows go out and come in, `finish` gives the state.
+    """The next state of a matrix in the making.
 
-    States that are in use stay as they are. One change of a matrix at a time, and always of its newest state.
+    Rows go out and come in, `finish` gives the state. States that are in use stay as they are. One change of a matrix
+    at a time, and always of its newest state.
     """
 
     def __init__(self, base: Matrix) -> None:
@@ -158,7 +165,10 @@ class MatrixChange:
         self._size = end
 
     def finish(self, change: int) -> Matrix:
-        """The state that is current at the counter value `change`; compact when many rows are dead."""
+        """The state that is current at the counter value `change`.
+
+        Compact when many rows are dead.
+        """
         alive = np.ones(self._size, np.bool_)
         alive[: len(self._alive)] = self._alive
         live = np.flatnonzero(alive)

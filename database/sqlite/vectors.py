@@ -39,7 +39,10 @@ _TABLES: dict[Kind, tuple[Table, str]] = {"text": (schema.chunks, "chunk_id"), "
 
 
 class VectorIndexes:
-    """The indexes of one process. Thread-safe: a search works on one state of an index, whatever happens meanwhile."""
+    """The indexes of one process.
+
+    Thread-safe: a search works on one state of an index, whatever happens meanwhile.
+    """
 
     def __init__(self, begin: Callable[[Actor], AbstractContextManager[Transaction]]) -> None:
         self._begin = begin
@@ -115,7 +118,10 @@ class _Index:
         ]
 
     def refresh(self, tx: Transaction, change: int) -> Matrix:
-        """Brings the index to the state that `tx` sees, where the counter is `change`; the caller holds `lock`."""
+        """Brings the index to the state that `tx` sees, where the counter is `change`.
+
+        The caller holds `lock`.
+        """
         base = self.state
         if base is not None and base.change == change:
             return base
@@ -182,7 +188,10 @@ class _Index:
         return changing.finish(change), generations
 
     def _read(self, tx: Transaction, changing: MatrixChange, document_ids: list[str] | None) -> None:
-        """Appends the visible vectors, of these documents or of all, in the order of insertion."""
+        """Appends the visible vectors, of these documents or of all.
+
+        In the order of insertion.
+        """
         table = self._table
         query = (
             select(table.c.row_id, table.c.document_id, type_coerce(table.c.embedding, LargeBinary))
@@ -205,7 +214,10 @@ class _Index:
 
 
 class _RememberedRows:
-    """The rows that filters let through, by filter and revision; the ones not asked for longest are forgotten."""
+    """The rows that filters let through, by filter and revision.
+
+    The ones not asked for longest are forgotten.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,1 +1,1 @@
-"""Who may use the server: accounts kept here or at Supabase, their tokens, API keys, and what each may ask for."""
+"""Accounts, tokens and API keys: who may use the server, and for what."""

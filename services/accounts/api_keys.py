@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and found again by what a client sends."""
+"""Makes, lists, revokes and looks up API keys."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from database.accounts.records import ApiKeyRecord
 from database.ids import now, parse_time
 from database.records import Actor, ListPage, worker_for
 from database.store import Store, Transaction
-from services.accounts.fallback_rules import Absence, require_database
+from services.accounts.availability import changing, check_absence, require_database
 from services.accounts.principal import Principal, Scope, ordered
 from services.accounts.sessions import hash_of
 from services.errors import Conflict, FieldError, Forbidden, InvalidOption, NotFound, Unauthenticated
-from services.search.filters import refusing_bad_queries
+from services.filters import refusing_bad_queries
 
 PREFIX = "dak_"
 VISIBLE_CHARS = 12
@@ -37,8 +37,9 @@ class NewKey:
 def create_key(
     store: Store, principal: Principal, *, name: str, scopes: Sequence[Scope], expires_at: str | None
 ) -> NewKey:
-    """A new key of the principal's, with no scope and no day more than the key that asks for it has.
+    """Makes a key for the principal; returns its record and its secret.
 
+    A key that asks for another one gets no scope that it lacks itself, and no later end.
     Raises Forbidden (`scope_missing`), InvalidOption and Conflict (`too_many_keys`).
     """
     require_database(store)
@@ -46,7 +47,7 @@ def create_key(
         principal.require(scope)
     expiry = _expiry(principal, expires_at)
     secret = PREFIX + secrets.token_urlsafe(32)
-    with store.main.begin(worker_for(principal.user_id), write=True) as tx:
+    with changing(store, worker_for(principal.user_id)) as tx:
         if api_keys.count(tx) >= MAX_KEYS:
             raise Conflict(f"There are {MAX_KEYS} keys, and no more are kept. Revoke one first.", code="too_many_keys")
         record = api_keys.add(
@@ -68,11 +69,10 @@ def list_keys(store: Store, actor: Actor, *, limit: int, cursor: str | None) -> 
 
 def get_key(store: Store, actor: Actor, key_id: str) -> ApiKeyRecord:
     """The key. Raises NotFound."""
-    absence = Absence(store)
     with store.begin(actor) as tx:
         found = api_keys.get(tx, key_id)
     if found is None:
-        absence.check()
+        check_absence(tx)
         raise _no_key(key_id)
     return found
 
@@ -80,13 +80,16 @@ def get_key(store: Store, actor: Actor, key_id: str) -> ApiKeyRecord:
 def revoke_key(store: Store, actor: Actor, key_id: str) -> None:
     """Deletes the key. Raises NotFound."""
     require_database(store)
-    with store.main.begin(worker_for(actor.user_id), write=True) as tx:
+    with changing(store, worker_for(actor.user_id)) as tx:
         if not api_keys.delete_key(tx, key_id):
             raise _no_key(key_id)
 
 
 def find_key(tx: Transaction, secret: str) -> ApiKeyRecord:
-    """The key that the secret is of, in a transaction of the service. Raises Unauthenticated."""
+    """Returns the key with this secret, in a transaction of the service.
+
+    Raises Unauthenticated (`invalid_api_key`, `api_key_expired`).
+    """
     wanted = hash_of(secret)
     found = api_keys.by_hash(tx, wanted)
     if found is None or not hmac.compare_digest(found[1], wanted):
@@ -98,7 +101,7 @@ def find_key(tx: Transaction, secret: str) -> ApiKeyRecord:
 
 
 def principal_of(record: ApiKeyRecord) -> Principal:
-    """Who uses the key."""
+    """The principal that a request with this key acts as."""
     ends = None if record.expires_at is None else datetime.fromisoformat(record.expires_at).timestamp()
     return Principal(
         record.user_id, "api_key", scopes=frozenset(ordered(record.scopes)), key_id=record.key_id, expires_at=ends

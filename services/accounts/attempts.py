@@ -1,4 +1,4 @@
-"""Limits how often a password or a refresh token may be tried: for one account, and from one address."""
+"""Limits wrong passwords and refresh tokens, for each account and each address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _IPV6_NETWORK_BITS = 64
 
 
 class LoginAttempts:
-    """Counts what was wrong, or was not found out to be right for another reason than a service away. Thread-safe."""
+    """Counts failed logins, for each account and each address. Thread-safe.
+
+    An attempt that could not be judged, because the database or Supabase did not answer, is not counted.
+    """
 
     def __init__(self) -> None:
         self._pairs = Buckets(PER_ACCOUNT, WINDOW_S)
@@ -32,9 +35,10 @@ class LoginAttempts:
         self._addresses = Buckets(PER_ADDRESS, WINDOW_S)
 
     def begin(self, email: str, address: str) -> None:
-        """Counts an attempt before it is made, so that many at the same instant do not slip through.
+        """Counts an attempt before it is made.
 
-        Whether there is such an account makes no difference. Raises RateLimited (`too_many_attempts`).
+        So many attempts at the same instant do not slip through. Whether there is such an account makes no difference.
+        Raises RateLimited (`too_many_attempts`).
         """
         network = network_of(address)
         # In this order: who has used up what an address or a pair may, takes nothing from the account any more.
@@ -44,9 +48,10 @@ class LoginAttempts:
 
     @contextmanager
     def trying(self, email: str, address: str) -> Iterator[None]:
-        """A block that raises where the password is wrong; where it does not, the attempt is taken back.
+        """Counts an attempt around a block that raises where the password is wrong.
 
-        So it is where the database or Supabase does not answer: else who tries meanwhile is locked out afterwards.
+        The attempt is taken back where the block does not raise, and where the database or Supabase does not answer:
+        else who tries meanwhile is locked out afterwards.
         """
         self.begin(email, address)
         try:
@@ -58,7 +63,7 @@ class LoginAttempts:
 
     @contextmanager
     def refreshing(self, address: str) -> Iterator[None]:
-        """As `trying`, of a refresh token, which names no account."""
+        """As `trying`, for a refresh token: it is counted for the address alone."""
         network = network_of(address)
         _take(self._addresses, network)
         try:
@@ -76,7 +81,7 @@ class LoginAttempts:
 
 
 def network_of(address: str) -> str:
-    """What one client is counted by: its IPv4 address, or the network of 2**64 that its IPv6 address is in."""
+    """The IPv4 address, or the network of 2**64 around the IPv6 address, to count by."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Token buckets in memory: how often each of many may do something."""
+"""Token buckets in memory: limit how often each key may do something."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_KEYS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a bucket said."""
+    """The answer of a bucket: whether a token was taken, and what is left."""
 
     is_granted: bool
     remaining: int
@@ -27,9 +27,10 @@ class Allowance:
 
 
 class Buckets:
-    """One bucket a key: it holds `capacity` tokens and is filled up over `window_s` seconds. Thread-safe.
+    """One token bucket a key. Thread-safe.
 
-    Counts of one process: several nodes each grant their own.
+    A bucket holds `capacity` tokens and is filled up over `window_s` seconds. Counts of one process: several nodes each
+    grant their own.
     """
 
     def __init__(self, capacity: int, window_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:

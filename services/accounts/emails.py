@@ -16,7 +16,7 @@ _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f<>,;\"]+@[^\s@\x00-\x1f\x7f<>,;\"]+")
 
 
 def normal_email(text: str) -> str:
-    """`text` as accounts are found by it: without space around it, whatever its case and Unicode form.
+    """`text` in the form that accounts are found by: trimmed, case and Unicode folded.
 
     The same for `normal_email(text)` itself. The part before the @ could be told apart by case (RFC 5321, section 2.4);
     no provider of today does.
@@ -33,8 +33,9 @@ def normal_email(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Equal for texts that differ in case and form only: folding undoes a normal form, so both are done twice.
+    """`text` folded, so that texts that differ in case and form only are equal.
 
+    Folding undoes a normal form, so both are done twice.
     Source: Unicode 16.0, section 3.13, D146 (compatibility caseless matching).
     """
     once = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", text).casefold())

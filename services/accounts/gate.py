@@ -1,4 +1,4 @@
-"""Lets requests in: turns what a client shows into a principal, and counts its requests."""
+"""Turns the token or API key of a request into a principal, and counts requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from database.errors import StoreError
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store, Transaction
 from services.accounts.api_keys import PREFIX, find_key, principal_of
+from services.accounts.availability import check_absence, database_unavailable
 from services.accounts.buckets import Allowance, Buckets
-from services.accounts.fallback_rules import Absence, database_away
 from services.accounts.principal import Principal
 from services.accounts.supabase_tokens import SupabaseTokens
 from services.accounts.tokens import ISSUER, AccessTokens, invalid_token, issuer_of
@@ -41,7 +41,7 @@ USE_NOTED_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out about a credential; in seconds of the gate's clock."""
+    """What was found out about a credential; times in seconds of the gate's clock."""
 
     principal: Principal
     fresh_until: float
@@ -49,7 +49,7 @@ class _Known:
 
 
 class Gate:
-    """Knows principals by their tokens and keys. Thread-safe.
+    """Finds the principal of a token or an API key. Thread-safe.
 
     `recall` is for the event loop: it only looks into memory. `look_up` verifies signatures and asks the database.
     """
@@ -72,14 +72,17 @@ class Gate:
         """How often something was forgotten: what was read from the database before is not believed after."""
 
     def recall(self, credential: str) -> Principal | None:
-        """The principal, where that was found out a moment ago."""
+        """The principal, where it was looked up a moment ago; else None."""
         known = self._remembered(credential)
         if known is None or known.fresh_until <= self._clock() or _is_over(known.principal):
             return None
         return known.principal
 
     def look_up(self, credential: str) -> Principal:
-        """The principal. Raises Unauthenticated, and TransientError where neither memory nor the database knows."""
+        """The principal of the token or key, verified.
+
+        Raises Unauthenticated, and TransientError where neither memory nor the database knows it.
+        """
         if credential.startswith(PREFIX):
             return self._key_holder(credential)
         principal = self._token_holder(credential)
@@ -101,14 +104,17 @@ class Gate:
         return 0 if self._requests is None else self._requests.capacity
 
     def forget(self, user_id: str) -> None:
-        """Believes nothing any more about what this user shows, nor what is being looked up at this moment."""
+        """Forgets every credential of the user.
+
+        What is being looked up at this moment is not remembered either.
+        """
         with self._lock:
             self._forgotten += 1
             for digest in [d for d, known in self._known.items() if known.principal.user_id == user_id]:
                 del self._known[digest]
 
     def refusal_of(self, user_id: str) -> Unauthenticated | None:
-        """Why the user may not come in any more, where that is so; nothing is believed of them from then on."""
+        """The error for a disabled or deleted user, who is then forgotten; else None."""
         with self._store.begin(SERVICE_ACTOR) as tx:
             reason = accounts.block_of(tx, user_id)
         try:
@@ -119,7 +125,11 @@ class Gate:
         return None
 
     def _token_holder(self, token: str) -> Principal:
-        """Which of the two has to verify follows from the issuer that the token names; each then checks that name."""
+        """The principal of an access token.
+
+        The issuer that the token names decides who verifies it: this server or Supabase's keys; each then checks that
+        name.
+        """
         if self._local_tokens is not None and (self._supabase_tokens is None or issuer_of(token) == ISSUER):
             return self._local_tokens.verify(token)
         if self._supabase_tokens is not None:
@@ -127,15 +137,15 @@ class Gate:
         raise invalid_token()
 
     def _key_holder(self, secret: str) -> Principal:
-        absence, seen = Absence(self._store), self._forgotten
+        seen = self._forgotten
         try:
             with self._store.begin(SERVICE_ACTOR) as tx:
-                record = _found_key(tx, secret, absence)
+                record = _found_key(tx, secret)
                 _refuse_blocked(accounts.block_of(tx, record.user_id))
         except (StoreError, TransientError) as error:
             known = self._remembered(secret)
             if known is None or known.usable_until <= self._clock() or _is_over(known.principal):
-                raise database_away() from error
+                raise database_unavailable() from error
             self._set(secret, replace(known, fresh_until=self._clock() + FRESH_S), seen)
             return known.principal
         except Unauthenticated:
@@ -147,7 +157,10 @@ class Gate:
         return principal
 
     def _admit(self, user_id: str) -> None:
-        """Makes sure of the owner's row, the first time a token of theirs is seen. Raises Unauthenticated."""
+        """Adds the owner's row where a token of theirs is seen for the first time.
+
+        Raises Unauthenticated for a disabled or deleted user.
+        """
         with self._store.begin(SERVICE_ACTOR) as tx:
             _refuse_blocked(accounts.block_of(tx, user_id))
             is_known = accounts.is_known(tx, user_id)
@@ -177,7 +190,10 @@ class Gate:
         self._set(credential, _Known(principal, moment + FRESH_S, moment + usable_s), seen)
 
     def _set(self, credential: str, known: _Known, seen: int) -> None:
-        """Remembers, unless something was forgotten since `seen`: a key may have been revoked after it was read."""
+        """Remembers the credential, unless something was forgotten since `seen`.
+
+        A key may have been revoked after it was read.
+        """
         digest = _digest(credential)
         with self._lock:
             if self._forgotten != seen:
@@ -192,16 +208,16 @@ class Gate:
             self._known.pop(_digest(credential), None)
 
 
-def _found_key(tx: Transaction, secret: str, absence: Absence) -> ApiKeyRecord:
+def _found_key(tx: Transaction, secret: str) -> ApiKeyRecord:
     try:
         return find_key(tx, secret)
     except Unauthenticated:
-        absence.check()
+        check_absence(tx)
         raise
 
 
 def too_many_requests(allowance: Allowance) -> RateLimited:
-    """The refusal of a request over the quota."""
+    """The error for a request over the quota."""
     return RateLimited(
         f"You have sent too many requests in a minute. Try again in {allowance.retry_after_s} seconds.",
         retry=Retry(float(allowance.retry_after_s)),
@@ -209,7 +225,7 @@ def too_many_requests(allowance: Allowance) -> RateLimited:
 
 
 def _digest(credential: str) -> bytes:
-    """Memory holds no secret either."""
+    """SHA-256 of the credential: memory holds no secret either."""
     return hashlib.sha256(credential.encode("utf-8", "replace")).digest()
 
 

@@ -1,4 +1,7 @@
-"""The public keys with which Supabase signs: fetched, cached, rotated, and kept while nobody answers."""
+"""The public keys with which Supabase signs tokens.
+
+They are fetched, cached, rotated, and kept while nobody answers.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,10 @@ class VerifyingKey:
 
 
 class KeySet:
-    """The keys at `url` by their id. Thread-safe; one thread fetches, the others go on with the keys there are.
+    """The keys at `url` by their id. Thread-safe.
 
-    They are also kept in `saved`, so that a restart while Supabase is away still knows them.
+    One thread fetches; the others go on with the keys there are. They are also kept in `saved`, so that a restart while
+    Supabase is away still knows them.
     """
 
     def __init__(
@@ -143,8 +147,9 @@ def _cannot_tell(after_s: float) -> TransientError:
 
 
 def read_keys(text: bytes) -> dict[str, VerifyingKey]:
-    """The usable keys of a JSON Web Key Set by their id. Raises ValueError when it is none.
+    """The usable keys of a JSON Web Key Set by their id.
 
+    Raises ValueError when it is none.
     Source: RFC 7517, section 5: keys of unknown kinds are ignored.
     """
     try:

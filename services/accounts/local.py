@@ -1,4 +1,4 @@
-"""Accounts whose passwords are kept here, as hashes."""
+"""Accounts whose password hashes are kept in this database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from database.ids import new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
 from services.accounts.attempts import LoginAttempts
+from services.accounts.availability import changing, check_absence, require_database
 from services.accounts.emails import normal_email
-from services.accounts.fallback_rules import Absence, require_database
 from services.accounts.passwords import PasswordHasher, check_password
 from services.accounts.principal import Principal
 from services.accounts.sessions import Session, Sessions, session_ended
@@ -26,7 +26,7 @@ nobody at Supabase can end that session."""
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a login, a refresh or a new password gives."""
+    """The tokens that a login, a refresh or a new password gives."""
 
     user_id: str
     email: str
@@ -36,9 +36,9 @@ class Grant:
 
 
 class LocalAccounts:
-    """Registers, logs in and changes passwords. A call that hashes takes a tenth of a second of a core. Thread-safe.
+    """Registers, logs in, and changes passwords. Thread-safe.
 
-    Raises StoreError where the database cannot be asked.
+    A call that hashes takes a tenth of a second of a core. Raises StoreError where the database cannot be asked.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class LocalAccounts:
         self._sessions, self._attempts = sessions, attempts
 
     def register(self, email: str, password: str, *, display_name: str, address: str) -> Grant:
-        """A new account, logged in. `address` is the client's. Raises Conflict (`email_taken`), InvalidOption and
-        RateLimited."""
+        """Makes an account and logs it in; `address` is the client's.
+
+        Raises Conflict (`email_taken`), InvalidOption and RateLimited.
+        """
         normal = normal_email(email)
         check_password(password, email=normal)
         # Counted and not taken back: making accounts, and asking which there are, is slow on purpose.
@@ -58,34 +60,34 @@ class LocalAccounts:
         return self._grant(self._sessions.begin(user_id), normal)
 
     def login(self, email: str, password: str, *, address: str, offline_only: bool = False) -> Grant:
-        """A new session. With `offline_only` only accounts that are marked for it have one.
+        """Begins a session; with `offline_only` for accounts that are marked for it alone.
 
         The same work is done whether there is such an account or not. Raises Unauthenticated (`invalid_credentials`),
         Forbidden (`account_disabled`) and RateLimited.
         """
         normal = normal_email(email)
         with self._attempts.trying(normal, address):
-            account, block = self._checked(normal, password, offline_only=offline_only)
+            account, block, is_copy = self._checked(normal, password, offline_only=offline_only)
         if block is not None:
             raise disabled()
-        current_hash = self._rehash(account, password)
+        # The hash of a copy stays: it is written over at the next mirroring.
+        current_hash = account.password_hash if is_copy else self._rehash(account, password)
         session = self._sessions.begin(
             account.user_id, lifetime_s=OFFLINE_SESSION_S if offline_only else None, checked_hash=current_hash
         )
         return self._grant(session, account.email)
 
-    def _checked(self, email: str, password: str, *, offline_only: bool) -> tuple[AccountRecord, str | None]:
-        """The account that the password is of, and why its user may not come in."""
-        absence = Absence(self._store)
+    def _checked(self, email: str, password: str, *, offline_only: bool) -> tuple[AccountRecord, str | None, bool]:
+        """The account that the password is of, why its user may not come in, and whether it is this node's copy."""
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.by_email(tx, email)
             block = None if account is None else accounts.block_of(tx, account.user_id)
         if account is not None and offline_only and not account.is_offline:
             account = None
         if not self._hasher.verify(None if account is None else account.password_hash, password) or account is None:
-            absence.check()
+            check_absence(tx)
             raise wrong_credentials()
-        return account, block
+        return account, block, tx.is_partial
 
     def refresh(self, refresh_token: str, *, keeps_end: bool = False) -> Grant:
         """The session continued: see services.accounts.sessions. Raises Unauthenticated."""
@@ -98,7 +100,10 @@ class LocalAccounts:
         return self._grant(session, account.email)
 
     def logout(self, principal: Principal) -> None:
-        """Ends the session of the access token; the token itself is valid until it expires."""
+        """Ends the session of the access token.
+
+        The token itself is valid until it expires.
+        """
         if principal.session_id is not None:
             self._sessions.end(principal.user_id, principal.session_id)
 
@@ -123,16 +128,15 @@ class LocalAccounts:
         return None if account is None else account.email
 
     def _account_of(self, user_id: str) -> AccountRecord:
-        absence = Absence(self._store)
         with self._store.begin(SERVICE_ACTOR) as tx:
             account = accounts.get(tx, user_id)
         if account is None:
-            absence.check()
+            check_absence(tx)
             raise Unauthenticated("The account is no longer there.", code="account_deleted")
         return account
 
     def _rehash(self, account: AccountRecord, password: str) -> str:
-        if not self._hasher.is_outdated(account.password_hash) or self._store.is_partial:
+        if not self._hasher.is_outdated(account.password_hash):
             return account.password_hash
         fresh = self._hasher.hash(password)
         with self._store.begin(worker_for(account.user_id), write=True) as tx:
@@ -158,13 +162,16 @@ def add_account(
     is_offline: bool = False,
     user_id: str | None = None,
 ) -> str:
-    """The owner's id of a new account. Raises Conflict (`email_taken`, `account_exists`) and InvalidOption."""
+    """Adds an account; returns the id of its owner.
+
+    Raises Conflict (`email_taken`, `account_deleted`) and InvalidOption.
+    """
     require_database(store)
     normal = normal_email(email)
     check_password(password, email=normal)
     owner_id = user_id or new_id()
     password_hash = hasher.hash(password)
-    with store.main.begin(worker_for(owner_id), write=True) as tx:
+    with changing(store, worker_for(owner_id)) as tx:
         if accounts.block_of(tx, owner_id) == "deleted":
             raise Conflict("The user of this id was deleted. Leave the id out.", code="account_deleted")
         added = accounts.add(
@@ -193,7 +200,7 @@ def set_password(
         raise _no_account()
     check_password(password, email=account.email)
     password_hash = hasher.hash(password)
-    with store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(store, worker_for(user_id)) as tx:
         account = accounts.get(tx, user_id)
         if account is None:
             raise _no_account()

@@ -1,4 +1,4 @@
-"""The same five calls whatever the accounts are: register, log in, refresh, log out, change the password."""
+"""Registers users, keeps their sessions and changes passwords, for any accounts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from services.accounts.supabase_login import UNREACHABLE, SupabaseLogin, registr
 from services.errors import Conflict, DocatlasError, Forbidden, TransientError, Unauthenticated
 
 
-class Entrance:
-    """Sends each call to where the account is. Thread-safe.
+class Login:
+    """Sends each call to where the account is: here or at Supabase. Thread-safe.
 
     With Supabase's accounts, those kept here serve only while Supabase does not answer.
     """
@@ -51,7 +51,10 @@ class Entrance:
         return self._supabase.register(normal, password, display_name=display_name)
 
     def login(self, email: str, password: str, *, address: str) -> Grant:
-        """A new session. Raises Unauthenticated, Forbidden, RateLimited and TransientError (`auth_unavailable`)."""
+        """Begins a session.
+
+        Raises Unauthenticated, Forbidden, RateLimited and TransientError (`auth_unavailable`).
+        """
         if self._supabase is None:
             if self._local is None:
                 raise _no_accounts()

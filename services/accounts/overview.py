@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from database.accounts import accounts
+from database.accounts import accounts as account_rows
 from database.accounts.records import StorageUse
+from database.store import Store
 from services.accounts.principal import Principal
 from services.accounts.quotas import is_limited
-from services.runtime import Runtime
+from services.accounts.wiring import Accounts
+from services.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +24,15 @@ class Overview:
     requests_per_minute: int | None
 
 
-def overview(runtime: Runtime, principal: Principal) -> Overview:
+def read_overview(store: Store, accounts: Accounts, settings: Settings, principal: Principal) -> Overview:
     """What the principal keeps and may keep."""
-    settings = runtime.settings
-    with runtime.store.begin(principal.actor) as tx:
-        use = accounts.storage_use(tx)
+    with store.begin(principal.actor) as tx:
+        use = account_rows.storage_use(tx)
     has_limits = is_limited(settings, principal.user_id)
     return Overview(
-        email=runtime.accounts.entrance.email_of(principal),
+        email=accounts.login.email_of(principal),
         use=use,
         max_documents=settings.quota_documents or None if has_limits else None,
         max_bytes=settings.quota_bytes or None if has_limits else None,
-        requests_per_minute=runtime.accounts.gate.requests_per_minute or None,
+        requests_per_minute=accounts.gate.requests_per_minute or None,
     )

@@ -1,4 +1,4 @@
-"""Passwords: which are taken, and how they are hashed and checked."""
+"""Which passwords are accepted, and how they are hashed and checked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class PasswordHasher(Protocol):
         ...
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """True where the password is the one that was hashed; with None the work is done all the same, and False."""
+        """True where the password is the one that was hashed.
+
+        With None the same work is done, and the answer is False.
+        """
         ...
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -74,7 +77,10 @@ class Argon2Hasher:
 
 
 def check_password(password: str, *, email: str, at: str = "/password") -> None:
-    """Returns when the password may be used. Raises InvalidOption (`weak_password`) that says what is wrong with it."""
+    """Returns when the password may be used.
+
+    Raises InvalidOption (`weak_password`) that says what is wrong with it.
+    """
     message = _fault(password, email)
     if message:
         raise InvalidOption(

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do."""
+"""Who sends a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _USER_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def is_user_id(value: object) -> TypeGuard[str]:
-    """True for a UUID in its canonical form: another spelling of one would make a second owner of the same user."""
+    """True for a UUID in its canonical form.
+
+    Another spelling of one would make a second owner of the same user.
+    """
     return isinstance(value, str) and _USER_ID.fullmatch(value) is not None
 
 
@@ -31,7 +34,10 @@ Kind = Literal["nobody", "local", "supabase", "api_key"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who has shown who they are; with the kind `nobody`, the one user of a server without accounts."""
+    """Who sends a request, and with which scopes.
+
+    With the kind `nobody` it is the one user of a server without accounts.
+    """
 
     user_id: str
     kind: Kind

@@ -11,7 +11,10 @@ from services.settings import Settings
 
 
 def is_limited(settings: Settings, user_id: str) -> bool:
-    """True where quotas apply to what the user keeps; what the local user keeps is the operator's own."""
+    """True where quotas apply to what the user keeps.
+
+    What the local user keeps is the operator's own.
+    """
     return settings.accounts != "none" and user_id != LOCAL_USER_ID
 
 
@@ -32,7 +35,10 @@ class StorageQuota:
         self._new: set[str] = set()
 
     def admit(self, sha256: str, size_bytes: int) -> QuotaExceeded | None:
-        """Counts the file in, where its content is new to the owner; else, or where it does not fit, the refusal."""
+        """Counts the file in where its content is new to the owner.
+
+        Returns the error, and counts nothing, where it does not fit.
+        """
         if not (self._max_documents or self._max_bytes):
             return None
         if sha256 in self._new or accounts.holds_content(self._tx, sha256):

@@ -23,7 +23,7 @@ from database.accounts import sessions as account_sessions
 from database.ids import format_time, new_id
 from database.records import SERVICE_ACTOR, worker_for
 from database.store import Store
-from services.accounts.fallback_rules import Absence
+from services.accounts.availability import check_absence
 from services.errors import Unauthenticated
 
 PREFIX = "drt_"
@@ -66,15 +66,15 @@ class Sessions:
         return Session(user_id, session_id, token)
 
     def rotate(self, token: str, *, keeps_end: bool = False) -> Session:
-        """The session with the token that takes the place of `token`; with `keeps_end` it ends when it would have.
+        """Replaces `token` by a new one; with `keeps_end` the session's end stays.
 
         Raises Unauthenticated: `invalid_refresh_token`, or `refresh_token_reused`, after which the session has ended.
         """
-        token_hash, absence = hash_of(token), Absence(self._store)
+        token_hash = hash_of(token)
         with self._store.begin(SERVICE_ACTOR) as tx:
             known = account_sessions.get(tx, token_hash)
         if known is None:
-            absence.check()
+            check_absence(tx)
             raise session_ended()
         with self._store.begin(worker_for(known.user_id), write=True) as tx:
             found = account_sessions.get(tx, token_hash)
@@ -113,7 +113,10 @@ class Sessions:
 
 
 def hash_of(secret: str) -> str:
-    """SHA-256 (hex): of 256 random bits, nothing slower is needed. Source: OWASP Session Management Cheat Sheet."""
+    """SHA-256 of the secret, in hexadecimal.
+
+    Of 256 random bits, nothing slower is needed. Source: OWASP Session Management Cheat Sheet.
+    """
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
@@ -138,7 +141,10 @@ def _shown(hidden: str, token: str) -> str | None:
 
 
 def _crossed(raw: bytes, token: str) -> bytes:
-    """`raw` under a one-time pad that only the token makes; it is used for one successor and never again."""
+    """`raw` XOR a one-time pad that only the token makes.
+
+    The pad is used for one successor and never again.
+    """
     pad = hmac.new(token.encode(), _PAD_LABEL, hashlib.sha256).digest()
     return bytes(a ^ b for a, b in zip(raw, pad, strict=True))
 

@@ -88,7 +88,10 @@ class SupabaseLogin:
                     raise
 
     def change_password(self, access_token: str, current: str, new: str) -> Grant:
-        """Sets the password where `current` is right, ends every session, and begins a new one."""
+        """Sets the password where `current` is right; returns a new session.
+
+        Every other session ends.
+        """
         with _translating():
             known = self._client().auth.get_user(access_token)
             email = known.user.email if known is not None else None
@@ -122,7 +125,10 @@ def _grant(session: Session) -> Grant:
 
 @contextmanager
 def _translating() -> Iterator[None]:
-    """Turns the library's errors into ours, once; what Supabase wrote goes neither into an answer nor into the log."""
+    """Turns the library's errors into ours, once.
+
+    What Supabase wrote goes neither into an answer nor into the log.
+    """
     from supabase_auth.errors import AuthError
 
     try:

@@ -17,17 +17,21 @@ _LEEWAY_S = 10
 
 
 class SupabaseTokens:
-    """Verifies by the project's public keys, or by its legacy secret where one is given. Thread-safe.
+    """Verifies access tokens that Supabase issued. Thread-safe.
 
-    Which key is used follows from the algorithm, and each key verifies one algorithm only: a public key never serves as
-    the secret of HS256. Source: RFC 8725, sections 2.1 and 3.1.
+    By the project's public keys, or by its legacy secret where one is given. Which key is used follows from the
+    algorithm, and each key verifies one algorithm only: a public key never serves as the secret of HS256.
+    Source: RFC 8725, sections 2.1 and 3.1.
     """
 
     def __init__(self, issuer: str, keys: KeySet, legacy_secret: SecretStr | None) -> None:
         self._issuer, self._keys, self._legacy_secret = issuer, keys, legacy_secret
 
     def verify(self, token: str) -> Principal:
-        """Whose token it is. Raises Unauthenticated, and TransientError where the keys cannot be had."""
+        """The principal of the token.
+
+        Raises Unauthenticated, and TransientError where the keys cannot be fetched.
+        """
         claims = self._claims(token)
         user_id, session_id, email = claims["sub"], claims.get("session_id"), claims.get("email")
         if claims.get("role") != ROLE or not is_user_id(user_id):

@@ -1,4 +1,4 @@
-"""Access tokens of local accounts: short-lived JWTs that this server signs and checks by itself."""
+"""Access tokens of local accounts: short-lived JWTs that this server signs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _TYPE = "at+jwt"
 
 @dataclass(frozen=True, slots=True)
 class AccessTokens:
-    """Issues and verifies; any node with the same secret verifies what another one issued."""
+    """Issues and verifies access tokens.
+
+    Any node with the same secret verifies what another one issued.
+    """
 
     secret: SecretStr
     lifetime_s: int
@@ -44,7 +47,10 @@ class AccessTokens:
         return jwt.encode(claims, self.secret.get_secret_value(), algorithm=_ALGORITHM, headers={"typ": _TYPE})
 
     def verify(self, token: str) -> Principal:
-        """Whose token it is. Raises Unauthenticated (`token_expired`, `invalid_token`)."""
+        """The principal of the token.
+
+        Raises Unauthenticated (`token_expired`, `invalid_token`).
+        """
         try:
             found = jwt.decode_complete(
                 token,
@@ -66,7 +72,7 @@ class AccessTokens:
 
 
 def issuer_of(token: str) -> str | None:
-    """Who says to have issued the token; nothing is verified. None where it is no JWT."""
+    """The issuer that the token names, unverified; None where it is no JWT."""
     try:
         issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
     except jwt.InvalidTokenError:

@@ -1,4 +1,4 @@
-"""Puts the parts together that the settings ask for."""
+"""Opens the accounts that the settings ask for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.accounts.attempts import LoginAttempts
 from services.accounts.gate import Gate
 from services.accounts.jwks import KeySet
 from services.accounts.local import LocalAccounts
-from services.accounts.login import Entrance
+from services.accounts.login import Login
 from services.accounts.passwords import Argon2Hasher, PasswordHasher
 from services.accounts.sessions import Sessions
 from services.accounts.supabase_login import SupabaseLogin
@@ -26,11 +26,11 @@ SUPABASE_TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """What the API needs to know who asks. Thread-safe."""
+    """The parts of accounts that the settings ask for. Thread-safe."""
 
     mode: str
     gate: Gate
-    entrance: Entrance
+    login: Login
     hasher: PasswordHasher
     http: httpx.Client | None
     """Connections to Supabase."""
@@ -42,7 +42,10 @@ class Accounts:
 
 
 def open_accounts(settings: Settings, store: Store, *, hasher: PasswordHasher | None = None) -> Accounts:
-    """The accounts that the settings ask for; nothing is connected to before the first request."""
+    """Opens the accounts that the settings ask for.
+
+    Nothing is connected to before the first request.
+    """
     hashes = hasher or Argon2Hasher()
     attempts = LoginAttempts()
     tokens = _local_tokens(settings)
@@ -63,8 +66,8 @@ def open_accounts(settings: Settings, store: Store, *, hasher: PasswordHasher | 
         requests_per_minute=0 if settings.accounts == "none" else settings.quota_requests_per_minute,
     )
     is_open = settings.registration == "open"
-    entrance = Entrance(gate, attempts, local=local, supabase=supabase, is_registration_open=is_open)
-    return Accounts(settings.accounts, gate, entrance, hashes, http)
+    login = Login(gate, attempts, local=local, supabase=supabase, is_registration_open=is_open)
+    return Accounts(settings.accounts, gate, login, hashes, http)
 
 
 def _local_tokens(settings: Settings) -> AccessTokens | None:

@@ -1,1 +1,1 @@
-"""What an operator asks: doctor, health, metrics, users, schema, and copying a database."""
+"""What an operator needs: doctor, health, metrics, users, schema, database copies."""

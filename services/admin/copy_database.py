@@ -1,4 +1,7 @@
-"""Moving everything from one database to another: which two are meant, that nobody works on them, and their files."""
+"""Copies a database into another one, rows and files.
+
+No server may run on either meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from database.blobs.base import BlobStore, LocalBlobStore, open_blobs
+from database.blobs.base import BlobStore
+from database.blobs.local import LocalBlobStore
+from database.blobs.opening import open_blobs
 from database.copying.comparison import Progress, TableComparison
 from database.copying.copying import Copied, CopyRefused, compare_stores, copy_rows
 from database.copying.files import FileReport, bring_files
-from database.store import BUSY_TIMEOUT_S, Store
+from database.opening import BUSY_TIMEOUT_S
+from database.store import Store
 from services.errors import CapabilityMissing, Conflict, InternalError, InvalidOption, NotFound
 from services.settings import Settings
 
@@ -30,7 +36,10 @@ _SQLITE_HEADER = b"SQLite format 3\x00"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A database that the command line or the settings name. Holds passwords: print `shown` only."""
+    """A database that the command line or the settings name.
+
+    Holds passwords: print `shown` only.
+    """
 
     shown: str
     path: Path | None = None
@@ -61,9 +70,9 @@ class Place:
 
 
 def find_place(text: str | None, settings: Settings) -> Place:
-    """The database that `text` names: `sqlite:<data folder or file>`, `postgresql://...`, or None for the configured.
+    """The database that `text` names; the configured one for None.
 
-    Raises InvalidOption for anything else.
+    `text` is `sqlite:<data folder or file>` or `postgresql://...`. Raises InvalidOption for anything else.
     """
     if text is None:
         return _configured(settings)
@@ -107,8 +116,10 @@ def _sqlite_place(text: str, settings: Settings) -> Place:
 
 
 def _postgres_place(url: str, settings: Settings) -> Place:
-    """With the configured administrator's URL where that is of the same database, or its own where it is not the
-    server's."""
+    """The database at `url`, with the URL of a role that may create tables.
+
+    That is the configured administrator's where it is of the same database, or `url` where it is not the server's.
+    """
     place = Place(masked(url), url=url)
     role = unquote(urlsplit(url).username or "").partition(".")[0]
     admin = settings.database_admin_url
@@ -123,20 +134,22 @@ def _postgres_place(url: str, settings: Settings) -> Place:
 
 
 def copy_database(source: Place, target: Place, settings: Settings, progress: Progress) -> Copied:
-    """Copies every row that `target` lacks, and compares both afterwards; see database.copying.copying.copy_rows.
+    """Copies every row that `target` lacks, and compares both afterwards.
 
-    Raises NotFound without a source, Conflict while a server runs on one of the data folders or the two do not fit
-    (nothing is overwritten), CapabilityMissing (`migrations_pending`), and StoreError.
+    See database.copying.copying.copy_rows. Raises NotFound without a source, Conflict while a server runs on one of the
+    data folders or the two do not fit (nothing is overwritten), CapabilityMissing (`migrations_pending`), and
+    StoreError.
     """
     with _both(source, target, settings, writes=True) as (ours, theirs):
         return copy_rows(ours, theirs, progress)
 
 
-def move_files(target: Place, settings: Settings, *, files_from: str | None, files_to: str | None) -> FileReport:
-    """Looks for every file that the rows of `target` refer to, and with `files_from` brings those that are missing.
+def copy_files(target: Place, settings: Settings, *, files_from: str | None, files_to: str | None) -> FileReport:
+    """Copies the files that the rows of `target` refer to and that are missing there.
 
-    `files_from` and `files_to` name a folder `blobs`, or are `supabase`: the configured bucket. Without `files_to` it
-    is where a server on `target` reads its files. Raises InvalidOption, and BlobsUnavailable.
+    Without `files_from` it only looks which are missing. `files_from` and `files_to` name a folder `blobs`, or are
+    `supabase`: the configured bucket. Without `files_to` it is where a server on `target` reads its files.
+    Raises InvalidOption, and BlobsUnavailable.
     """
     with ExitStack() as stack:
         there = _open_files(files_to or _files_of(target, settings), settings)
@@ -175,7 +188,10 @@ def _open_files(text: str, settings: Settings) -> BlobStore:
 def compare_databases(
     source: Place, target: Place, settings: Settings, progress: Progress
 ) -> Sequence[TableComparison]:
-    """Compares every row of two databases; writes nothing. Raises what `copy_database` raises."""
+    """Compares every row of two databases; writes nothing.
+
+    Raises what `copy_database` raises.
+    """
     with _both(source, target, settings, writes=False) as (ours, theirs):
         return compare_stores(ours, theirs, progress)
 
@@ -189,7 +205,7 @@ def _both(source: Place, target: Place, settings: Settings, *, writes: bool) -> 
         _require_source(target)
     with ExitStack() as stack:
         for folder in {place.folder.resolve(): place for place in (source, target) if place.folder is not None}:
-            stack.enter_context(_nobody_works_on(folder))
+            stack.enter_context(_holding_lease(folder))
         with _explaining():
             ours = stack.enter_context(_opened(source, settings))
             _require_schema(ours, source)
@@ -201,7 +217,10 @@ def _both(source: Place, target: Place, settings: Settings, *, writes: bool) -> 
 
 
 def _require_source(place: Place) -> None:
-    """Raises NotFound where nothing is, which opening would make, and InvalidOption for a file of another kind."""
+    """Returns when there is a database, which opening would else make.
+
+    Raises NotFound where there is none, and InvalidOption for a file of another kind.
+    """
     if place.embedded is not None and not (place.embedded / "data").is_dir():
         raise NotFound(f"There is no embedded PostgreSQL in {place.embedded}. Check the path.")
     if place.path is None:
@@ -232,8 +251,11 @@ def _require_schema(store: Store, place: Place) -> None:
 
 
 @contextmanager
-def _nobody_works_on(folder: Path) -> Iterator[None]:
-    """Holds the worker's lease of a data folder, so that no server runs jobs on it meanwhile."""
+def _holding_lease(folder: Path) -> Iterator[None]:
+    """Holds the worker's lease of a data folder, so that no server runs jobs on it.
+
+    Raises Conflict while one does.
+    """
     from services.jobs.worker import WorkerLease
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -287,7 +309,7 @@ def _open(place: Place, settings: Settings, on_exit: Callable[[Callable[[], None
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Turns what the copy refuses, and what a driver still raises, into errors that say what to do."""
+    """Turns refusals of the copy and errors of a driver into errors that advise."""
     try:
         yield
     except CopyRefused as error:

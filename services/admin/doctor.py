@@ -1,6 +1,6 @@
-"""What this installation has and lacks: facts that are cheap to get, and what to do about each that is missing.
+"""Checks what this installation has and lacks, and says what to do about it.
 
-Nothing is loaded, fetched, created or migrated by looking.
+Only what is cheap to find out. Nothing is loaded, fetched, created or migrated by looking.
 """
 
 from __future__ import annotations
@@ -10,44 +10,47 @@ import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from services.settings import Settings
+from services.admin.checks import Check, CheckStatus
+from services.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from services.ocr.engines import Engines
-
-CheckStatus = Literal["ok", "warning", "broken"]
 
 MIN_FREE_BYTES = 1024**3
 """Below this a warning: an ingest of one file at the upload limit needs the file, its pages and its vectors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. `broken` means that something needed does not work; `warning`, that something is reduced."""
-
-    name: str
-    status: CheckStatus
-    summary: str
-    """One line for a person."""
-    advice: str = ""
-    """What to do, unless the status is `ok`."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """The same for a program; JSON values only."""
-
-
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which a person would fix things."""
     checks: list[Callable[[Settings], Check]] = [
-        _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _fallback, _worker, _ocr, _libreoffice,
-        _text_model, _picture_model, _isolation,
+        _settings, _python, _torch, _data_folder, _cache_folder, _sqlite, _schema, _fallback, _worker, _ocr,
+        _libreoffice, _text_model, _picture_model, _isolation,
     ]  # fmt: skip
     return [check(settings) for check in checks]
+
+
+def _settings(settings: Settings) -> Check:
+    """Which settings were given, by name only: some are secret."""
+    unknown = unknown_variables()
+    facts = {"given": sorted(settings.model_fields_set), "unknown": unknown}
+    if unknown:
+        advice = "; ".join(f"did you mean {close}?" if close else f"unset {name}" for name, close in unknown.items())
+        return Check("settings", "broken", f"no setting has the name {', '.join(unknown)}", advice, facts)
+    given = ", ".join(PREFIX + name.upper() for name in sorted(settings.model_fields_set))
+    return Check("settings", "ok", given or "none given: the defaults", facts=facts)
+
+
+def wrong_settings(detail: str) -> list[Check]:
+    """The only check there is where the settings are wrong.
+
+    `detail` says what is wrong with them: nothing else can be opened.
+    """
+    return [Check("settings", "broken", detail, "mend this and run `docatlas doctor` again: it then looks at the rest")]
 
 
 def _python(settings: Settings) -> Check:
@@ -73,7 +76,10 @@ def _torch(settings: Settings) -> Check:
 
 
 def _folder(name: str, path: Path, setting: str) -> Check:
-    """Whether `path`, or the nearest folder above it that exists, can be written, and how much room it has."""
+    """Whether `path` can be written, and how much room it has.
+
+    Where it does not exist, that is asked of the nearest folder above it.
+    """
     standing = path
     while not standing.exists() and standing != standing.parent:
         standing = standing.parent
@@ -141,14 +147,14 @@ def _fallback(settings: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
     from database.errors import StoreError
-    from database.fallback.waiting_copies import waiting_copies
+    from services.stores import copies_on_node
 
     if settings.database_url is None and settings.postgres != "embedded":
         return Check("fallback", "ok", "not needed: the database is on this node", facts={"waiting": {}})
     if not settings.fallback:
         return Check("fallback", "ok", "switched off (DOCATLAS_FALLBACK=false)", facts={"waiting": {}})
     try:
-        waiting = dict(waiting_copies(settings.data_dir))
+        waiting = dict(copies_on_node(settings))
     except (StoreError, SQLAlchemyError):
         advice = "look at the data folder's `fallback`: its database cannot be read"
         return Check("fallback", "broken", "what waits on this node cannot be read", advice)
@@ -172,9 +178,8 @@ def _ocr(settings: Settings) -> Check:
     from services.ocr.engines import find_engines, library_version
 
     if settings.ocr_engine == "none":
-        return Check(
-            "ocr", "warning", "switched off", "scans stay unread; unset DOCATLAS_OCR_ENGINE", {"engine": "none"}
-        )
+        summary = "switched off (DOCATLAS_OCR_ENGINE=none): scans stay unread"
+        return Check("ocr", "ok", summary, facts={"engine": "none"})
     engines = find_engines(settings.ocr_engine, tesseract_path=settings.tesseract_path, cache_dir=settings.cache_dir)
     tesseract, rapidocr = engines.tesseract, engines.rapidocr
     facts: dict[str, Any] = {"engine": engines.name, "languages": list(engines.languages())}
@@ -245,7 +250,8 @@ def _text_model(settings: Settings) -> Check:
 
     if settings.text_model == "hash":
         facts = {"name": "hash", "status": "present"}
-        return Check("text model", "warning", "hash: finds words, no meaning", "unset DOCATLAS_TEXT_MODEL", facts)
+        summary = "hash (DOCATLAS_TEXT_MODEL=hash): finds words, no meaning"
+        return Check("text model", "ok", summary, facts=facts)
     state = next(state for state in list_models(settings) if state.name == TEXT_MODEL.name)
     arithmetic = choose_arithmetic(settings)
     facts = {
@@ -264,13 +270,21 @@ def _text_model(settings: Settings) -> Check:
 
 
 def _picture_model(settings: Settings) -> Check:
-    from services.embedding.weights import list_models
+    from services.embedding.opening import open_image_embedder
+    from services.embedding.weights import asks_for_pictures, list_models
 
     state = next(state for state in list_models(settings) if state.purpose == "pictures")
     facts = {"name": state.name, "status": state.status, "folder": str(state.folder), "source": state.source}
+    kept = "pictures are kept and cannot be searched"
+    if state.status != "present" and not asks_for_pictures(settings):
+        summary = f"none, and none was asked for: {kept}. To search them, {state.advice}"
+        return Check("picture model", "ok", summary, facts=facts)
     if state.status != "present":
-        summary = f"{state.name}: {state.status}; pictures are kept and cannot be searched yet"
-        return Check("picture model", "warning", summary, state.advice, facts)
+        return Check("picture model", "warning", f"{state.name}: {state.status}; {kept}", state.advice, facts)
+    embedder = open_image_embedder(settings)
+    problem = None if embedder is None else embedder.problem
+    if problem is not None:
+        return Check("picture model", "warning", f"{state.name}: unusable; {kept}", problem.detail, facts)
     return Check("picture model", "ok", f"{state.name} in {state.folder}", facts=facts)
 
 

@@ -11,50 +11,42 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from database.columns import VECTOR_WIDTH
 from database.documents import images
 from database.errors import StoreError
+from database.fallback.base import FallbackState
 from database.records import Actor
-from database.store import StoreState
-from services.content import Format
+from services.admin.checks import Check, CheckStatus
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
-from services.embedding.weights import ModelState, list_models
+from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError
-from services.formats.detection.extensions import EXTENSIONS
-from services.formats.registry import MEDIA_TYPES
+from services.formats.registry import Format
+from services.jobs.worker import Worker
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, OCR_MODES
 from services.runtime import Runtime
 from services.search.search import MAX_DOCUMENT_IDS, MAX_K
 
-State = Literal["healthy", "degraded", "down"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """How one dependency is doing."""
-
-    name: str
-    status: State
-    latency_ms: float
-    detail: str = ""
-    """What is wrong and what to do; empty when healthy."""
-
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    status: State
+    """The check of every dependency, and what they come to."""
+
+    status: CheckStatus
     checks: tuple[Check, ...]
-    store: StoreState | None = None
-    """None where it could not be found out."""
+    fallback: FallbackState | None = None
+    """None where no database stands in for another, or its state could not be found out."""
 
 
 def require_ready(runtime: Runtime) -> None:
-    """Returns once migrations ran and the text model is loaded. Raises TransientError (`starting`) before."""
+    """Returns once migrations ran and the text model is loaded.
+
+    Raises TransientError (`migrations_pending`, `starting`) before.
+    """
     pending = [state.name for state in runtime.store.migration_status() if state.applied_at is None]
     if pending:
         raise TransientError(
@@ -65,95 +57,107 @@ def require_ready(runtime: Runtime) -> None:
         raise TransientError("The text model is still being loaded.", code="starting", retry=Retry(2.0))
 
 
-def check_health(runtime: Runtime) -> Health:
-    """Each dependency with the time that asking it took; the whole is down when the database or the files are."""
+def check_health(runtime: Runtime, worker: Worker | None) -> Health:
+    """Checks each dependency; `ok` as a whole when all that was asked for works.
+
+    The whole is `broken` when the database or the files are. `worker` is the one of this process; None where it runs
+    no jobs.
+    """
     checks = (
         _timed("database", lambda: _database(runtime)),
         _timed("files", lambda: _files(runtime)),
         _timed("text_model", lambda: _text_model(runtime)),
         _timed("image_model", lambda: _image_model(runtime)),
         _timed("ocr", lambda: _ocr(runtime)),
-        _timed("worker", lambda: _worker(runtime)),
+        _timed("worker", lambda: _worker(worker)),
     )
     by_name = {check.name: check.status for check in checks}
     try:
-        store = runtime.store.state()
+        fallback = runtime.fallback.state()
     except (StoreError, SQLAlchemyError):
-        store = None  # the check of the database tells
-    if "down" in (by_name["database"], by_name["files"]):
-        return Health("down", checks, store)
-    return Health("healthy" if set(by_name.values()) == {"healthy"} else "degraded", checks, store)
+        fallback = None  # the check of the database tells
+    if "broken" in (by_name["database"], by_name["files"]):
+        return Health("broken", checks, fallback)
+    return Health("ok" if set(by_name.values()) == {"ok"} else "warning", checks, fallback)
 
 
-def _timed(name: str, check: Callable[[], tuple[State, str]]) -> Check:
+def _timed(name: str, check: Callable[[], tuple[CheckStatus, str]]) -> Check:
     began = time.perf_counter()
     try:
         status, detail = check()
     except (StoreError, SQLAlchemyError):
         # The text of such an error names paths and statements: it is for the log, not for a client.
-        status, detail = "down", "The database does not answer; the server's log has the details."
+        status, detail = "broken", "The database does not answer; the server's log has the details."
     except OSError as error:
-        status, detail = "down", f"The data folder cannot be used: {os.strerror(error.errno or 0)}."
+        status, detail = "broken", f"The data folder cannot be used: {os.strerror(error.errno or 0)}."
     except DocatlasError as error:
-        status, detail = "down", error.detail
-    return Check(name, status, round(1000 * (time.perf_counter() - began), 3), detail)
+        status, detail = "broken", error.detail
+    return Check(name, status, detail, latency_ms=round(1000 * (time.perf_counter() - began), 3))
 
 
-def _database(runtime: Runtime) -> tuple[State, str]:
+def _database(runtime: Runtime) -> tuple[CheckStatus, str]:
     runtime.store.ping()
-    state = runtime.store.state()
+    state = runtime.fallback.state()
+    if state is None:
+        return "ok", ""
     waiting = state.waiting.get("documents", 0)
-    if state.breaker in (None, "closed"):
+    if state.breaker == "closed":
         if not waiting:
-            return "healthy", ""
-        return "degraded", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."
+            return "ok", ""
+        return "warning", f"{waiting} documents lie on this node only; `docs/fallback.md` says what to do."
     does = "is out of reach" if state.breaker == "open" else "works again"
-    return "degraded", (
+    return "warning", (
         f"Postgres {does} (since {state.since}); SQLite on this node answers, and {waiting} documents wait for it. "
         f"{state.detail}"
     ).strip()
 
 
-def _files(runtime: Runtime) -> tuple[State, str]:
+def _files(runtime: Runtime) -> tuple[CheckStatus, str]:
     with tempfile.TemporaryFile(dir=runtime.blobs.scratch(), prefix="health-") as probe:
         probe.write(b"ok")
     state = runtime.blobs.state()
     if state.status == "healthy":
-        return "healthy", ""
-    return "degraded", f"{state.detail[:1].upper()}{state.detail[1:]}. {state.pending} files wait on this node."
+        return "ok", ""
+    return "warning", f"{state.detail[:1].upper()}{state.detail[1:]}. {state.pending} files wait on this node."
 
 
-def _text_model(runtime: Runtime) -> tuple[State, str]:
+def _text_model(runtime: Runtime) -> tuple[CheckStatus, str]:
     if runtime.text_embedder.is_loaded:
-        return "healthy", ""
+        return "ok", ""
     state = _model_state(runtime, "text")
     if state is not None and state.status != "present":
-        return "down", state.advice
-    return "degraded", "The text model is not loaded yet; the first search will load it."
+        return "broken", state.advice
+    return "warning", "The text model is not loaded yet; the first search will load it."
 
 
-def _image_model(runtime: Runtime) -> tuple[State, str]:
-    if runtime.image_embedder is not None:
-        return "healthy", ""
+def _image_model(runtime: Runtime) -> tuple[CheckStatus, str]:
+    embedder = runtime.image_embedder
+    problem = runtime.image_model_problem if embedder is None else embedder.problem
+    if problem is not None:
+        return "warning", problem.detail
+    if embedder is not None:
+        return "ok", ""
     state = _model_state(runtime, "pictures")
-    return "degraded", state.advice if state is not None and state.advice else "The picture model is not installed."
+    advice = "" if state is None else state.advice
+    if asks_for_pictures(runtime.settings):
+        return "warning", f"The picture model that was asked for cannot be used: {advice}."
+    return "ok", f"No picture model is installed, and none was asked for. To search pictures, {advice}."
 
 
-def _ocr(runtime: Runtime) -> tuple[State, str]:
+def _ocr(runtime: Runtime) -> tuple[CheckStatus, str]:
     if runtime.ocr_engines.name != "none":
-        return "healthy", ""
+        return "ok", ""
     if runtime.settings.ocr_engine == "none":
-        return "degraded", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
-    return "degraded", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
+        return "ok", "OCR is switched off (DOCATLAS_OCR_ENGINE=none): scans have no text."
+    return "warning", "No OCR engine was found: scans have no text. `docatlas doctor` says what to install."
 
 
-def _worker(runtime: Runtime) -> tuple[State, str]:
-    worker = runtime.worker
+def _worker(worker: Worker | None) -> tuple[CheckStatus, str]:
     if worker is None:
-        return "degraded", "This process runs no jobs; another one has to."
+        return "warning", "This process runs no jobs; another one has to."
     if not worker.holds_lease:
-        return "healthy", "Another process on this data folder runs the jobs."
-    return "healthy", ""
+        return "ok", "Another process on this data folder runs the jobs."
+    return "ok", ""
 
 
 def _model_state(runtime: Runtime, purpose: str) -> ModelState | None:
@@ -169,8 +173,8 @@ def capabilities(runtime: Runtime, actor: Actor) -> dict[str, Any]:
         "object": "capabilities",
         "version": product_version(),
         "formats": [
-            {"format": name.value, "media_type": MEDIA_TYPES[name], "extensions": list(EXTENSIONS[name])}
-            for name in Format
+            {"format": format.value, "media_type": format.spec.media_type, "extensions": list(format.spec.extensions)}
+            for format in Format
         ],
         "ocr": _ocr_facts(runtime),
         "models": {"text": _text_facts(runtime), "image": _image_facts(runtime, actor)},
@@ -216,7 +220,10 @@ def _ocr_facts(runtime: Runtime) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def product_version() -> str:
-    """The installed version, or that of the folder which the project runs from; `0+unknown` where neither says it."""
+    """The version of the product; `0+unknown` where nothing says it.
+
+    It is that of the installed package, or of the folder that the project runs from.
+    """
     try:
         return metadata.version("docatlas")
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Numbers about the running service, for whoever watches it."""
+"""What `/metrics` counts that the database and the store know."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from database.errors import StoreError
-from database.jobs.job_status import count_by_status
+from database.fallback.base import FallbackState
+from database.jobs.jobs import count_by_status
 from database.records import SERVICE_ACTOR
-from database.store import StoreState
 from services.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ServiceMetrics:
     """What is counted; a mapping is empty where the database could not be asked."""
 
     jobs: Mapping[str, int]
     """How many jobs of all owners have each status."""
-    store: StoreState
+    fallback: FallbackState | None
+    """None where no database stands in for another."""
 
 
-def read_figures(runtime: Runtime) -> Figures:
+def read_metrics(runtime: Runtime) -> ServiceMetrics:
     """The numbers as they are now; never waits longer than one transaction."""
     try:
         with runtime.store.begin(SERVICE_ACTOR) as tx:
             jobs = count_by_status(tx)
     except StoreError:
         jobs = {}
-    return Figures(jobs, runtime.store.state())
+    return ServiceMetrics(jobs, runtime.fallback.state())

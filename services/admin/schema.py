@@ -1,4 +1,4 @@
-"""The schema of the database that the settings name: what is applied, what is missing, and applying it."""
+"""Shows and upgrades the schema of the database that the settings name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from database.store import MigrationState, open_store
+from database.opening import open_store
+from database.store import MigrationState
 from services.errors import CapabilityMissing
 from services.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One database's schema."""
+    """The schema of one database."""
 
     place: str
     """Which database it is, for people to read; holds no secret."""
@@ -28,10 +29,10 @@ class Schema:
 
 @contextmanager
 def open_schema(settings: Settings) -> Iterator[Schema]:
-    """The schema of the configured database; an embedded server runs while the block does.
+    """The schema of the configured database, for the length of a block.
 
-    Raises CapabilityMissing (`database_admin_url_missing`) by `upgrade` without a role that may create tables, and
-    StoreError when the database cannot be reached.
+    An embedded server runs meanwhile. Raises StoreError when the database cannot be reached; `upgrade` raises
+    CapabilityMissing (`database_admin_url_missing`) without a role that may create tables.
     """
     if settings.database_url is not None or settings.database_admin_url is not None:
         yield _external(settings)
@@ -50,7 +51,7 @@ def open_schema(settings: Settings) -> Iterator[Schema]:
 
 
 def describe_database(settings: Settings) -> str:
-    """Which database a server on these settings uses, for people to read; holds no secret."""
+    """Names the database of these settings for people to read; holds no secret."""
     if settings.database_url is not None:
         return _address(settings.database_url.get_secret_value())
     if settings.postgres == "embedded":

@@ -1,4 +1,4 @@
-"""What an operator does with users: add, list, disable, enable, set a password, delete."""
+"""Adds, lists, disables, enables and deletes users, and sets passwords."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from database.accounts import sessions as account_sessions
 from database.accounts.records import UserRecord
 from database.records import LOCAL_USER_ID, SERVICE_ACTOR, Actor, DocumentFilter, worker_for
 from services.accounts import local
+from services.accounts.availability import changing, require_database
 from services.accounts.emails import normal_email
-from services.accounts.fallback_rules import require_database
 from services.accounts.principal import is_user_id
 from services.documents import documents
 from services.errors import Forbidden, NotFound
@@ -28,7 +28,7 @@ def add_user(
     is_offline: bool = False,
     user_id: str | None = None,
 ) -> str:
-    """The id of the user who has the new account. Raises Conflict and InvalidOption."""
+    """Adds an account; returns its user's id. Raises Conflict and InvalidOption."""
     return local.add_account(
         runtime.store,
         runtime.accounts.hasher,
@@ -52,7 +52,10 @@ def list_users(runtime: Runtime) -> Sequence[UserRecord]:
 
 
 def find_user(runtime: Runtime, name: str) -> str:
-    """The id of the user with this id or e-mail address. Raises NotFound (`user_not_found`) and InvalidOption."""
+    """The id of the user with this id or e-mail address.
+
+    Raises NotFound (`user_not_found`) and InvalidOption.
+    """
     with runtime.store.begin(SERVICE_ACTOR) as tx:
         if is_user_id(name):
             found = name if accounts.is_known(tx, name) else None
@@ -65,13 +68,14 @@ def find_user(runtime: Runtime, name: str) -> str:
 
 
 def disable_user(runtime: Runtime, name: str) -> str:
-    """Keeps the user out and ends every session; returns the id. Raises NotFound and Forbidden.
+    """Disables the user and ends every session; returns the id.
 
     Without accounts the local user is there all the same: only the account that was given to them can be disabled.
+    Raises NotFound and Forbidden.
     """
     require_database(runtime.store)
     user_id = find_user(runtime, name)
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         if accounts.get(tx, user_id) is None:
             _not_local(user_id)
         accounts.disable(tx, user_id)
@@ -81,26 +85,29 @@ def disable_user(runtime: Runtime, name: str) -> str:
 
 
 def enable_user(runtime: Runtime, name: str) -> str:
-    """Lets the user in again; returns the id. Raises NotFound."""
+    """Lets a disabled user in again; returns the id. Raises NotFound."""
     require_database(runtime.store)
     user_id = find_user(runtime, name)
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         accounts.enable(tx, user_id)
     return user_id
 
 
 def set_password(runtime: Runtime, name: str, password: str) -> str:
-    """Sets the password of a local account and ends its sessions; returns the id. Raises NotFound and InvalidOption."""
+    """Sets the password of a local account and ends its sessions; returns the id.
+
+    Raises NotFound and InvalidOption.
+    """
     user_id = find_user(runtime, name)
     local.set_password(runtime.store, runtime.accounts.hasher, user_id, password)
     return user_id
 
 
 def remove_user(runtime: Runtime, user_id: str) -> int:
-    """Deletes the user, their documents with every file, their sessions and keys; how many documents there were.
+    """Deletes the user with every document, file, session and key of theirs.
 
-    The user is kept out first, so that nothing new arrives meanwhile; called again, it goes on where it was ended.
-    Raises NotFound and Forbidden.
+    Returns how many documents there were. The user is kept out first, so that nothing new arrives meanwhile; called
+    again, it goes on where it was ended. Raises NotFound and Forbidden.
     """
     disable_user(runtime, _not_local(user_id))
     owner, removed = Actor(user_id), 0
@@ -111,7 +118,7 @@ def remove_user(runtime: Runtime, user_id: str) -> int:
             removed += 1
         if page.next_cursor is None:
             break
-    with runtime.store.main.begin(worker_for(user_id), write=True) as tx:
+    with changing(runtime.store, worker_for(user_id)) as tx:
         accounts.delete_user(tx, user_id)
     return removed
 

@@ -1,4 +1,4 @@
-"""Prompt context for chat: the passages that bear on a message, numbered, cited and fenced, within a token budget.
+"""Builds the prompt for a chat model: cited passages within a token budget.
 
 No language model is called. Document text is data: it stands between fences whose name is drawn anew for each answer,
 so that nothing inside a document can close them and speak as the prompt.
@@ -7,22 +7,21 @@ so that nothing inside a document can close them and speak as the prompt.
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from database.documents import images
 from database.records import Actor, ChunkRecord, Condition, ImageRecord, Json
-from services.chunking.tokens import quarter_of_characters, token_counter
+from services.embedding.tokenizer import load_tokenizer
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
-from services.search.fusion import fuse_by_rank
 from services.search.highlights import QueryWords, best_place
-from services.search.hits import Hit, Modality, SearchRequest
-from services.search.search import find
-from services.search.search_log import note_search
+from services.search.search import Hit, Modality, SearchRequest, find, fuse_by_rank, record_search
 
 MIN_SOURCE_TOKENS = 40
 """A source that would be cut to less than this is left out: it would say too little to be cited."""
@@ -32,6 +31,8 @@ QUERY_TURNS = 2
 """Earlier user turns that are added to the message for a second search, which finds what `and its price?` is about."""
 MAX_QUERY_CHARS = 2000
 MAX_IMAGES = 8
+CHARS_PER_TOKEN = 4.0
+"""Without a tokenizer. Source: OpenAI, "What are tokens and how to count them": one token is about four characters."""
 
 _SENTENCE_END = re.compile(r"[.!?。！？]['\")\]]?\s")
 
@@ -76,7 +77,7 @@ class Context:
     """Pictures that were found or stand on a cited page."""
     summary: str
     tokens: int
-    """Of all messages, as the text model's tokenizer counts them, without its special tokens."""
+    """Of all messages, as `token_counter` counts."""
     truncated: bool
     """True when a passage or an earlier turn was cut or left out for the budget's sake."""
 
@@ -91,7 +92,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         raise InvalidOption(
             "The message is empty.", code="invalid_request", errors=(FieldError("/message", "must not be empty"),)
         )
-    count = token_counter(runtime.text_embedder.tokenizer_path, framed=False, otherwise=quarter_of_characters)
+    count = token_counter(runtime.text_embedder.tokenizer_path)
     fence = f"source-{secrets.token_hex(8)}"
     least = count(_instructions(fence, "")) + count(request.message)
     left = request.token_budget - least
@@ -121,7 +122,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         tokens=sum(count(turn.content) for turn in messages),
         truncated=history_cut or sources_cut,
     )
-    note_search(
+    record_search(
         runtime,
         actor,
         text=request.message,
@@ -132,8 +133,23 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
     return context
 
 
+def token_counter(tokenizer_path: Path | None) -> Callable[[str], int]:
+    """Counts tokens of the text model, without the special ones that frame a text.
+
+    Without a tokenizer it is a quarter of the characters. A chat model has another tokenizer: take the figure as good
+    to about a fifth.
+    """
+    if tokenizer_path is None:
+        return lambda text: math.ceil(len(text) / CHARS_PER_TOKEN)
+    tokenizer = load_tokenizer(str(tokenizer_path))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
 def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[Hit]:
-    """The best hits for the message, and for the message together with the turns before it, fused by rank."""
+    """The best hits for the message.
+
+    With earlier turns it is searched once more for them and the message together; both lists are fused by rank.
+    """
     base = SearchRequest(
         query=request.message[:MAX_QUERY_CHARS],
         k=min(200, 2 * request.k),
@@ -156,7 +172,10 @@ def _key(hit: Hit) -> tuple[Modality, str]:
 
 
 def _distinct(hits: Sequence[Hit]) -> list[Hit]:
-    """`hits` without those whose text another one has already, and with the overlap of neighbours cut off."""
+    """`hits` without repeated text.
+
+    A hit whose text another one has already is left out, and the overlap of neighbours is cut off.
+    """
     kept: list[Hit] = []
     hashes: set[str] = set()
     taken: dict[str, list[tuple[int, int]]] = {}
@@ -185,7 +204,10 @@ def _distinct(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _sliced(chunk: ChunkRecord, start: int, end: int) -> ChunkRecord:
-    """`chunk` with only what lies in `start:end` of the document's text; between its spans may lie what is left out."""
+    """`chunk` with only what lies in `start:end` of the document's text.
+
+    Between its spans may lie what is left out.
+    """
     spans: list[Json] = []
     texts: list[str] = []
     offset = 0
@@ -213,7 +235,10 @@ def _recent(history: Sequence[Turn], budget: int, count: Callable[[str], int]) -
 def _fit(
     hits: Sequence[Hit], budget: int, count: Callable[[str], int], fence: str, words: QueryWords
 ) -> tuple[list[Source], bool]:
-    """The best hits as numbered sources within `budget` tokens; the last one may be cut."""
+    """The best hits as numbered sources within `budget` tokens.
+
+    The last one may be cut; True when it was, or when one was left out.
+    """
     sources: list[Source] = []
     for hit in hits:
         assert hit.chunk is not None
@@ -231,7 +256,10 @@ def _fit(
 
 
 def _source(n: int, hit: Hit, text: str, words: QueryWords) -> Source:
-    """Source `n` with `text`, a part of the hit's; its page and box are where that part stands."""
+    """Source `n` with `text`, a part of the hit's.
+
+    Its page and box are where that part stands.
+    """
     assert hit.chunk is not None
     start = hit.chunk.chunk_text.index(text)
     chunk = _sliced(hit.chunk, start, start + len(text))
@@ -242,7 +270,10 @@ def _source(n: int, hit: Hit, text: str, words: QueryWords) -> Source:
 
 
 def _cut(text: str, tokens: int, count: Callable[[str], int]) -> str:
-    """The longest beginning of `text` within `tokens`, ended at a sentence or else at a word."""
+    """The longest beginning of `text` within `tokens`.
+
+    It ends at a sentence or else at a word.
+    """
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2

@@ -3,17 +3,20 @@
 A passage is a run of atoms (sentences, table rows, lines of code), taken as long as it fits; of the places where it may
 end, the one with the best sum of fill and boundary wins. Atoms that fit nowhere are cut between words, and a word only
 where it alone is longer than a passage may be.
+
+Passages are cut from the searched text: the document's text without what stands on a page but in no passage
+(content.UNSEARCHED). `_PageSpans` turns offsets in it into places in the whole text, pages, and the boxes on them.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from services.chunking.sentences import cut_between_characters, cut_between_words, line_ends, sentence_ends
-from services.chunking.spans import PageSpans
-from services.content import UNSEARCHED, Block, BlockKind, Chunk, Page
+from services.content import PAGE_SEPARATOR, UNSEARCHED, Block, BlockKind, Box, Chunk, Page, Span, Word
 from services.options import Options
 
 WORD, SENTENCE, BLOCK, HEADING = range(4)
@@ -32,6 +35,9 @@ _MAX_PREFIX_SHARE = 1 / 3
 _MAX_HEADING_CHARS = 200
 _OPEN_ENDED = frozenset((BlockKind.PARAGRAPH, BlockKind.QUOTE))
 
+_SAME_LINE = 0.5
+"""Share of the smaller height by which two words must overlap to stand on one line."""
+
 
 @dataclass(slots=True)
 class _Atom:
@@ -48,12 +54,18 @@ class _Atom:
 
 
 class Chunker:
-    """Yields the passages of one document while its pages come in; holds back only what the next passage needs."""
+    """Yields the passages of one document while its pages come in.
+
+    Holds back only what the next passage needs.
+    """
 
     def __init__(
         self, options: Options, *, max_tokens: int, count_tokens: Callable[[str], int], title: str = ""
     ) -> None:
-        """`count_tokens` counts as the model does, its special tokens included; so does `max_tokens`."""
+        """Begins a document; `title` stands before its headings.
+
+        `count_tokens` counts as the model does, its special tokens included; so does `max_tokens`.
+        """
         self._size = options.chunk_size
         self._overlap = min(options.chunk_overlap, int(options.chunk_size * _MAX_OVERLAP_SHARE))
         self._max_tokens = max_tokens
@@ -61,7 +73,7 @@ class Chunker:
         self._special = count_tokens("")
         self._path: list[tuple[int, str]] = []
         self._title = " ".join(title.split())[:_MAX_HEADING_CHARS]
-        self._pages = PageSpans()
+        self._pages = _PageSpans()
         self._text = ""
         self._base = 0
         """Offset of the first character of `_text` in the document's searched text, in which all offsets here count."""
@@ -160,7 +172,10 @@ class Chunker:
             yield self._take()
 
     def _take(self) -> Chunk:
-        """The next passage; leaves on the queue what comes after it, begun with what is repeated."""
+        """The next passage, taken off the queue.
+
+        What is repeated from it stands at the front of the queue afterwards.
+        """
         self._make_room()
         count = self._best_end(self._fitting())
         prefix, text = self._compose(count)
@@ -184,7 +199,10 @@ class Chunker:
         return self._text[start - self._base : end - self._base]
 
     def _make_room(self) -> None:
-        """Sees to it that the first new atom fits: beside the repeated ones if it may, cut if it must."""
+        """Makes the first new atom fit a passage.
+
+        It stands beside the repeated ones if it may, and is cut if it must be.
+        """
         new = self._atoms[self._repeated]
         if self._repeated and new.end - self._atoms[0].start > self._size:
             head = self._cut_words(new, self._atoms[0].start + self._size)
@@ -200,7 +218,10 @@ class Chunker:
             self._split(self._repeated, self._cut_words(new, limit) or self._cut_characters(new, limit))
 
     def _fitting(self) -> int:
-        """How many atoms fit by their characters; a long one at the end is cut where the rest would stay too empty."""
+        """How many atoms fit by their characters.
+
+        A long one at the end is cut where the passage would else stay too empty.
+        """
         limit = self._atoms[0].start + self._size
         count = 0
         for atom in self._atoms:
@@ -218,7 +239,10 @@ class Chunker:
         return count
 
     def _fitting_tokens(self, prefix: str, count: int) -> int:
-        """How many of the first `count` atoms fit by their tokens; at least one new one, and less than `count`."""
+        """How many of the first `count` atoms fit by their tokens.
+
+        At least one new one, and less than `count`.
+        """
         room = self._max_tokens - self._special - (self._tokens(prefix) if prefix else 0)
         while self._repeated and sum(self._atom_tokens(self._atoms[i]) for i in range(self._repeated)) > room // 2:
             self._atoms.popleft()
@@ -251,7 +275,10 @@ class Chunker:
         return best
 
     def _repeat(self, taken: list[_Atom]) -> None:
-        """Puts the last whole sentences of a passage before what comes next, unless a heading does."""
+        """Puts the last whole sentences of a passage before what comes next.
+
+        Before a heading nothing is repeated.
+        """
         self._repeated = 0
         if not self._overlap or not self._atoms or self._atoms[0].is_heading:
             return
@@ -270,7 +297,10 @@ class Chunker:
         self._repeated = len(repeated)
 
     def _tail(self, atom: _Atom) -> _Atom | None:
-        """The last words of a long sentence, as many as may be repeated; None where not even one fits."""
+        """The last words of a long sentence, as many as may be repeated.
+
+        None where not even one fits.
+        """
         earliest = max(atom.start, atom.end - self._overlap) - self._base
         end = atom.end - self._base
         cut = cut_between_words(self._text, earliest, min(earliest + self._overlap // 2, end - 1))
@@ -284,7 +314,10 @@ class Chunker:
     # Cutting atoms
 
     def _cut_words(self, atom: _Atom, limit: int) -> int:
-        """Where to cut `atom` between words, at most at `limit`; 0 where its first word is longer."""
+        """Where to cut `atom` between words, at most at `limit`.
+
+        0 where its first word is longer.
+        """
         if limit <= atom.start:
             return 0
         cut = cut_between_words(self._text, atom.start - self._base, limit - self._base) + self._base
@@ -306,7 +339,10 @@ class Chunker:
             self._atoms.insert(index + 1, tail)
 
     def _halve(self) -> bool:
-        """Cuts the first atom in two, which alone has too many tokens; False where it is a single character."""
+        """Cuts the first atom in two, which alone has too many tokens.
+
+        False where it is a single character.
+        """
         atom = self._atoms[0]
         middle = atom.start + max(1, (atom.end - atom.start) // 2)
         cut = self._cut_words(atom, middle) or self._cut_characters(atom, middle)
@@ -327,7 +363,10 @@ class Chunker:
         return self._prefix(first.path, first.table_header), self._slice(first.start, self._atoms[count - 1].end)
 
     def _prefix(self, path: tuple[str, ...], header: str) -> str:
-        """Heading path and table header, shortened to a third of the tokens and of the characters of a passage."""
+        """The heading path and the table header, shortened.
+
+        They take a third of the tokens and of the characters of a passage, at most.
+        """
         key = (path, header)
         known = self._prefixes.get(key)
         if known is not None:
@@ -369,7 +408,10 @@ def _join_prefix(parts: list[str], header: str) -> str:
 
 
 def _first_half(text: str) -> str:
-    """The first words of `text`, half as long or less; empty where there is no place to cut."""
+    """The first words of `text`, half as long or less.
+
+    Empty where there is no place to cut.
+    """
     half = len(text) // 2
     return text[: cut_between_words(text, 0, half)].rstrip(" |") if half else ""
 
@@ -381,3 +423,144 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     while end > start and text[end - 1].isspace():
         end -= 1
     return start, end
+
+
+# From passages back to pages
+
+
+@dataclass(slots=True)
+class _Placed:
+    page: Page
+    start: int
+    """Where the page begins in the document's text."""
+    ends: list[int]
+    """`char_end` of each word, for bisection."""
+    starts: list[int]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A slice `start:end` of the searched text.
+
+    It stands `shift` characters later in the document's text.
+    """
+
+    placed: _Placed
+    start: int
+    end: int
+    shift: int
+
+
+class _PageSpans:
+    """The pages that passages may still lie on.
+
+    It knows where their parts stand in the searched text and in the document's.
+    """
+
+    def __init__(self) -> None:
+        self._runs: deque[_Run] = deque()
+        self._last: _Placed | None = None
+        self._needs_separator = False
+        self._document_end = 0
+        self._end = 0
+
+    def add(self, page: Page) -> tuple[str, list[tuple[int, int, int]]]:
+        """Takes up the next page; returns what it adds to the searched text, with parts.
+
+        A part is (offset in the searched text, start, end on the page). A page separator, which belongs to the page
+        before it, may come first.
+        """
+        pieces: list[str] = []
+        parts = _kept_parts(page)
+        if self._last is not None:
+            if self._needs_separator:
+                self._put(self._last, self._document_end, self._document_end + len(PAGE_SEPARATOR))
+                pieces.append(PAGE_SEPARATOR)
+            self._document_end += len(PAGE_SEPARATOR)
+        words = page.words
+        placed = _Placed(page, self._document_end, [w.char_end for w in words], [w.char_start for w in words])
+        found = []
+        for start, end in parts:
+            found.append((self._end, start, end))
+            self._put(placed, placed.start + start, placed.start + end)
+            pieces.append(page.text[start:end])
+        # Where a page ends with what is left out, the space before that parts it from the next page.
+        self._needs_separator = not page.text or (
+            bool(parts) and (parts[-1][1] == len(page.text) or not page.text[parts[-1][1] - 1].isspace())
+        )
+        self._last = placed
+        self._document_end += len(page.text)
+        return "".join(pieces), found
+
+    def _put(self, placed: _Placed, start: int, end: int) -> None:
+        self._runs.append(_Run(placed, self._end, self._end + end - start, start - self._end))
+        self._end += end - start
+
+    def forget_before(self, offset: int) -> None:
+        """Lets go of what ends before `offset` of the searched text."""
+        while self._runs and self._runs[0].end <= offset:
+            self._runs.popleft()
+
+    def spans(self, start: int, end: int) -> tuple[Span, ...]:
+        """Where `start:end` of the searched text stands in the document's, page by page.
+
+        What lies between and is not searched is left out.
+        """
+        found: list[tuple[_Placed, int, int]] = []
+        for run in self._runs:
+            first, last = max(start, run.start) + run.shift, min(end, run.end) + run.shift
+            if first >= last:
+                continue
+            if found and found[-1][0] is run.placed and found[-1][2] == first:
+                found[-1] = (run.placed, found[-1][1], last)
+            else:
+                found.append((run.placed, first, last))
+        return tuple(
+            Span(placed.page.number, first, last, _boxes(placed, first - placed.start, last - placed.start))
+            for placed, first, last in found
+        )
+
+
+def _kept_parts(page: Page) -> list[tuple[int, int]]:
+    """The parts of a page's text that are searched, as (start, end).
+
+    All but unsearched blocks and the space behind them.
+    """
+    parts: list[tuple[int, int]] = []
+    at = 0
+    for block in page.blocks:
+        if block.kind not in UNSEARCHED:
+            continue
+        if at < block.char_start and not page.text[at : block.char_start].isspace():
+            parts.append((at, block.char_start))
+        at = block.char_end
+        while at < len(page.text) and page.text[at].isspace():
+            at += 1
+    if at < len(page.text):
+        parts.append((at, len(page.text)))
+    return parts
+
+
+def _boxes(placed: _Placed, start: int, end: int) -> tuple[Box, ...]:
+    page = placed.page
+    if page.words:
+        return _line_boxes(page.words[bisect_right(placed.ends, start) : bisect_left(placed.starts, end)])
+    return tuple(b.box for b in page.blocks if b.box is not None and b.char_start < end and b.char_end > start)
+
+
+def _line_boxes(words: Iterable[Word]) -> tuple[Box, ...]:
+    """One box for each run of words that stand on one line, in reading order."""
+    lines: list[Box] = []
+    for word in words:
+        if lines and _continues(lines[-1], word.box):
+            a, b = lines[-1], word.box
+            lines[-1] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+        else:
+            lines.append(word.box)
+    return tuple(lines)
+
+
+def _continues(line: Box, word: Box) -> bool:
+    shared = min(line[3], word[3]) - max(line[1], word[1])
+    height = min(line[3] - line[1], word[3] - word[1])
+    return shared >= _SAME_LINE * height and word[2] > line[0] and word[0] >= line[0]

@@ -1,4 +1,4 @@
-"""Where text may be cut: after sentences, at lines, between words, and in need between characters.
+"""Finds where text may be cut: after sentences, at lines, between words.
 
 Own rules instead of UAX #29's sentences, which end at every “Dr.” before a capital and at no newline of a list.
 """
@@ -43,7 +43,10 @@ _BREAK = re.compile(
 
 
 def sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
-    """Offsets in `text[start:end]` behind each sentence and the white space after it; `end` comes last."""
+    """Offsets in `text[start:end]` behind each sentence; `end` comes last.
+
+    The white space after a sentence belongs to it.
+    """
     last = start
     for match in _END.finditer(text, start, end):
         if match.end() >= end:
@@ -78,9 +81,9 @@ def line_ends(text: str, start: int, end: int) -> Iterator[int]:
 
 
 def cut_between_words(text: str, start: int, limit: int) -> int:
-    """The last place in `text` after `start`, at most `limit`, between two words; `start` where there is none.
+    """The last place between two words in `text` after `start`, at most `limit`.
 
-    White space belongs to the word before it.
+    `start` where there is none. White space belongs to the word before it.
     """
     if limit >= len(text):
         return len(text)
@@ -102,7 +105,7 @@ def _is_between_wide(text: str, at: int) -> bool:
 
 
 def cut_between_characters(text: str, start: int, limit: int) -> int:
-    """The last place in `text` after `start`, at most `limit`, that splits no character as a reader sees it.
+    """The last place after `start`, at most `limit`, that splits no visible character.
 
     A cluster that is longer than all the room is split: `limit` is given then.
     """
@@ -113,8 +116,9 @@ def cut_between_characters(text: str, start: int, limit: int) -> int:
 
 
 def splits_character(text: str, at: int) -> bool:
-    """True when a cut at `at` would part a letter from its marks, an emoji from its parts, or a flag in two.
+    """True when a cut at `at` would split a character as a reader sees it.
 
+    That is a letter and its marks, an emoji and its parts, or the two halves of a flag.
     Source: UAX #29, rules GB3 to GB13, but for the clusters of Indic conjuncts (GB9c).
     """
     if at <= 0 or at >= len(text):

@@ -1,1 +1,1 @@
-"""What a client does with documents: upload, list, change, delete, download, export."""
+"""Uploads, lists, changes, deletes, downloads and exports documents."""

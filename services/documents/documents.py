@@ -1,4 +1,4 @@
-"""Documents as a client handles them: accept uploads, list, read, change, delete, and read again."""
+"""Accepts uploads; lists, reads, changes, deletes and reprocesses documents."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from database.cursors import decode_cursor, encode_cursor
-from database.documents import children, contents, documents, images
-from database.documents import document_aliases as aliases
+from database.documents import children, contents, document_aliases, documents, images
 from database.jobs import jobs
 from database.records import (
     Actor,
@@ -23,7 +22,7 @@ from database.records import (
     PageRecord,
 )
 from services.accounts.quotas import StorageQuota
-from services.content import Format, Upload
+from services.content import Received
 from services.documents.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.errors import (
     DocatlasError,
@@ -34,20 +33,15 @@ from services.errors import (
     TooLarge,
     TransientError,
 )
+from services.filters import check_conditions, check_time, refusing_bad_queries
+from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
-from services.formats.registry import Detection, detect_format
-from services.options import parse_options
-from services.queue.queue import JobView
-from services.queue.submission import (
-    announce,
-    keeping_password,
-    queue_positions,
-    remove_unreferenced,
-    require_languages,
-    stop_jobs,
-)
+from services.formats.registry import Format
+from services.options import Options, parse_options
+from services.queue.job_view import JobView
+from services.queue.submission import announce_all, queue_positions, release_stopped
 from services.runtime import Runtime
-from services.search.filters import check_conditions, check_time, refusing_bad_queries
+from services.storage import remove_unreferenced
 
 T = TypeVar("T")
 
@@ -57,15 +51,6 @@ ADOPTING_THREADS = 4
 Source: 50 files of 2 kB took 38 ms one after another, 18 ms with four at a time, 21 ms with eight (ext4, virtual disk):
 the journal's commits are merged.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A file of an upload request: either on disk (`upload`), or refused while it arrived (`error`)."""
-
-    filename: str
-    upload: Upload | None
-    error: DocatlasError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +83,16 @@ def accept(
     embed: bool = True,
     options_at: str = "/options",
 ) -> list[Accepted]:
-    """Stores the files and queues their jobs; one entry per file, in order. Consumes the files on disk.
+    """Stores the files and queues their jobs; one entry a file, in order.
 
-    Without `embed` the text is stored and no vectors. `options_at` is the pointer to the options in the request.
-    A file that is refused does not cost the others, but a single one raises its error. Raises InvalidOption, and
-    CapabilityMissing for an OCR language that is asked for and not installed.
+    Consumes the files on disk. Without `embed` the text is stored and no vectors. `options_at` is the pointer to the
+    options in the request. A file that is refused does not cost the others, but a single one raises its error. Raises
+    InvalidOption, and CapabilityMissing for an OCR language that is asked for and not installed.
     """
     files = _within_quota(runtime, actor, files)
     parsed = parse_options(options, defaults=runtime.settings.default_options, at=options_at, is_request=True)
     parsed = replace(parsed, embed=embed)
-    require_languages(runtime, options, parsed)
+    _require_languages(runtime, options, parsed)
     password = (options or {}).get("password")
     if not files:
         raise InvalidOption(
@@ -119,7 +104,7 @@ def accept(
         checked = list(pool.map(lambda file: _check_and_adopt(runtime, file), files))
     accepted: list[Accepted] = []
     stopped: list[str] = []
-    with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
+    with runtime.passwords.keeping(password) as keep, runtime.store.begin(actor, write=True) as tx:
         quota = StorageQuota(runtime.settings, tx)
         for file, found in zip(files, checked, strict=True):
             if isinstance(found, DocatlasError) or file.upload is None:
@@ -149,7 +134,7 @@ def accept(
             stopped.extend(submission.superseded)
             job = submission.job
             if job is not None:
-                keep(job)
+                keep(job.job_id)
             view = None if job is None else JobView(job, None)
             accepted.append(Accepted(file.filename, submission.outcome, submission.document, view))
         given = [entry.job.job for entry in accepted if entry.job]
@@ -162,32 +147,43 @@ def accept(
         entry if entry.job is None else replace(entry, job=JobView(entry.job.job, places.get(entry.job.job.job_id)))
         for entry in accepted
     ]
-    announce(runtime, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"))
-    stop_jobs(runtime, stopped)
+    announce_all(runtime.queue, (entry.job.job for entry in accepted if entry.job and entry.outcome != "duplicate"))
+    release_stopped(runtime.passwords, runtime.notifier, stopped)
     first = accepted[0]
     if len(accepted) == 1 and first.error is not None:
         raise first.error
     return accepted
 
 
+def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
+    """Returns when the OCR languages that the request names are installed.
+
+    Raises CapabilityMissing. Without an OCR engine, or where the server's default is meant, only the pages that need it
+    tell what is missing.
+    """
+    if (given or {}).get("ocr_languages") is None or options.ocr == "off" or runtime.ocr_engines.name == "none":
+        return
+    runtime.ocr_engines.require(options.ocr_languages)
+
+
 def _within_quota(runtime: Runtime, actor: Actor, files: Sequence[Received]) -> list[Received]:
-    """The files, of which those that do not fit are refused before their bytes are kept anywhere.
+    """Refuses the files that the quota has no room for, before their bytes are kept.
 
     The transaction that writes the documents asks once more: another upload may take the room meanwhile.
     """
     with runtime.store.begin(actor) as tx:
         quota = StorageQuota(runtime.settings, tx)
-        admitted: list[Received] = []
+        checked: list[Received] = []
         for file in files:
             error = file.error
             if file.upload is not None:
                 error = quota.admit(file.upload.sha256, file.upload.size_bytes)
-            admitted.append(file if error is None else Received(file.filename, None, error))
-    return admitted
+            checked.append(file if error is None else Received(file.filename, None, error))
+    return checked
 
 
 def _check_and_adopt(runtime: Runtime, file: Received) -> Detection | DocatlasError:
-    """The file's format once its bytes are in the blob store, or the error that refuses it."""
+    """The file's format, once its bytes are in the blob store, or why it is refused."""
     if file.upload is None:
         return file.error or InputError("The file could not be read.")
     try:
@@ -213,7 +209,7 @@ def list_documents(
     limit: int = 50,
     cursor: str | None = None,
 ) -> ListPage[DocumentRecord]:
-    """Documents, newest first: those that were uploaded, or those that lie in `parent_id`.
+    """Documents, newest first: the uploaded ones, or those inside `parent_id`.
 
     Raises InvalidOption for a malformed cursor, filter or time.
     """
@@ -240,9 +236,9 @@ def get_document(runtime: Runtime, actor: Actor, document_id: str) -> DocumentRe
 
 
 def moved_to(runtime: Runtime, actor: Actor, document_id: str) -> str | None:
-    """The document that `document_id` has become (database.documents.document_aliases); None where it is no such id."""
+    """The id of the document that `document_id` has become; None where it is no alias."""
     with runtime.store.begin(actor) as tx:
-        return aliases.resolve(tx, document_id)
+        return document_aliases.resolve(tx, document_id)
 
 
 def update_document(
@@ -254,9 +250,9 @@ def update_document(
 
 
 def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
-    """Deletes the document and those inside it, with every chunk, vector, picture and file; jobs of them end.
+    """Deletes the document and those inside it, with all that belongs to them.
 
-    Raises NotFound.
+    That is every chunk, vector, picture and file; their jobs end. Raises NotFound.
     """
     with runtime.store.begin(actor, write=True) as tx:
         stopped = children.unfinished_inside(tx, document_id)
@@ -264,36 +260,39 @@ def delete_document(runtime: Runtime, actor: Actor, document_id: str) -> None:
         released = documents.delete(tx, document_id)
         if released is None:
             raise no_document(document_id)
-    remove_unreferenced(runtime, released)
+    remove_unreferenced(runtime.fallback, runtime.blobs, released)
     for member_id in family:
         forget_page_images(runtime, member_id)
-    stop_jobs(runtime, stopped)
+    release_stopped(runtime.passwords, runtime.notifier, stopped)
 
 
 def reprocess(runtime: Runtime, actor: Actor, document_id: str, options: Mapping[str, Any] | None) -> JobView:
-    """The job that reads the stored original again. Options left out are the document's own.
+    """Queues the job that reads the stored original again.
 
-    Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
+    Options left out are the document's own. Raises NotFound, InvalidOption, and CapabilityMissing as `accept`.
     """
     password = (options or {}).get("password")
-    with keeping_password(runtime, password) as keep, runtime.store.begin(actor, write=True) as tx:
+    with runtime.passwords.keeping(password) as keep, runtime.store.begin(actor, write=True) as tx:
         document = existing(documents.get(tx, document_id), document_id)
         own = parse_options(document.options, defaults=runtime.settings.default_options)
         parsed = parse_options(options, defaults=own, at="", is_request=True)
-        require_languages(runtime, options, parsed)
+        _require_languages(runtime, options, parsed)
         stopped = jobs.unfinished_ids(tx, document_id)
         job = documents.resubmit(tx, document_id, parsed.as_json())
-        keep(job)
+        keep(job.job_id)
         view = JobView(job, jobs.queue_position(tx, job))
-    announce(runtime, [job])
-    stop_jobs(runtime, stopped)
+    runtime.queue.announce(job.job_id)
+    release_stopped(runtime.passwords, runtime.notifier, stopped)
     return view
 
 
 def list_images(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[ImageRecord]:
-    """The pictures of a document, in order. Raises NotFound, and InvalidOption for a malformed cursor."""
+    """The pictures of a document, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     behind = _position(cursor)
     with runtime.store.begin(actor) as tx:
         existing(documents.get(tx, document_id), document_id)
@@ -313,7 +312,10 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
 def list_chunks(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[ChunkRecord]:
-    """The chunks of a document, in order. Raises NotFound, and InvalidOption for a malformed cursor."""
+    """The chunks of a document, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     with runtime.store.begin(actor) as tx, refusing_bad_queries():
         existing(documents.get(tx, document_id), document_id)
         return contents.list_chunks(tx, document_id, limit=limit, cursor=cursor)
@@ -322,7 +324,10 @@ def list_chunks(
 def list_pages(
     runtime: Runtime, actor: Actor, document_id: str, *, limit: int, cursor: str | None
 ) -> ListPage[PageRecord]:
-    """The pages of a document without their layout, in order. Raises NotFound, and InvalidOption as `list_images`."""
+    """The pages of a document without their layout, in order.
+
+    Raises NotFound, and InvalidOption for a malformed cursor.
+    """
     behind = _position(cursor)
     with runtime.store.begin(actor) as tx:
         existing(documents.get(tx, document_id), document_id)

@@ -47,7 +47,10 @@ _WITHOUT_LINKS = frozenset((BlockKind.CODE, BlockKind.TABLE))
 
 @dataclass(frozen=True, slots=True)
 class RenderedContent:
-    """A rendered document; `chunks` can be walked once. Its end, `close()` or its loss frees the file behind it."""
+    """A rendered document, in `chunks` that can be walked once.
+
+    The walk's end, `close()` or the loss of the object frees the file behind it.
+    """
 
     size_bytes: int
     chunks: Generator[bytes, None, None]
@@ -55,7 +58,10 @@ class RenderedContent:
 
 
 def render_content(runtime: Runtime, actor: Actor, document_id: str, form: ContentForm) -> RenderedContent:
-    """The document as `form`, in UTF-8. Raises NotFound, and Conflict (`not_ready`) while there is no content."""
+    """The document as `form`, in UTF-8.
+
+    Raises NotFound, and Conflict (`not_ready`) while there is no content.
+    """
     with ExitStack() as undo:
         spool: IO[bytes] = undo.enter_context(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
         with runtime.store.begin(actor) as tx:
@@ -163,10 +169,10 @@ class PageMarkdown:
 def page_markdown(
     text: str, blocks: Iterable[Block], marks: Sequence[Mark] = (), *, after_table: bool = False
 ) -> PageMarkdown:
-    """A page as Markdown that reads like the document; what no block covers is shown as paragraphs.
+    """A page as Markdown that reads like the document.
 
-    Page headers, page footers and deleted text are left out. `after_table`: the page before ends in a table, which a
-    table that `continues` adds its rows to.
+    What no block covers is shown as paragraphs. Page headers, page footers and deleted text are left out.
+    `after_table`: the page before ends in a table, which a table that `continues` adds its rows to.
     """
     parts: list[str] = []
     goes_on = ends_in_table = says_hidden = False
@@ -209,7 +215,10 @@ def page_markdown(
 
 
 def _linked_markdown(block: Block, text: str, marks: Sequence[Mark], numbering: dict[int, int]) -> str:
-    """The block with its links. They travel through the escaping between two characters that no text keeps."""
+    """The block as Markdown with its links.
+
+    They travel through the escaping between two characters that no text keeps.
+    """
     start, end = block.char_start, block.char_end
     pieces: list[str] = []
     targets: list[str] = []
@@ -284,7 +293,10 @@ def _item_markdown(block: Block, text: str, numbering: dict[int, int]) -> str:
 
 
 def table_markdown(rows: tuple[tuple[str, ...], ...]) -> str:
-    """The rows as a GitHub-flavoured table, the first as its header; ragged rows are filled up."""
+    """The rows as a GitHub-flavoured table, the first as its header.
+
+    Ragged rows are filled up.
+    """
     columns = max((len(row) for row in rows), default=0)
     if not columns:
         return ""
@@ -308,7 +320,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _plain_line(line: str) -> str:
-    """`line` so that Markdown does not take it for a heading, a list, a quote, a fence or HTML."""
+    """`line`, escaped so that Markdown takes it for plain text."""
     escaped = (
         _LOOKS_LIKE_MARKUP.sub(r"\1\\\2", line.strip(), count=1) if _LOOKS_LIKE_MARKUP.match(line) else line.strip()
     )

@@ -1,4 +1,4 @@
-"""Originals and pictures as files: on this node, or at an address that serves them without us."""
+"""Finds originals and pictures as files on this node, or as signed addresses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from database.records import Actor
-from services.blob_paths import blob_path
 from services.documents.documents import get_document, get_image
-from services.errors import InternalError, Retry, TransientError
 from services.filenames import download_name
 from services.runtime import Runtime
+from services.storage import blob_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +46,13 @@ def picture(runtime: Runtime, actor: Actor, image_id: str) -> FileName:
 
 def stored_file(runtime: Runtime, file: FileName) -> StoredFile:
     """The file on this node. Raises as `blob_path`."""
-    return StoredFile(blob_path(runtime, file.sha256), file.filename, file.media_type, file.sha256)
-
-
-def require_original(runtime: Runtime, sha256: str) -> None:
-    """Brings an original to this node. Raises InternalError, or TransientError where another node may have it yet."""
-    try:
-        runtime.blobs.path(sha256)
-    except FileNotFoundError as error:
-        if runtime.settings.blob_storage == "local":
-            raise InternalError(
-                "The original file is missing from the data folder. Upload the document again."
-            ) from error
-        raise TransientError(
-            "The original file is not in the bucket. The node that took it may not have stored it there yet; "
-            "if that node is gone, upload the document again.",
-            code="file_missing",
-            retry=Retry(45.0),
-        ) from error
+    return StoredFile(blob_path(runtime.blobs, file.sha256), file.filename, file.media_type, file.sha256)
 
 
 def signed_address(runtime: Runtime, file: FileName) -> str | None:
-    """An address that serves the file to anybody for `signed_url_s` seconds; None where this server has to send it."""
+    """An address that serves the file to anybody for `signed_url_s` seconds.
+
+    None where this server has to send it.
+    """
     name = download_name(file.filename)
     return runtime.blobs.url(file.sha256, filename=name, expires_s=runtime.settings.signed_url_s)

@@ -9,11 +9,11 @@ from pathlib import Path
 from database.documents import documents, images
 from database.ids import new_id
 from database.records import Actor
-from services.blob_paths import blob_path
-from services.content import Format, Upload
+from services.content import Upload
 from services.errors import NotFound
-from services.formats.registry import MEDIA_TYPES, RENDERED_FORMATS
+from services.formats.registry import RENDERED_FORMATS, Format
 from services.runtime import Runtime
+from services.storage import blob_path
 
 MIN_WIDTH, MAX_WIDTH, DEFAULT_WIDTH = 64, 4000, 1200
 """Pixels. 1200 shows an A4 page at about 145 dpi, where 8-point print can be read."""
@@ -26,9 +26,6 @@ CACHE_BYTES = 512 * 1024**2
 
 MAX_PAGE_NUMBER = 2**31 - 1
 """Larger numbers name no page of any format, and do not fit every database."""
-
-LAYOUT_FORMATS = frozenset(format.value for format in RENDERED_FORMATS)
-"""Formats whose pages have a look of their own; the others are only text."""
 
 _EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpeg"}
 _DOCUMENT_ID = re.compile(r"[0-9a-f-]{36}")
@@ -44,15 +41,16 @@ class PageImage:
 
 
 def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, width: int) -> PageImage:
-    """Page `number` (from 1), `width` pixels wide; rendered by a child process where it is not cached.
+    """Page `number` (from 1) as a picture `width` pixels wide.
 
-    The caller bounds how many run at a time. Raises NotFound, and what reading the file raises.
+    A child process renders it where it is not cached. The caller bounds how many run at a time. Raises NotFound, and
+    what reading the file raises.
     """
     with runtime.store.begin(actor) as tx:
         document = documents.get(tx, document_id)
     if document is None:
         raise NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")
-    if document.file_type not in LAYOUT_FORMATS:
+    if document.file_type not in RENDERED_FORMATS:
         raise NotFound(
             f"A {document.file_type} document has no page layout to show; read its text instead.", code="no_page_image"
         )
@@ -62,7 +60,7 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
     folder = _cache_folder(runtime)
     found = _cached(folder, stem)
     if found is None:
-        path = blob_path(runtime, document.sha256)
+        path = blob_path(runtime.blobs, document.sha256)
         upload = Upload(path, document.filename, document.media_type, document.sha256, document.file_size)
         content, media_type = found = runtime.render_file(upload, Format(document.file_type), number, width)
         _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
@@ -71,9 +69,10 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
 
 
 def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> PageImage:
-    """The picture `image_id` scaled down to `width` pixels, never up; made by a child process where it is not cached.
+    """The picture `image_id` scaled down to `width` pixels, never up.
 
-    The caller bounds how many run at a time. Raises NotFound, and what reading the picture raises.
+    A child process makes it where it is not cached. The caller bounds how many run at a time. Raises NotFound, and what
+    reading the picture raises.
     """
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
@@ -84,9 +83,9 @@ def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> Page
     folder = _cache_folder(runtime)
     found = _cached(folder, stem)
     if found is None:
-        path = blob_path(runtime, image.sha256)
+        path = blob_path(runtime.blobs, image.sha256)
         upload = Upload(path, path.name, image.media_type, image.sha256, path.stat().st_size)
-        format = next(f for f in RENDERED_FORMATS if MEDIA_TYPES[f] == image.media_type)
+        format = next(f for f in RENDERED_FORMATS if f.spec.media_type == image.media_type)
         content, media_type = found = runtime.render_file(upload, format, 1, width)
         _keep(folder, f"{stem}.{_EXTENSIONS[media_type]}", content)
     return PageImage(found[0], found[1], f"{image.sha256[:32]}-{width}")
@@ -129,7 +128,10 @@ def _keep(folder: Path, name: str, content: bytes) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Removes the pictures that were not asked for longest, until the rest fits into three quarters of the bound."""
+    """Removes the pictures that were not asked for longest.
+
+    What is left takes at most three quarters of the bound.
+    """
     entries = []
     for path in folder.iterdir():
         try:

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.errors import CapabilityMissing
+
 Vectors = NDArray[np.float32]
 
 
@@ -68,6 +70,11 @@ class ImageEmbedder(Protocol):
     @property
     def space(self) -> str:
         """Architecture and weights, e.g. `ViT-L-14@0123456789ab`."""
+        ...
+
+    @property
+    def problem(self) -> CapabilityMissing | None:
+        """Why the model cannot be used, as far as is known without loading weights; None where nothing is known."""
         ...
 
     def embed_pictures(self, paths: Sequence[Path]) -> Vectors:

@@ -87,6 +87,7 @@ class OpenClipEmbedder:
         self._loading = threading.Lock()
         self._pictures: tuple[torch.nn.Module, Callable[[Image], torch.Tensor]] | None = None
         self._words: tuple[torch.nn.Module, Callable[[list[str]], torch.Tensor]] | None = None
+        self._problem: CapabilityMissing | None = None
 
     @cached_property
     def space(self) -> str:
@@ -96,6 +97,16 @@ class OpenClipEmbedder:
         """
         sha256 = self._checkpoint.sha256 or weights_sha256(self._checkpoint.weights, self._settings.cache_dir)
         return f"{self._checkpoint.architecture}@{sha256[:12]}"
+
+    @property
+    def problem(self) -> CapabilityMissing | None:
+        """Why the checkpoint cannot be used: its configuration, read now, or what loading it met before; else None."""
+        if self._problem is None:
+            try:
+                _ = self._config
+            except CapabilityMissing as error:
+                return error
+        return self._problem
 
     @property
     def loaded_towers(self) -> tuple[str, ...]:
@@ -229,11 +240,12 @@ class OpenClipEmbedder:
         ensure_torchvision_operators()
 
     def _unusable(self, reason: str) -> CapabilityMissing:
-        return CapabilityMissing(
+        self._problem = CapabilityMissing(
             f"the open_clip checkpoint in {self._checkpoint.folder} cannot be used: {reason}. "
             f"It needs {CONFIG}, {WEIGHTS} and the tokenizer of one and the same model",
             code="clip_unusable",
         )
+        return self._problem
 
 
 def read_picture(path: Path, max_pixels: int) -> Image:

@@ -67,6 +67,12 @@ def is_present(settings: Settings, model: Model) -> bool:
     return (folder / MANIFEST).is_file() and all(_has_size(folder / f.name, f.size) for f in model.files)
 
 
+def asks_for_pictures(settings: Settings) -> bool:
+    """True if a picture model was asked for: by a setting, or by fetching its weights, damaged since."""
+    named = settings.clip_dir is not None or settings.clip_model != ""
+    return named or model_folder(settings, PICTURE_MODEL).exists()
+
+
 def require(settings: Settings, model: Model) -> Path:
     """The folder of a model that is present. Raises CapabilityMissing."""
     if not is_present(settings, model):
@@ -223,7 +229,10 @@ def _publish(model: Model, partial: Path, folder: Path, source: str) -> None:
 def _state(settings: Settings, model: Model) -> ModelState:
     own = _folder_of_user(settings, model)
     if own is not None:
-        found = any(own.glob("*.safetensors")) and (own / "open_clip_config.json").is_file()
+        weights = [path.name for path in own.glob("*.safetensors")]
+        found = (own / "open_clip_config.json").is_file() and (
+            len(weights) == 1 or "open_clip_model.safetensors" in weights
+        )
         return ModelState(
             name=settings.clip_model or own.name,
             purpose=model.purpose,
@@ -232,7 +241,7 @@ def _state(settings: Settings, model: Model) -> ModelState:
             size_bytes=sum(path.stat().st_size for path in own.glob("*") if path.is_file()),
             licence="yours",
             source="folder",
-            advice="" if found else "DOCATLAS_CLIP_DIR must hold open_clip_config.json and *.safetensors",
+            advice="" if found else "let DOCATLAS_CLIP_DIR hold open_clip_config.json and open_clip_model.safetensors",
         )
     folder = model_folder(settings, model)
     if _is_unpinned(settings, model):

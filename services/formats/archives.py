@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from services.content import Attachment, BlockKind, DocumentInfo, Issue, Part, Upload
 from services.errors import EncryptedDocument
 from services.filenames import display_name, member_name
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import InflationBudget, check_declared_sizes, list_members
 from services.formats.kit.attachment_writer import AttachmentWriter, in_units, is_too_deep, too_deep
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder
 from services.formats.kit.paging import give_pages
-from services.formats.registry import ExtractContext
 
 _STEP = 1 << 18
 _IS_UTF8 = 0x800

@@ -9,9 +9,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.content import Format, Limits
+from services.content import Limits
 from services.errors import NotFound, UnreadableDocument
-from services.formats.registry import RENDERED_FORMATS
+from services.formats.registry import Format
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,14 +34,10 @@ def render_page(
         EncryptedDocument, UnreadableDocument, TooLarge: as the extractor of the format does.
     """
     width = max(1, min(width, MAX_WIDTH_PX))
-    if format is Format.PDF:
-        image = _pdf_page(path, number, width, password, limits)
-    elif format is Format.SVG:
-        image = _drawing(path, number, width, limits)
-    elif format in RENDERED_FORMATS:
-        image = _frame(path, number, width, limits)
-    else:
+    render = format.spec.render
+    if render is None:
         raise NotFound(f"A {format.value} document has no pages that could be shown.", code="no_page_image")
+    image = render(path, number, width, password, limits)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
     return buffer.getvalue(), "image/webp"
@@ -59,7 +55,8 @@ def _shape(width: int, page_width: float, page_height: float, limits: Limits) ->
     return width, max(1, min(16_383, round(width * shape)))
 
 
-def _pdf_page(path: Path, number: int, width: int, password: str | None, limits: Limits) -> Image:
+def draw_pdf_page(path: Path, number: int, width: int, password: str | None, limits: Limits) -> Image:
+    """Page `number` of a PDF."""
     import pypdfium2
 
     from services.formats.pdf.reader import open_pdf
@@ -85,7 +82,8 @@ def _pdf_page(path: Path, number: int, width: int, password: str | None, limits:
             raise UnreadableDocument("The page is damaged and cannot be shown.", code="page_unreadable") from error
 
 
-def _frame(path: Path, number: int, width: int, limits: Limits) -> Image:
+def draw_frame(path: Path, number: int, width: int, password: str | None, limits: Limits) -> Image:
+    """Frame `number` of a picture."""
     from services.formats.pictures.encoding import flatten
     from services.formats.pictures.reader import find_frames, load_frame, open_picture
 
@@ -97,7 +95,8 @@ def _frame(path: Path, number: int, width: int, limits: Limits) -> Image:
         return _scaled(shown, width, limits)
 
 
-def _drawing(path: Path, number: int, width: int, limits: Limits) -> Image:
+def draw_svg(path: Path, number: int, width: int, password: str | None, limits: Limits) -> Image:
+    """The drawing, which is its page 1."""
     from services.formats.pictures.encoding import flatten
     from services.formats.pictures.svg import open_drawing
 

@@ -11,7 +11,7 @@ from database.records import Actor, DocumentRecord
 from services.content import Attachment, Issue
 from services.errors import InputError, NotFound, TooLarge
 from services.filenames import member_name
-from services.formats.registry import Detection, detect_format
+from services.formats.detection.detect import Detection, detect_format
 from services.options import Options
 from services.runtime import Runtime
 
@@ -24,12 +24,15 @@ _MAX_REASON_CHARS = 400
 
 
 def options_inside(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the files inside a file that is read with `options`: its pages are not theirs."""
+    """The options of files inside a file that is read with `options`, for all pages."""
     return {**options, "pages": ""}
 
 
 class ChildWriter:
-    """Stores the attachments of one document as its children, still without jobs. For one run, one thread."""
+    """Stores the attachments of one document as its children, still without jobs.
+
+    For one run and one thread.
+    """
 
     def __init__(self, runtime: Runtime, actor: Actor, document: DocumentRecord, options: Options) -> None:
         self._runtime, self._actor, self._document, self._options = runtime, actor, document, options
@@ -53,9 +56,10 @@ class ChildWriter:
         return tuple(self._ids)
 
     def keep(self, attachment: Attachment) -> Issue | None:
-        """Stores an attachment, or says why it was left out. Takes its file where it is kept.
+        """Stores an attachment, or says why it was left out.
 
-        The same bytes under the same name are one child; a run that is repeated finds the one that is there.
+        A file that is kept is moved. The same bytes under the same name are one child; a run that is repeated finds the
+        one that is there.
         """
         name = member_name(attachment.filename)
         try:
@@ -113,7 +117,7 @@ class ChildWriter:
         self._ids[child_id] = None
 
     def _check_nest(self, size_bytes: int) -> None:
-        """Raises TooLarge where the upload that all of this came with has grown too large already."""
+        """Raises TooLarge where the upload as a whole has grown too large already."""
         limits = self._runtime.settings.limits
         if self._inside >= limits.max_archive_entries:
             raise TooLarge(

@@ -1,4 +1,4 @@
-"""Vectors of pictures: with the ingest of their document, or later, once there is a model for them."""
+"""Computes vectors of pictures, during the ingest or once there is a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from database.records import SERVICE_ACTOR, Actor, ImageRecord, Vector
 from services.content import Issue
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, UnreadableDocument
-from services.jobs.run import Run
+from services.ingest.run import Run
 from services.runtime import Runtime
 
 PAGE_OF_IMAGES = 64
@@ -67,9 +67,9 @@ def pending_vectors_issue() -> Issue:
 
 
 def fill_image_vectors(runtime: Runtime, run: Run) -> int:
-    """Computes the vectors of all owners' pictures that have none in the model's space; returns how many.
+    """Computes the picture vectors that are missing, of all owners; returns how many.
 
-    Raises CapabilityMissing (`image_model_missing`) while there are no weights.
+    Missing are those in the model's space. Raises CapabilityMissing (`image_model_missing`) while there are no weights.
     """
     embedder = runtime.image_embedder
     if embedder is None:

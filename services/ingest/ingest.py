@@ -1,4 +1,4 @@
-"""The ingest of one document: read in a child, chunked, embedded, stored under a new generation, then switched to.
+"""Reads, chunks, embeds and stores one document under a new generation.
 
 Every step can be repeated. Pages, chunks and vectors are written in short transactions under the job's generation,
 which readers do not see; a run that was killed is resumed by the next one, which finds the pages and the vectors that
@@ -40,18 +40,18 @@ from services.content import (
     Progress,
     Upload,
 )
-from services.documents.files import require_original
 from services.errors import CapabilityMissing, EncryptedDocument, NotFound
 from services.formats.detection.detect import detect_format
 from services.ingest.children import ChildWriter
 from services.ingest.image_vectors import embed_images, pending_vectors_issue
-from services.jobs.run import Run
+from services.ingest.run import Run
 from services.options import Options, parse_options
 from services.page_json import pack_layout
 from services.runtime import Runtime
 from services.sandbox.extract import ExtractRequest, Piece, extract
 from services.sandbox.known_pages import page_line
 from services.sandbox.wire import pack_span
+from services.storage import require_original
 
 EMBED_BATCH = 16
 """Chunks that are embedded and written together; the embedder cuts smaller batches by tokens itself.
@@ -85,9 +85,10 @@ class _State:
 
 
 def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestReport:
-    """Reads the stored original of `document_id` into the job's generation, ready to be published.
+    """Reads the stored original of `document_id` into the job's generation.
 
-    Raises the document's own problem (services.errors.InputError), CapabilityMissing, TransientError or NotFound.
+    What it stored can be published then. Raises the document's own problem (services.errors.InputError),
+    CapabilityMissing, TransientError or NotFound.
     """
     job = run.job
     actor = worker_for(job.user_id)
@@ -97,7 +98,7 @@ def ingest_document(document_id: str, *, runtime: Runtime, run: Run) -> IngestRe
         raise NotFound("The document was deleted while its job was waiting.")
     run.progress("detecting")
     options = parse_options(job.options)
-    require_original(runtime, document.sha256)
+    require_original(runtime.blobs, runtime.settings, document.sha256)
     with tempfile.TemporaryDirectory(prefix="resume-", dir=run.scratch, ignore_cleanup_errors=True) as folder:
         return _Ingest(runtime, run, actor, document, options).perform(Path(folder))
 
@@ -137,11 +138,14 @@ class _Ingest:
 
     @property
     def _last_percent(self) -> float:
-        """Where the progress stands when all is stored; the rest is that of the documents inside."""
+        """The percentage when all is stored; the documents inside make up the rest."""
         return EXTRACTION_PERCENT if self._children.ids else 99.0
 
     def _recall(self, file: Path) -> Mapping[int, list[Issue]]:
-        """Writes the pages that an interrupted run has stored to `file`; returns their numbers and their issues."""
+        """Writes the pages that an interrupted run has stored to `file`.
+
+        Returns their issues by page number.
+        """
         document_id = self._document.document_id
         issues: dict[int, list[Issue]] = {}
         with self._runtime.store.begin(self._actor) as tx, file.open("w", encoding="utf-8") as lines:
@@ -159,7 +163,7 @@ class _Ingest:
             case DocumentInfo():
                 state.info = piece
             case Progress():
-                self._run.progress(piece.stage, pages_done=piece.pages_done, pages_total=piece.pages_total)
+                self._show_pages(piece.stage, piece.pages_done, piece.pages_total)
             case Issue():
                 state.page_issues.append(piece)
             case Picture():
@@ -234,7 +238,7 @@ class _Ingest:
         )
 
     def _keep_page(self, page: Page, *, is_known: bool) -> None:
-        """Stores a page with its pictures in one transaction, so that a page that is there is there as a whole."""
+        """Stores a page with its pictures in one transaction: as a whole, or not."""
         state = self._state
         char_start = state.chars + (len(PAGE_SEPARATOR) if state.pages else 0)
         if not is_known:
@@ -269,14 +273,19 @@ class _Ingest:
         state.page_issues, state.page_pictures = [], []
         state.pages += 1
         state.chars = char_start + len(page.text)
-        self._run.progress(
-            "ocr" if page.source.value == "ocr" else "extracting",
-            pages_done=state.pages,
-            pages_total=max(state.pages, state.info.page_count),
-        )
+        stage = "ocr" if page.source.value == "ocr" else "extracting"
+        self._show_pages(stage, state.pages, max(state.pages, state.info.page_count))
+
+    def _show_pages(self, stage: str, done: int, total: int) -> None:
+        """Tells the job how many pages are read; no percentage without a total."""
+        percent = round(EXTRACTION_PERCENT * min(1.0, done / total), 1) if total else None
+        self._run.progress(stage, pages_done=done, pages_total=total, percent=percent)
 
     def _keep_chunks(self, *, with_vectors: bool = False) -> None:
-        """Writes the chunks that wait; one that an interrupted run has stored already stays, with its vector."""
+        """Writes the chunks that wait.
+
+        One that an interrupted run has stored already stays, with its vector.
+        """
         waiting, self._waiting = self._waiting, []
         self._state.chunks += len(waiting)
         new = [(c, h) for c in waiting if self._stored_hashes.get(c.ordinal) != (h := _content_hash(c))]
@@ -323,7 +332,10 @@ class _Ingest:
             self._run.tick()
 
     def _vectors(self, wanted: Mapping[str, tuple[str, str]]) -> Mapping[str, Vector]:
-        """Vectors by content hash of `(prefix, text)`; what the owner has in the same space is not computed again."""
+        """Vectors by content hash of `(prefix, text)`.
+
+        What the owner has in the same space is not computed again.
+        """
         embedder = self._runtime.text_embedder
         with self._runtime.store.begin(self._actor) as tx:
             vectors = dict(contents.cached_vectors(tx, embedder.space, list(wanted)))

@@ -1,4 +1,4 @@
-"""The threads that run jobs in this process, for as long as it holds the data folder's lease."""
+"""Runs jobs in this process, for as long as it holds the lease of the data folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import Self
 
 import filelock
 
@@ -21,12 +22,13 @@ from database.ids import format_time, new_id, now
 from database.jobs import claims, waiting
 from database.jobs import jobs as job_rows
 from database.records import SERVICE_ACTOR, JobRecord
-from services.jobs.jobs import SCRATCH_PREFIX, add_backfill, run_claimed_job
-from services.queue.submission import unreferenced
+from services.jobs.client import add_backfill
+from services.jobs.jobs import run_claimed_job
+from services.jobs.run import SCRATCH_PREFIX
+from services.queue.submission import announce_all
+from services.runtime import Runtime
 from services.sandbox.folders import remove, sweep_folders
-
-if TYPE_CHECKING:
-    from services.runtime import Runtime
+from services.storage import unreferenced
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +48,10 @@ that a job is silent, ends after this; clocks of nodes are expected to be second
 
 
 def node_id(data_dir: Path) -> str:
-    """The id of the node whose data folder this is, made where it has none yet; it outlives every process."""
+    """The id of the node whose data folder this is; it outlives every process.
+
+    It is made where there is none yet.
+    """
     path = data_dir / "node-id"
     with filelock.FileLock(data_dir / "node-id.lock"):  # two processes that start at once are one node
         if not path.is_file() or not path.read_text(encoding="ascii"):
@@ -59,7 +64,10 @@ def _seconds_ago(seconds: float) -> str:
 
 
 class WorkerLease:
-    """The right to run jobs on a data folder; one process at a time has it, and its death gives it back."""
+    """The right to run jobs on a data folder, which one process at a time has.
+
+    The process's death gives it back.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "worker.lock"
@@ -101,7 +109,11 @@ def lease_holder(data_dir: Path) -> int | None:
 
 
 class Worker:
-    """Waits for the lease, takes over what a dead holder left, and runs jobs in threads until it is stopped."""
+    """Waits for the lease, then runs jobs until it is stopped.
+
+    It first takes over what a dead holder of the lease left. `with Worker(runtime):` starts and stops it. Whoever
+    opened the runtime stops its worker before closing it.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -109,7 +121,8 @@ class Worker:
         self._lease = WorkerLease(runtime.settings.data_dir)
         self._stopping = threading.Event()
         self._leader = threading.Thread(target=self._lead, name="worker-lease", daemon=True)
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._unrecorded: list[JobRecord] = []
         self._backfilled_spaces: set[tuple[str, str]] = set()
 
     @property
@@ -117,17 +130,27 @@ class Worker:
         return self._lease.is_held
 
     def start(self) -> None:
+        """Returns at once; jobs are run as soon as the lease is free."""
         self._leader.start()
 
     def stop(self) -> None:
-        """Ends the children and the threads; jobs that run go back to the queue. Then the lease is free."""
+        """Puts the jobs that run back into the queue, and gives the lease back.
+
+        Returns when all threads have ended.
+        """
         self._stopping.set()
-        self._runtime.queue.notify("")
         self._leader.join()
-        for thread in self._threads:
-            thread.join()
         if self._lease.is_held:
             self._lease.give_back()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def _lead(self) -> None:
         while not self._lease.take():
@@ -135,11 +158,12 @@ class Worker:
                 return
         if not self._try_until_stopped(self._take_over):
             return
-        self._runtime.store.take_charge(lambda: self._lease.is_held)
-        for number in range(self._runtime.settings.worker_threads):
-            thread = threading.Thread(target=self._work, name=f"worker-{number + 1}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._runtime.fallback.replay_while(lambda: self._lease.is_held)
+        settings = self._runtime.settings
+        with self._runtime.queue.dispatching(self.run_next, threads=settings.worker_threads, sweep_s=settings.sweep_s):
+            self._do_chores_until_stopped()
+
+    def _do_chores_until_stopped(self) -> None:
         swept: float | None = None
         while True:
             if swept is None or time.monotonic() - swept >= ORPHAN_AGE_S:
@@ -169,7 +193,7 @@ class Worker:
         return True
 
     def _take_over(self) -> None:
-        """Puts the jobs of a dead holder back into the queue and clears what nobody refers to."""
+        """Puts the jobs of a dead holder back into the queue, and removes its folders."""
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
             requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=_seconds_ago(SILENT_S))
             waiting.settle_all(tx)
@@ -186,36 +210,59 @@ class Worker:
         silent_since = _seconds_ago(SILENT_S)
         # Looked for first: the service's write waits for every owner's, and every owner's for it.
         with self._runtime.store.begin(SERVICE_ACTOR) as tx:
-            if not claims.orphans(tx, self._worker_id, silent_since=silent_since):
-                return
+            silent = claims.orphans(tx, self._worker_id, silent_since=silent_since)
+        if not silent:
+            return
         with self._runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
             requeued = claims.requeue_orphans(tx, self._worker_id, silent_since=silent_since)
         if requeued:
             _log.info("took over %d jobs of another node that is silent", requeued)
-            self._runtime.queue.notify("")
+            announce_all(self._runtime.queue, silent)
 
     def _move_files(self) -> None:
-        """Brings files, and deletions of files, that wait on this node to where every node reads them."""
+        """Uploads the files that wait on this node, and carries out deletions that wait."""
         blobs = self._runtime.blobs
         blobs.push_pending()
         while due := blobs.deletions():
-            with self._runtime.store.all_references() as transactions:
+            with self._runtime.fallback.all_references() as transactions:
                 if not transactions:
                     return
                 blobs.settle(due, wanted=set(due).difference(unreferenced(transactions, due)))
 
-    def _put_back(self, job: JobRecord) -> bool:
-        """Queues a job again whose end could not be written; False while its database does not work."""
-        store = self._runtime.store
+    def _put_unrecorded_back(self) -> None:
+        """Queues jobs again that ended without a record of it.
+
+        Those of a database that is out of reach wait for it, while what another database has is run.
+        """
+        with self._lock:
+            jobs, self._unrecorded = self._unrecorded, []
+        left = list(jobs)
         try:
-            with store.running(job), store.begin(SERVICE_ACTOR, write=True) as tx:
+            for job in jobs:
+                if self._put_back(job):
+                    left.remove(job)
+        finally:
+            with self._lock:
+                self._unrecorded += left
+
+    def _put_back(self, job: JobRecord) -> bool:
+        """Queues a job again whose end could not be written.
+
+        False while its database does not work.
+        """
+        runtime = self._runtime
+        try:
+            with runtime.fallback.pinned(job), runtime.store.begin(SERVICE_ACTOR, write=True) as tx:
                 job_rows.retry_later(tx, job.job_id, worker_id=self._worker_id, run_after=now(), error=None)
         except StoreUnavailable:
             return False
         return True
 
     def _ask_for_backfill(self) -> None:
-        """Queues the backfill once for each picture model that turns up, where pictures wait for their vectors."""
+        """Queues the backfill when a picture model turns up and pictures wait for it.
+
+        Once for each model.
+        """
         embedder = self._runtime.image_embedder
         if embedder is None:
             return
@@ -229,7 +276,10 @@ class Worker:
             add_backfill(self._runtime, SERVICE_ACTOR)
 
     def _end_waiting(self) -> None:
-        """Ends jobs that wait for documents inside theirs which have all ended. None should be left to be found."""
+        """Ends jobs that wait for documents inside theirs which have all ended.
+
+        None should be left to be found.
+        """
         with self._runtime.store.begin(SERVICE_ACTOR) as tx:
             if not waiting.count(tx):
                 return
@@ -238,7 +288,7 @@ class Worker:
         self._runtime.notifier.changed()
 
     def _remove_orphans(self) -> None:
-        """Removes rows of generations that nobody reads or writes, and old files without a row."""
+        """Removes rows of unused generations, and old files without a row."""
         store, blobs = self._runtime.store, self._runtime.blobs
         while True:
             with store.begin(SERVICE_ACTOR, write=True) as tx:
@@ -251,45 +301,48 @@ class Worker:
             referenced = documents.referenced_blobs(tx)
         for entry in list(blobs.entries()):
             if entry.sha256 not in referenced and entry.modified_at < oldest:
-                with store.all_references() as transactions:
+                with self._runtime.fallback.all_references() as transactions:
                     for sha256 in unreferenced(transactions, [entry.sha256]):
                         blobs.delete(sha256)
 
-    def _work(self) -> None:
-        seen = 0
-        # Jobs that ended without a record of it. Those of a database that is out of reach wait for it here, while the
-        # thread runs what another database has.
-        unrecorded: list[JobRecord] = []
-        while not self._stopping.is_set():
-            try:
-                unrecorded = [job for job in unrecorded if not self._put_back(job)]
-                job = self._runtime.store.claim_job(self._worker_id)
-                if job is not None:
-                    unrecorded.append(job)
-                    self._run(job)
-                    unrecorded.pop()
-                    continue
-            except StoreUnavailable as error:
-                _log.warning("a job is left until the database works again: %s", error)
-                self._stopping.wait(min(FAULT_PAUSE_S, self._runtime.settings.sweep_s))
-                continue
-            except Exception:
-                # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
-                # leave the job behind that it could not record.
-                _log.exception("a worker could not claim or record a job; it tries again")
-                self._stopping.wait(FAULT_PAUSE_S)
-                continue
-            seen = self._runtime.queue.wait(seen, self._runtime.settings.sweep_s)
+    def run_next(self) -> bool:
+        """Claims the fairest job and runs it; False when there was none.
+
+        False, too, when the worker is being stopped. Thread-safe. Never raises: after a fault of the store it pauses.
+        """
+        if self._stopping.is_set():
+            return False
+        try:
+            self._put_unrecorded_back()
+            job = self._runtime.store.claim_job(self._worker_id)
+            if job is None:
+                return False
+            self._run(job)
+        except StoreUnavailable as error:
+            _log.warning("a job is left until the database works again: %s", error)
+            self._stopping.wait(min(FAULT_PAUSE_S, self._runtime.settings.sweep_s))
+        except Exception:
+            # The boundary of a worker thread: a fault of the store (a full disk) must not end it for good, nor
+            # leave the job behind that it could not record.
+            _log.exception("a worker could not claim or record a job; it tries again")
+            self._stopping.wait(FAULT_PAUSE_S)
+        return True
 
     def _run(self, job: JobRecord) -> None:
-        with self._runtime.store.running(job) as must_stop:
-            run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
+        try:
+            with self._runtime.fallback.pinned(job) as must_stop:
+                run_claimed_job(job, self._runtime, self._worker_id, lambda: self._stopping.is_set() or must_stop())
+        except Exception:
+            with self._lock:
+                self._unrecorded.append(job)
+            raise
 
 
 def remove_old_scratch(scratch: Path, oldest: float) -> None:
-    """Removes what killed processes left in `scratch` before the time `oldest` (seconds since the epoch).
+    """Removes what killed processes left in `scratch`, if it is older than `oldest`.
 
-    Folders of workers stay: the next holder of the lease removes those of the dead.
+    That is a time in seconds since the epoch. Folders of workers stay: the next holder of the lease removes those of
+    the dead.
     """
     for entry in scratch.iterdir():
         if entry.name.startswith(SCRATCH_PREFIX):

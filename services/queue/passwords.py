@@ -1,12 +1,17 @@
-"""Passwords of encrypted documents, for as long as their jobs need them: in memory only, never stored or logged."""
+"""Keeps passwords of encrypted documents in memory while their jobs need them."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 
 class PasswordVault:
-    """Holds passwords by job id. Thread-safe; a restart forgets them all, and the job then says so."""
+    """Holds passwords by job id, in memory only; they are never stored or logged.
+
+    Thread-safe. A restart forgets them all, and the job then says so.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,3 +28,20 @@ class PasswordVault:
     def forget(self, job_id: str) -> None:
         with self._lock:
             self._passwords.pop(job_id, None)
+
+    @contextmanager
+    def keeping(self, password: str | None) -> Iterator[Callable[[str], None]]:
+        """A function that keeps `password` for the job whose id it is called with.
+
+        Call it before the job's transaction commits: a worker may claim the job the moment it is committed. A block
+        that raises, so that nothing is committed, keeps nothing; without a password the function does nothing.
+        """
+        with ExitStack() as undo:
+
+            def keep(job_id: str) -> None:
+                if password is not None:
+                    self.keep(job_id, password)
+                    undo.callback(self.forget, job_id)
+
+            yield keep
+            undo.pop_all()

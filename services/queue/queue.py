@@ -1,169 +1,48 @@
-"""How a job that was stored is announced to those who run jobs, and a job that changed to those who wait for it."""
+"""The queue's port: whoever stores a job tells those who run jobs.
+
+The jobs table is the truth. A message is a hint that some job can be claimed, and says neither which job the receiver
+gets nor that there is one; the fairest row is claimed when the message arrives. Who promises what:
+
+- An implementation of `Queue` makes an announced job run at once where somebody dispatches, and looks again every
+  `sweep_s` seconds whatever was announced. That look finds jobs whose message was lost, and those whose time to be
+  tried again has come, which nobody announces.
+- The store hands each job to one claimant (`Store.claim_job`), so a message that arrives twice, at two dispatchers, or
+  late, runs nothing twice.
+
+Implementations: services.queue.embedded. tests/services/queue/test_queue_contract.py states the promises as tests.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from database.records import TERMINAL_STATUSES, Actor, JobRecord
-from services.errors import TransientError
-
-_log = logging.getLogger(__name__)
-
-FIRST_LOOK_S = 30.0
-"""How long a client waits at most for the first look at the table, beside what it asked for."""
+RunNext = Callable[[], bool]
+"""Claims the fairest job and runs it; False when there was none to claim. Thread-safe, and never raises."""
 
 
 class Queue(Protocol):
-    """Announces jobs. A lost announcement costs a moment, never a job: the jobs table is the truth."""
+    """Carries announcements of jobs to those who run jobs. Thread-safe."""
 
-    def notify(self, job_id: str) -> None:
-        """Says, after the commit, that `job_id` is queued."""
+    def announce(self, job_id: str) -> None:
+        """Tells the dispatchers that `job_id`, which is committed, can be claimed.
 
+        Never waits and never raises, whether somebody dispatches or not: an announcement that cannot be delivered is
+        dropped, and the next sweep finds the job.
+        """
 
-class EmbeddedQueue:
-    """The queue of one process: wakes its worker threads. Thread-safe."""
+    def dispatching(self, run_next: RunNext, *, threads: int, sweep_s: float) -> AbstractContextManager[None]:
+        """Calls `run_next` for what is announced, as long as the block lasts.
 
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._announced = 0
-
-    def notify(self, job_id: str) -> None:
-        with self._condition:
-            self._announced += 1
-            self._condition.notify_all()
-
-    def wait(self, seen: int, timeout_s: float) -> int:
-        """Returns when something was announced since `seen` or the time is up: the number of announcements so far."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._announced != seen, timeout_s)
-            return self._announced
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job as a client sees it."""
-
-    job: JobRecord
-    queue_position: int | None
-    """Jobs queued before it, from 0; None unless it is queued."""
-
-    @property
-    def is_terminal(self) -> bool:
-        return self.job.status in TERMINAL_STATUSES
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    actor: Actor
-    job_id: str
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[JobView | None]
-    until_terminal: bool
-    latest: JobView | None = None
-
-
-ReadJobs = Callable[[Actor, Sequence[str]], Mapping[str, JobView]]
-
-
-class JobNotifier:
-    """Lets any number of clients wait for jobs with one thread and, while it looks, one connection in all.
-
-    Jobs that other processes run are seen by looking every `poll_s` seconds, for as long as somebody waits.
-    """
-
-    def __init__(self, read: ReadJobs, *, poll_s: float = 0.25) -> None:
-        self._read, self._poll_s = read, poll_s
-        self._condition = threading.Condition()
-        self._waiters: set[_Waiter] = set()
-        self._news = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
-
-    def changed(self) -> None:
-        """Says that a job may have come to its end, or a waiter has come."""
-        with self._condition:
-            self._news = True
-            self._condition.notify_all()
-
-    async def wait(self, job_id: str, actor: Actor, timeout_s: float) -> JobView | None:
-        """The job once it is terminal, or as it is after `timeout_s` seconds; None where there is none for `actor`."""
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(actor, job_id, loop, loop.create_future(), until_terminal=timeout_s > 0)
-        with self._condition:
-            if self._closed:
-                return None
-            self._waiters.add(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="job-notifier", daemon=True)
-                self._thread.start()
-            self._news = True
-            self._condition.notify_all()
-        try:
-            await asyncio.wait_for(asyncio.shield(waiter.done), timeout_s if timeout_s > 0 else FIRST_LOOK_S)
-        except TimeoutError:
-            if waiter.latest is None:
-                return await self._first_look(waiter)
-            return waiter.latest
-        finally:
-            with self._condition:
-                self._waiters.discard(waiter)
-        return waiter.done.result()
-
-    async def _first_look(self, waiter: _Waiter) -> JobView | None:
-        """The job as the next look finds it: a wait that is shorter than a look is no failure."""
-        waiter.until_terminal = False
-        self.changed()
-        try:
-            return await asyncio.wait_for(asyncio.shield(waiter.done), FIRST_LOOK_S)
-        except TimeoutError:
-            raise TransientError("The job cannot be looked up at the moment. Try again.") from None
+        Up to `threads` calls run at once, and one begins every `sweep_s` seconds whatever was announced. A call that
+        returned True is followed by another at once. What was announced before the block is looked for at its start.
+        While messages cannot be received the sweep goes on, and nothing is raised. The block's end calls nothing more
+        and waits for the calls under way: the caller makes them end.
+        """
 
     def close(self) -> None:
-        """Ends the thread; who still waits gets the job as it was last seen."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        """Releases connections; call it outside of every `dispatching` block.
 
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._news or self._closed, self._poll_s if self._waiters else None)
-                self._news = False
-                waiters, closed = list(self._waiters), self._closed
-            by_actor: dict[Actor, list[_Waiter]] = {}
-            for waiter in waiters:
-                by_actor.setdefault(waiter.actor, []).append(waiter)
-            try:
-                for actor, group in by_actor.items():
-                    views = self._read(actor, sorted({waiter.job_id for waiter in group}))
-                    for waiter in group:
-                        self._show(waiter, views.get(waiter.job_id), final=closed)
-            except Exception:
-                # The boundary of the thread: a fault of the store delays the waiters and must not strand them.
-                _log.exception("waiting jobs could not be looked up; it is tried again")
-                time.sleep(self._poll_s)
-            if closed:
-                return
-
-    def _show(self, waiter: _Waiter, view: JobView | None, *, final: bool) -> None:
-        waiter.latest = view
-        if view is None or view.is_terminal or final or not waiter.until_terminal:
-            with self._condition:
-                self._waiters.discard(waiter)
-            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                waiter.loop.call_soon_threadsafe(_resolve, waiter.done, view)
-
-
-def _resolve(done: asyncio.Future[JobView | None], view: JobView | None) -> None:
-    if not done.done():
-        done.set_result(view)
+        Announcements that come later are dropped, and closing it again does nothing.
+        """

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.content import Format, Limits, Upload
+from services.content import Limits, Upload
+from services.formats.registry import Format
 from services.options import Options
 from services.sandbox.folders import private_folder
 from services.sandbox.pool import ChildPool

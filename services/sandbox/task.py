@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from services.chunking.chunker import Chunker
-from services.chunking.tokens import count_words, token_counter
-from services.content import DocumentInfo, Format, Limits, Page
+from services.content import DocumentInfo, Limits, Page
+from services.embedding.tokenizer import load_tokenizer
 from services.errors import DocatlasError, FieldError, InvalidOption
-from services.formats.registry import EXTRACTORS, ExtractContext, Extractor
+from services.formats.base import ExtractContext, Extractor
+from services.formats.registry import Format
 from services.sandbox.confinement import confine, lay_limits, readable_paths, try_to_leave
 from services.sandbox.problems import memory_problem, problem_of
 from services.sandbox.wire import (
@@ -29,8 +31,13 @@ from services.sandbox.wire import (
 Send = Callable[[dict[str, Any]], None]
 
 
-def serve(request: Mapping[str, Any], out: IO[bytes], extractors: Mapping[Format, Extractor] = EXTRACTORS) -> None:
-    """Confines this process and answers the request: frames of parts or a picture, and `end`; or one `problem`."""
+def serve(
+    request: Mapping[str, Any], out: IO[bytes], replaced: Mapping[Format, Extractor] = MappingProxyType({})
+) -> None:
+    """Confines this process and answers the request: frames of parts or a picture, and `end`; or one `problem`.
+
+    A format in `replaced` is read by that instead of its own reader.
+    """
     limits = unpack_limits(request["limits"])
     lay_limits(limits)
     in_force = confine({**request, "readable": _readable(request)})
@@ -47,7 +54,7 @@ def serve(request: Mapping[str, Any], out: IO[bytes], extractors: Mapping[Format
                 folder = Path(request["private"])
                 send({"type": "probe", **in_force, **try_to_leave(folder, Path(request["other_file"]))})
             case _:
-                for part in _extract(request, limits, extractors):
+                for part in _extract(request, limits, replaced):
                     send(pack_part(part))
         send({"type": "end"})
     except DocatlasError as error:
@@ -81,7 +88,7 @@ def _prefix_of(program: Path) -> Path:
     return folder.parent if folder.name in ("bin", "program") and folder.parent != folder.parent.parent else folder
 
 
-def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[Format, Extractor]) -> Iterator[Piece]:
+def _extract(request: Mapping[str, Any], limits: Limits, replaced: Mapping[Format, Extractor]) -> Iterator[Piece]:
     """Yields the parts of the document and, behind each page, the chunks that are complete by then."""
     from services.sandbox.known_pages import KnownPages
     from services.sandbox.ocr_choice import open_engine
@@ -100,7 +107,9 @@ def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[For
     )
     chunker: Chunker | None = None
     info, has_pages = DocumentInfo(), False
-    for part in extractors[unpack_format(request["format"])](upload, context):
+    format = unpack_format(request["format"])
+    read = replaced.get(format) or format.spec.extract
+    for part in read(upload, context):
         if isinstance(part, DocumentInfo):
             info = part
         yield part
@@ -110,7 +119,7 @@ def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[For
                 chunker = Chunker(
                     options,
                     max_tokens=request["max_tokens"],
-                    count_tokens=token_counter(request["tokenizer"], framed=True, otherwise=count_words),
+                    count_tokens=_chunk_token_counter(request["tokenizer"]),
                     title=info.title,
                 )
             yield from chunker.feed(part)
@@ -122,6 +131,14 @@ def _extract(request: Mapping[str, Any], limits: Limits, extractors: Mapping[For
         )
     if chunker is not None:
         yield from chunker.finish()
+
+
+def _chunk_token_counter(tokenizer_path: str | None) -> Callable[[str], int]:
+    """Counts the text model's tokens with the two that frame a text; without a tokenizer, words."""
+    if tokenizer_path is None:
+        return lambda text: len(text.split())
+    tokenizer = load_tokenizer(tokenizer_path)
+    return lambda text: len(tokenizer.encode(text).ids)
 
 
 def _render(request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def main() -> NoReturn:
 
 def _load(tokenizer: str | None) -> None:
     from services import formats
-    from services.chunking.tokens import load_tokenizer
+    from services.embedding.tokenizer import load_tokenizer
 
     extractors = [module.name for module in pkgutil.walk_packages(formats.__path__, f"{formats.__name__}.")]
     for name in (*_PRELOADED, *extractors):

@@ -14,20 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.content import (
-    Attachment,
-    Chunk,
-    DocumentInfo,
-    Format,
-    Issue,
-    Limits,
-    Page,
-    Picture,
-    Progress,
-    Span,
-    Upload,
-)
+from services.content import Attachment, Chunk, DocumentInfo, Issue, Limits, Page, Picture, Progress, Span, Upload
 from services.errors import Problem
+from services.formats.registry import Format
 from services.options import Options
 from services.page_json import box_of, pack_page, unpack_page
 

@@ -60,7 +60,10 @@ class QueryWords:
         return merged[:MAX_HIGHLIGHTS]
 
     def count(self, text: str) -> int:
-        """How many different words of the query stand in `text`, ties broken by how often: a sort key."""
+        """A sort key: how many different words of the query stand in `text`.
+
+        Ties are broken by how often they do.
+        """
         stems = [_root(word) for word in _WORD.findall(text)]
         seen = [stem for stem in stems if stem in self._stems]
         runs = sum(run in text for run in self._runs)
@@ -78,11 +81,12 @@ class Place:
 def best_place(
     text: str, spans: Sequence[Mapping[str, Any]], words: QueryWords | None, *, page: int | None = None
 ) -> Place | None:
-    """The page and box of the span with the most words of the query, the first of equal ones; None without spans.
+    """The page and box of the span with the most words of the query.
 
-    Without words it is the first span, or the one on `page` where that is given.
+    None without spans.
 
-    The box is the union of the span's boxes, which are its lines.
+    Of equal spans it is the first. Without words it is the one on `page`, or else the first. The box is the union of
+    the span's boxes, which are its lines.
     """
     best: tuple[int, Mapping[str, Any]] | None = None
     offset = 0
@@ -110,7 +114,10 @@ def union_box(boxes: Sequence[Sequence[float]]) -> Box | None:
 
 @lru_cache(maxsize=16_384)
 def _root(word: str) -> str:
-    """What two forms of a word have in common. Kept, because a few thousand words make up most of any text."""
+    """What two forms of a word have in common.
+
+    Cached, because a few thousand words make up most of any text.
+    """
     return _stem(_folded(word))
 
 

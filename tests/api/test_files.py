@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import wait_for
@@ -110,8 +111,7 @@ def test_an_upload_while_storage_is_down_is_read_and_its_files_are_stored_later(
 ) -> None:
     runtime = open_node()
     storage.faults = Faults(status=500)
-    runtime.start_worker()
-    with serving(runtime) as client:
+    with Worker(runtime), serving(runtime) as client:
         document_id = ingest(client, "harbour.txt", CONTENT)
         assert client.get(f"/v1/documents/{document_id}").json()["status"] == "completed"
     runtime.close()
@@ -120,8 +120,8 @@ def test_an_upload_while_storage_is_down_is_read_and_its_files_are_stored_later(
     long_ago = time.time() - 3600
     os.utime(waiting, (long_ago, long_ago))
     storage.faults = Faults(times=0)
-    open_node().start_worker()
-    wait_for(lambda: storage.objects("files"))
+    with Worker(open_node()):
+        wait_for(lambda: storage.objects("files"))
 
 
 def test_a_deleted_document_leaves_the_bucket_and_so_do_files_that_nobody_refers_to(
@@ -137,7 +137,7 @@ def test_a_deleted_document_leaves_the_bucket_and_so_do_files_that_nobody_refers
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"nobody's")
     os.utime(orphan, (0, 0))
-    runtime.start_worker()
-    wait_for(lambda: [name.rpartition("/")[2] for name in storage.objects("files")] == [kept])
+    with Worker(runtime):
+        wait_for(lambda: [name.rpartition("/")[2] for name in storage.objects("files")] == [kept])
     assert storage.count("authenticated") == 0
     assert runtime.blobs.state().status == "healthy"

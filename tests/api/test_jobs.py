@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from database.records import LOCAL_ACTOR
+from services.jobs.client import get_job
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 from tests.conftest import DATA
 from tests.support.api_server import assert_problem, opened, upload, wait
@@ -47,8 +50,8 @@ def test_wait_ends_when_the_job_does(idle: tuple[Runtime, httpx.Client]) -> None
         async with httpx.AsyncClient(base_url=client.base_url, timeout=60) as waiting:
             poll = asyncio.create_task(waiting.get(f"/v1/jobs/{job_id}", params={"wait": 60}))
             alive = await waiting.get("/livez")
-            runtime.start_worker()
-            return await poll, alive.status_code
+            with Worker(runtime):
+                return await poll, alive.status_code
 
     reply, alive = asyncio.run(scenario())
     assert (reply.json()["status"], alive) == ("completed", 200)
@@ -75,6 +78,12 @@ def test_many_waiting_clients_hold_up_nobody(idle: tuple[Runtime, httpx.Client])
     assert {reply.json()["status"] for reply in replies} == {"cancelled"}
 
 
+def test_a_job_has_the_same_members_over_http_and_from_a_command(idle: tuple[Runtime, httpx.Client]) -> None:
+    runtime, client = idle
+    job_id = upload(client, "a.txt", b"shown twice")["job"]["id"]
+    assert client.get(f"/v1/jobs/{job_id}").json() == get_job(runtime, LOCAL_ACTOR, job_id).as_json()
+
+
 @pytest.mark.parametrize("given", ["61", "-1", "nan", "soon"])
 def test_wait_out_of_range_is_422(idle: tuple[Runtime, httpx.Client], given: str) -> None:
     assert_problem(idle[1].get("/v1/jobs/x", params={"wait": given}), 422, "invalid_request")
@@ -89,16 +98,16 @@ def test_cancelled_job_can_be_tried_again_and_an_ended_one_not_cancelled(idle: t
     assert client.get(f"/v1/documents/{entry['document']['id']}").json()["status"] == "cancelled"
     assert_problem(client.post(f"{path}/cancel"), 409, "job_ended")
     assert client.post(f"{path}/retry").json()["status"] == "queued"
-    runtime.start_worker()
-    assert wait(client, entry["job"]["id"])["status"] == "completed"
+    with Worker(runtime):
+        assert wait(client, entry["job"]["id"])["status"] == "completed"
     assert_problem(client.post(f"{path}/retry"), 409, "job_not_ended")
     assert_problem(client.post("/v1/jobs/none/cancel"), 404, "job_not_found")
 
 
 def test_failed_job_carries_the_problem_of_an_http_error(idle: tuple[Runtime, httpx.Client]) -> None:
     runtime, client = idle
-    runtime.start_worker()
-    job = wait(client, upload(client, "truncated.pdf", (DATA / "encrypted.pdf").read_bytes())["job"]["id"])
+    with Worker(runtime):
+        job = wait(client, upload(client, "truncated.pdf", (DATA / "encrypted.pdf").read_bytes())["job"]["id"])
     assert job["status"] == "failed"
     assert {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable"} <= set(job["error"])
     assert job["error"]["instance"] == f"/v1/jobs/{job['id']}"

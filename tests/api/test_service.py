@@ -15,9 +15,8 @@ from pydantic import BaseModel
 from api.docs_page import DOCS_PAGE
 from api.models import accounts, base, context, documents, jobs, search, service
 from services.admin.health import product_version, require_ready
-from services.content import Format
 from services.errors import TransientError
-from services.formats.detection.extensions import EXTENSIONS
+from services.formats.registry import Format
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import ROOT
@@ -55,7 +54,7 @@ def test_not_ready_while_the_model_is_absent(databases: Databases, tmp_path: Pat
 def test_not_ready_before_the_migrations(runtime: Runtime, databases: Databases, tmp_path: Path) -> None:
     databases.make_empty(tmp_path / "bare")
     store = databases.open(tmp_path / "bare")
-    bare = Runtime(runtime.settings, store, runtime.blobs, runtime.text_embedder)
+    bare = Runtime(runtime.settings, store, runtime.blobs, runtime.text_embedder, runtime.queue)
     try:
         with pytest.raises(TransientError) as caught:
             require_ready(bare)
@@ -69,15 +68,20 @@ def test_health_names_each_dependency_with_its_latency(client: httpx.Client) -> 
     states = {check["name"]: check["status"] for check in body["checks"]}
     assert set(states) == {"database", "files", "text_model", "image_model", "ocr", "worker"}
     assert (states["database"], states["files"], states["text_model"]) == ("healthy",) * 3
-    assert (states["ocr"], states["image_model"], body["status"]) == ("degraded", "degraded", "degraded")
+    assert (states["ocr"], states["image_model"], body["status"]) == ("healthy", "healthy", "healthy")
     assert all(check["latency_ms"] >= 0 for check in body["checks"])
     assert all(check["detail"] for check in body["checks"] if check["status"] != "healthy")
+    details = {check["name"]: check["detail"] for check in body["checks"]}
+    assert "DOCATLAS_OCR_ENGINE=none" in details["ocr"]
+    assert "docatlas models pull" in details["image_model"]
 
 
 def test_capabilities_say_what_can_be_done_and_what_to_do(client: httpx.Client, store_kind: Kind) -> None:
     body = client.get("/v1/capabilities").json()
     assert {item["format"] for item in body["formats"]} == {item.value for item in Format}
-    assert {item["format"]: tuple(item["extensions"]) for item in body["formats"]} == dict(EXTENSIONS)
+    assert {item["format"]: tuple(item["extensions"]) for item in body["formats"]} == {
+        item.value: item.spec.extensions for item in Format
+    }
     assert body["models"]["text"]["dimensions"] == 768
     assert body["models"]["text"]["state"] == "loaded"
     assert body["models"]["image"]["state"] == "missing"

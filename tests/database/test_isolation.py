@@ -122,9 +122,8 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
             images.get_images(tx, [picture.image_id]),
             images.images_without_vector(tx, "another", 9),
             images.count_images_without_vector(tx, "another"),
-            images.orphaned_blobs(tx, document_id, 9),
             images.image_vectors(tx, [picture.image_id]),
-            images.generation_blobs(tx, document_id, 1),
+            images.images_written(tx, document_id, 1),
             jobs.get(tx, job.job_id),
             jobs.get_many(tx, [job.job_id]),
             jobs.list_page(tx, limit=9, cursor=None).data,
@@ -138,7 +137,7 @@ def test_owners_never_see_each_others_rows(store: Store) -> None:
         assert [value for value in nothing if value] == []
         assert jobs.heartbeat(tx, job.job_id, worker_id="w") == "lost"
         jobs.retry_later(tx, job.job_id, worker_id="w", run_after="2000-01-01", error=None)
-        documents.set_status(tx, document_id, "failed")
+        jobs.show_status(tx, job, "failed")
         generations.discard_generation(tx, document_id, 1)
         images.set_image_vectors(tx, "another", {picture.image_id: unit(1)})
         for write in (

@@ -27,7 +27,7 @@ from database.documents import children, contents, documents, generations, image
 from database.documents import document_aliases as aliases
 from database.errors import RowRefused
 from database.ids import new_id
-from database.jobs import claims, job_status, jobs, waiting
+from database.jobs import claims, jobs, waiting
 from database.records import SERVICE_ACTOR, Actor, DocumentFilter, DocumentRecord, JobRecord
 from database.store import Store, Transaction
 from tests.support.databases import Databases, Kind
@@ -147,7 +147,6 @@ CALLS: Mapping[str, Call] = {
     "documents.children": lambda tx, t: documents.children(tx, t.id),
     "documents.update": lambda tx, t: documents.update(tx, t.id, title="stolen", metadata={"stolen": True}),
     "documents.delete": lambda tx, t: documents.delete(tx, t.id),
-    "documents.set_status": lambda tx, t: documents.set_status(tx, t.id, "failed"),
     "documents.active_job": lambda tx, t: documents.active_job(tx, t.id),
     "documents.latest_job": lambda tx, t: documents.latest_job(tx, t.id),
     "documents.referenced_blobs": lambda tx, t: documents.referenced_blobs(tx) - {t.held.sha256},
@@ -167,11 +166,9 @@ CALLS: Mapping[str, Call] = {
     "images.images_without_vector": lambda tx, t: images.images_without_vector(tx, "another", 9),
     "images.count_images_without_vector": lambda tx, t: images.count_images_without_vector(tx, "another"),
     "images.set_image_vectors": lambda tx, t: images.set_image_vectors(tx, "another", {t.held.image_id: unit(9)}),
-    "images.orphaned_blobs": lambda tx, t: images.orphaned_blobs(tx, t.id, 9),
     "images.images_written": lambda tx, t: images.images_written(tx, t.id, 1),
-    "images.generation_blobs": lambda tx, t: images.generation_blobs(tx, t.id, 1),
-    "job_status.count_by_status": lambda tx, t: job_status.count_by_status(tx),
-    "job_status.show_status": lambda tx, t: job_status.show_status(tx, t.job, "failed"),
+    "jobs.count_by_status": lambda tx, t: jobs.count_by_status(tx),
+    "jobs.show_status": lambda tx, t: jobs.show_status(tx, t.job, "failed"),
     "jobs.add": lambda tx, t: jobs.add(tx, type="ingest", document_id=t.id),
     "jobs.add_for_document": lambda tx, t: jobs.add_for_document(tx, t.id, t.user_id, {}),
     "jobs.add_first": lambda tx, t: jobs.add_first(tx, [(t.held.child_id, t.user_id)], {}),

@@ -39,7 +39,7 @@ from database.records import LOCAL_ACTOR
 from services.settings import Settings
 from services.stores import open_configured_store
 from tests.support.store_cases import add_document, unit
-store = open_configured_store(Settings(data_dir=Path(sys.argv[1])))
+store = open_configured_store(Settings(data_dir=Path(sys.argv[1]))).store
 for line in sys.stdin:
     verb, name = line.split()
     if verb == "add":

@@ -32,6 +32,16 @@ class CountingHasher(Argon2Hasher):
         return super().verify(password_hash, password)
 
 
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @contextmanager
 def account_server(
     databases: Databases, data_dir: Path, **given: Any

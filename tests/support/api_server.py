@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from api.app import create_app
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 from tests.support.databases import Databases
 
@@ -22,9 +23,9 @@ LIMIT = 3_000_000
 
 
 @contextmanager
-def serving(runtime: Runtime) -> Iterator[httpx.Client]:
-    """A client of a server for `runtime` on a free loopback port."""
-    config = uvicorn.Config(create_app(runtime), host="127.0.0.1", port=0, log_level="error", lifespan="on")
+def serving(runtime: Runtime, worker: Worker | None = None) -> Iterator[httpx.Client]:
+    """A client of a server for `runtime`, in which `worker` runs the jobs, on a free loopback port."""
+    config = uvicorn.Config(create_app(runtime, worker), host="127.0.0.1", port=0, log_level="error", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="test-server")
     thread.start()
@@ -91,9 +92,7 @@ def opened(
     settings = Settings(data_dir=data_dir, **{**usual, **databases.given(data_dir), **given})
     runtime = open_runtime(settings)
     try:
-        if runs_jobs:
-            runtime.start_worker()
-        with serving(runtime) as client:
+        with Worker(runtime) if runs_jobs else nullcontext() as worker, serving(runtime, worker) as client:
             yield runtime, client
     finally:
         runtime.close()

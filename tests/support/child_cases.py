@@ -13,7 +13,8 @@ from database.records import (
     DocumentRecord,
     JobRecord,
 )
-from services.jobs.jobs import get_job, run_claimed_job
+from services.jobs.client import get_job
+from services.jobs.jobs import run_claimed_job
 from services.runtime import Runtime
 from tests.services.ingest.test_ingest import WORKER, submit
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from database.opening import open_store
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import SERVICE_ACTOR
-from database.store import open_store
 from tests.support.postgres_server import DatabaseUrls
 from tests.support.store_cases import OTHER_ACTOR, add_document, prepare, submit, unit
 

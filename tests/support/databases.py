@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import SecretStr
 
-from database.store import Store, open_store
+from database.opening import open_store
+from database.store import Store
 
 if TYPE_CHECKING:
     from tests.support.postgres_server import DatabaseUrls, PostgresServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from database.fallback import journal
 from database.fallback.replay import Replay
 from database.fallback.store import FallbackStore
 from database.jobs import jobs
+from database.opening import open_store
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
-from database.store import Store, open_store
+from database.store import Store
+from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.support.api_server import serving
@@ -103,11 +105,16 @@ class Node:
 
     def take_away(self) -> None:
         self.access.take_away()
-        eventually(lambda: self.runtime.store.state().breaker == "open")
+        eventually(lambda: self.breaker() == "open")
 
     def give_back(self) -> None:
         self.access.give_back()
-        eventually(lambda: self.runtime.store.state().breaker == "closed")
+        eventually(lambda: self.breaker() == "closed")
+
+    def breaker(self) -> str:
+        state = self.runtime.fallback.state()
+        assert state is not None
+        return state.breaker
 
     def health(self) -> Any:
         return self.client.get("/health").json()
@@ -124,12 +131,13 @@ def open_node(database: DatabaseUrls, folder: Path, *, runs_jobs: bool = True, *
     runtime = open_runtime(Settings(data_dir=folder, **{**usual, **address, **given}))
     access = Access(database)
     try:
-        if runs_jobs:
-            runtime.start_worker()
-        with serving(runtime) as client:
-            yield Node(client, runtime, access)
+        with Worker(runtime) if runs_jobs else nullcontext() as worker:
+            try:
+                with serving(runtime, worker) as client:
+                    yield Node(client, runtime, access)
+            finally:
+                access.give_back()
     finally:
-        access.give_back()
         runtime.close()
 
 

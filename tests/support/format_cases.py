@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
 from services.ocr.base import NoOcr
 from services.options import Options
 
@@ -44,7 +45,7 @@ def read(
         libreoffice=libreoffice,
     )
     upload = Upload(path, name, "", "0" * 64, path.stat().st_size)
-    parts = list(EXTRACTORS[detection.format](upload, context))
+    parts = list(detection.format.spec.extract(upload, context))
     assert isinstance(parts[0], DocumentInfo)
     for page in pages(parts):
         check_offsets(page)

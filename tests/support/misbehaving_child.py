@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from services.content import Attachment, DocumentInfo, Format, Issue, Page, Part, Picture, Upload
-from services.formats.registry import EXTRACTORS, ExtractContext
+from services.content import Attachment, DocumentInfo, Issue, Page, Part, Picture, Upload
+from services.formats.base import ExtractContext
+from services.formats.registry import Format
 from services.sandbox import child, task
 from services.sandbox.wire import HEADER
 
@@ -235,7 +236,7 @@ def serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
         case "text", "nested_nonsense":
             out.write(HEADER.pack(200_000) + b"[" * 200_000)
         case _:
-            task.serve(request, out, {**EXTRACTORS, Format.TEXT: misbehave})
+            task.serve(request, out, {Format.TEXT: misbehave})
             return
     out.flush()
     time.sleep(3600)

@@ -72,7 +72,7 @@ class PostgresServer:
 def open_server() -> Iterator[PostgresServer]:
     """A server on a folder of its own, removed afterwards, or by the next run where this one is killed."""
     place = Path(tempfile.gettempdir())
-    for left in _iterate_stale(place, PREFIX + "*"):
+    for left in _abandoned(place):
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
@@ -82,9 +82,15 @@ def open_server() -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _iterate_stale(folder: Path, pattern: str) -> Iterator[Path]:
-    """The folders in `folder` on which no process uses a server (any more)."""
-    for path in folder.glob(pattern):
+def rows(url: str, question: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What the server answers."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(question.encode(), values).fetchall()
+
+
+def _abandoned(folder: Path) -> Iterator[Path]:
+    """The folders of earlier runs in `folder` on which no process uses a server any more."""
+    for path in folder.glob(PREFIX + "*"):
         try:
             lock = os.open(path / "users.lock", os.O_RDWR)
         except OSError:
@@ -96,9 +102,3 @@ def _iterate_stale(folder: Path, pattern: str) -> Iterator[Path]:
             continue
         finally:
             os.close(lock)
-
-
-def rows(url: str, question: str, *values: Any) -> list[tuple[Any, ...]]:
-    """What the server answers."""
-    with psycopg.connect(url) as connection:
-        return connection.execute(question.encode(), values).fetchall()

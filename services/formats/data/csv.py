@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from services.content import DocumentInfo, Issue, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder
 from services.formats.kit.paging import check_page_count, give_pages
-from services.formats.registry import ExtractContext
 
 PAGE_CHARS = 1_000_000
 """A page is closed after the row that passes this, and the next begins with the header row again.

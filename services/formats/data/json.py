@@ -14,14 +14,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from services.content import DocumentInfo, Format, Issue, Limits, Page, Part, Upload
+from services.content import DocumentInfo, Issue, Limits, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.data.json_values import Path, ValueWriter
 from services.formats.detection.extensions import FORMAT_OF, extension_of
+from services.formats.detection.syntax import JSON_WORDS
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.paging import check_page_count, give_pages
 from services.formats.markup.text import extract_text
-from services.formats.registry import ExtractContext
 
 _HELD_CHARS = 4_000_000
 """A text up to this long is read once and its pages are held; a longer one is read twice, to count them first."""
@@ -34,7 +35,6 @@ _PASSED_OVER = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(
 """Strings and comments; one that is not closed goes to the end, so that no text is searched twice."""
 _NOT_A_NUMBER_OUTSIDE = re.compile(rf"(?:{_PASSED_OVER})|({_NOT_A_NUMBER.pattern})", re.S)
 
-_NAMED_JSON = (Format.JSON, Format.JSONL, Format.NOTEBOOK)
 _LONG_NUMBER = re.compile(rb"\d{4300}")
 """Source: sys.int_info.default_max_str_digits."""
 
@@ -55,7 +55,7 @@ def extract_json(upload: Upload, context: ExtractContext) -> Iterator[Part]:
     is_long = len(text) > _HELD_CHARS
     del text
     reader = _JsonReader(context.limits)
-    if FORMAT_OF.get(extension_of(upload.filename)) not in _NAMED_JSON and not reader.reads(data):
+    if FORMAT_OF.get(extension_of(upload.filename)) not in JSON_WORDS and not reader.reads(data):
         yield from extract_text(upload, context)  # a text that only begins and ends as JSON does
         return
     held = [] if is_long else list(reader.pages(data))

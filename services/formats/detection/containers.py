@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from services.content import Format
-
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
-_OFFICE_PARTS = (
-    (re.compile(r"word/document\d*\.xml"), Format.DOCX),
-    (re.compile(r"xl/workbook\d*\.xml"), Format.XLSX),
-    (re.compile(r"ppt/presentation\d*\.xml"), Format.PPTX),
-)
-_OFFICE_FOLDERS = ((("word/",), Format.DOCX), (("xl/worksheets/",), Format.XLSX), (("ppt/slides/",), Format.PPTX))
-"""For packages whose main part has a name of its own, which only the relations tell."""
-
-_OPEN_DOCUMENTS = {
-    "text": Format.ODT,
-    "text-template": Format.ODT,
-    "text-master": Format.ODT,
-    "spreadsheet": Format.ODS,
-    "spreadsheet-template": Format.ODS,
-    "presentation": Format.ODP,
-    "presentation-template": Format.ODP,
-}
-_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 """Source: OpenDocument 1.3, part 3, appendix A."""
 
 _OPEN_DOCUMENTS_NOT_READ = {
@@ -50,14 +31,6 @@ _ZIP_NOT_READ = (
     ("index.zip", "an Apple iWork document: export it as PDF or as an Office document"),
     ("index.apxl", "an Apple iWork document: export it as PDF or as an Office document"),
 )
-_ROOT_STREAMS = (
-    ("EncryptedPackage", None),
-    ("__properties_version1.0", Format.MSG),
-    ("WordDocument", Format.DOC),
-    ("PowerPoint Document", Format.PPT),
-    ("Workbook", Format.XLS),
-    ("Book", Format.XLS),
-)
 _OLE_NOT_READ = (
     ("VisioDocument", "a Visio drawing (.vsd)"),
     ("Quill", "a Publisher document (.pub)"),
@@ -66,7 +39,7 @@ _OLE_NOT_READ = (
     ("!_StringData", "a Windows installer (.msi)"),
 )
 ENCRYPTED_PACKAGE = "EncryptedPackage"
-OLE_UNKNOWN = "an OLE compound file"
+"""The stream that holds an encrypted document of Office 2007 or later. Source: [MS-OFFCRYPTO] 1.3.2."""
 
 _OLE_DIRECTORY_SECTORS = 4096
 _OLE_TABLE_SECTORS = 128
@@ -77,41 +50,48 @@ _NO_ENTRY = 0xFFFFFFFF
 _LAST_SECTOR = 0xFFFFFFFA
 
 
-def zip_format(path: Path, members: Sequence[zipfile.ZipInfo], extension: str) -> tuple[Format | None, str]:
-    """(format, what it seems to be) of a zip file; the name decides only for an OpenDocument that does not say.
+@dataclass(frozen=True, slots=True)
+class ZipDirectory:
+    """What the directory of a zip file shows."""
 
-    The format is None for what is not read.
-    """
-    names = {member.filename.replace("\\", "/").lstrip("/").casefold() for member in members}
-    media_type = _stored_media_type(path, members)
-    if media_type.startswith("application/epub"):
-        return Format.EPUB, ""
-    if media_type.startswith(_OPEN_DOCUMENT):
-        kind = media_type.removeprefix(_OPEN_DOCUMENT)
-        return _OPEN_DOCUMENTS.get(kind), _OPEN_DOCUMENTS_NOT_READ.get(kind, "an OpenDocument file")
-    if media_type.startswith("application/vnd.sun.xml"):
-        return None, "an OpenOffice 1 document: save it in the OpenDocument format"
-    is_package = "[content_types].xml" in names or "_rels/.rels" in names
-    if is_package:
-        for pattern, format in _OFFICE_PARTS:
-            if any(pattern.fullmatch(name) for name in names):
-                return format, ""
-    for name, seems in _ZIP_NOT_READ:
-        if name in names:
-            return None, seems
-    if is_package:
-        for folders, format in _OFFICE_FOLDERS:
-            if any(name.startswith(folders) for name in names):
-                return format, ""
-        return None, "an Office package of a kind that is not known"
-    if "meta-inf/container.xml" in names and any(name.endswith(".opf") for name in names):
-        return Format.EPUB, ""
-    if "content.xml" in names and ("meta-inf/manifest.xml" in names or "styles.xml" in names):
-        by_name = {"ods": Format.ODS, "ots": Format.ODS, "odp": Format.ODP, "otp": Format.ODP}
-        return by_name.get(extension, Format.ODT), ""
-    if "meta-inf/manifest.mf" in names and extension != "zip":
-        return None, "a Java program (.jar)"
-    return Format.ZIP, ""
+    names: frozenset[str]
+    """Of the members, in small letters."""
+    media_type: str
+    """What the stored member `mimetype` holds, in small letters; empty where there is none."""
+
+    @property
+    def is_office_package(self) -> bool:
+        return "[content_types].xml" in self.names or "_rels/.rels" in self.names
+
+    @property
+    def is_open_document(self) -> bool:
+        """True for a package of OpenDocument, also where it does not say of which kind."""
+        return "content.xml" in self.names and ("meta-inf/manifest.xml" in self.names or "styles.xml" in self.names)
+
+
+def zip_directory(path: Path, members: Sequence[zipfile.ZipInfo]) -> ZipDirectory:
+    names = frozenset(member.filename.replace("\\", "/").lstrip("/").casefold() for member in members)
+    return ZipDirectory(names, _stored_media_type(path, members))
+
+
+def is_book(directory: ZipDirectory) -> bool:
+    """True for an EPUB that lacks its media type."""
+    return "meta-inf/container.xml" in directory.names and any(name.endswith(".opf") for name in directory.names)
+
+
+def name_by_media_type(directory: ZipDirectory) -> str:
+    """What a zip file is whose media type says that it is not read; empty where it says no such thing."""
+    if directory.media_type.startswith(OPEN_DOCUMENT):
+        kind = directory.media_type.removeprefix(OPEN_DOCUMENT)
+        return _OPEN_DOCUMENTS_NOT_READ.get(kind, "an OpenDocument file")
+    if directory.media_type.startswith("application/vnd.sun.xml"):
+        return "an OpenOffice 1 document: save it in the OpenDocument format"
+    return ""
+
+
+def name_by_members(directory: ZipDirectory) -> str:
+    """What a zip file is whose members show that it is not read; empty where they show no such thing."""
+    return next((kind for name, kind in _ZIP_NOT_READ if name in directory.names), "")
 
 
 def _stored_media_type(path: Path, members: Sequence[zipfile.ZipInfo]) -> str:
@@ -130,27 +110,18 @@ def _stored_media_type(path: Path, members: Sequence[zipfile.ZipInfo]) -> str:
     return ""
 
 
-def ole_format(path: Path) -> tuple[Format | None, str]:
-    """(format, what it seems to be) of an OLE file.
-
-    `seems` is `ENCRYPTED_PACKAGE` for an Office document of the newer kind that is encrypted as a whole; the format
-    is then None, as it is for what is not read.
-    """
-    with path.open("rb") as file:
-        root, everything = _ole_names(file)
-    for names in (root, everything):
-        for name, format in _ROOT_STREAMS:
-            if name in names:
-                return format, ENCRYPTED_PACKAGE if format is None else ""
-    return None, next((kind for name, kind in _OLE_NOT_READ if name in everything), OLE_UNKNOWN)
+def name_by_streams(names: frozenset[str]) -> str:
+    """What an OLE file is whose names show that it is not read; empty where they show no such thing."""
+    return next((kind for name, kind in _OLE_NOT_READ if name in names), "")
 
 
-def _ole_names(file: BinaryIO) -> tuple[frozenset[str], frozenset[str]]:
+def ole_names(path: Path) -> tuple[frozenset[str], frozenset[str]]:
     """(names at the root, all names) of an OLE directory; as many as could be followed in a damaged one.
 
     What is embedded lies below the root: a workbook inside a Word document makes it no workbook.
     """
-    entries = _ole_entries(file)
+    with path.open("rb") as file:
+        entries = _ole_entries(file)
     names = {number: name for number, (name, *_) in enumerate(entries) if name}
     root: set[str] = set()
     todo, seen = [entries[0][3]] if entries else [], set[int]()

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Callable
 
-from services.content import Format
+from services.formats.detection.syntax import TextSample
 
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Source: [MS-CFB] 2.2."""
 
+_NO_ISO_MEDIA = rb"(?!.{4}ftyp)"
+"""What is called `ftyp` at byte 4 is an ISO media file, whatever the four bytes of its length look like."""
+
+BMP = _NO_ISO_MEDIA + rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00{3}"
+"""Behind the 14 bytes of the file's header stands the size of another. Source: Microsoft's BITMAPINFO family and OS/2's
+(16, 64)."""
+
+RTF = _NO_ISO_MEDIA + rb"(?:\xef\xbb\xbf)?\s*\{\\rtf"
+TIFF = rb"II[*+]\x00|MM\x00[*+]"
+"""Source: TIFF 6.0, section 2, and BigTIFF, whose number is 43 (`+`)."""
+
 _PDF_HEADER_WITHIN = 1024
 """Source: ISO 32000-1, annex H, note 13: readers accept a header within the first 1,024 bytes."""
-
-_PICTURES = (
-    (b"\x89PNG\r\n\x1a\n", Format.PNG),
-    (b"\xff\xd8\xff", Format.JPEG),
-    (b"II*\x00", Format.TIFF),
-    (b"MM\x00*", Format.TIFF),
-    (b"II+\x00", Format.TIFF),
-    (b"MM\x00+", Format.TIFF),
-    (b"GIF87a", Format.GIF),
-    (b"GIF89a", Format.GIF),
-)
-_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-"""Sizes of the header behind the 14 bytes of the file's. Source: Microsoft's BITMAPINFO family and OS/2's (16, 64)."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -52,34 +52,42 @@ _BINARY_KINDS = (
 """Signatures that puremagic reports with several rivals, or not at all."""
 
 
-def format_by_magic(head: bytes) -> Format | None:
-    """The format that a file with this beginning is of; None where its first bytes do not say."""
-    for magic, format in _PICTURES:
-        if head.startswith(magic):
-            return format
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return Format.WEBP
-    if head[4:8] == b"ftyp":
-        return _by_brands(head)
-    if head[:2] == b"BM" and len(head) >= 18 and struct.unpack_from("<L", head, 14)[0] in _BMP_HEADERS:
-        return Format.BMP
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:5] == b"{\\rtf":
-        return Format.RTF
-    return Format.PDF if head.startswith(b"%PDF-") else None
+def begins(pattern: bytes) -> Callable[[bytes], bool]:
+    """A test whether first bytes match `pattern`, a regular expression in which a dot is any byte."""
+    compiled = re.compile(pattern, re.S)
+    return lambda head: compiled.match(head) is not None
 
 
-def holds_pdf(head: bytes) -> bool:
-    """True where a PDF begins a little behind the file's beginning, as mail gateways leave it."""
-    return b"%PDF-" in head[: _PDF_HEADER_WITHIN + 5] and not head.startswith((b"MZ", b"\x7fELF"))
+def holds_pdf(text: TextSample) -> bool:
+    """True where a PDF begins a little behind the file's beginning, as mail gateways leave it.
+
+    What is named as prose may speak of PDF; a file of that format has its table of contents at its end.
+    """
+    head = text.first_bytes
+    return (
+        b"%PDF-" in head[: _PDF_HEADER_WITHIN + 5]
+        and not head.startswith((b"MZ", b"\x7fELF"))
+        and (not text.is_named_prose or b"startxref" in text.last_bytes)
+    )
 
 
-def _by_brands(head: bytes) -> Format | None:
-    """HEIC or AVIF by the brands of an ISO media file; its own brand may be the family's, then the others tell."""
+def is_avif(head: bytes) -> bool:
+    """True for an AVIF picture, which may name the brands of HEIF too."""
+    return bool(_picture_brands(head) & _AVIF_BRANDS)
+
+
+def is_heic(head: bytes) -> bool:
+    """True for a HEIC or HEIF picture."""
+    brands = _picture_brands(head)
+    return bool(brands) and not brands & _AVIF_BRANDS
+
+
+def _picture_brands(head: bytes) -> frozenset[bytes]:
+    """The brands of an ISO media file that is a picture; its own may be the family's, then the others tell."""
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS | _AVIF_BRANDS:
+        return frozenset()
     end = min(struct.unpack_from(">L", head)[0], 512, len(head))
-    brands = {head[at : at + 4] for at in (8, *range(16, end - 3, 4))}
-    if head[8:12] in _HEIF_BRANDS | _AVIF_BRANDS:
-        return Format.AVIF if brands & _AVIF_BRANDS else Format.HEIC
-    return None
+    return frozenset(head[at : at + 4] for at in (8, *range(16, end - 3, 4)))
 
 
 def name_binary(head: bytes) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 
-from services.content import Format
-from services.formats.detection.extensions import FORMAT_OF, PROSE
+from services.formats.kit.decoding import wide_encoding
+
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks, once the zero bytes of a wide encoding are gone."""
 
 _HTML_START = re.compile(
     rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--(?:(?!-->).){0,8192}-->\s*){0,8}<(?:!doctype\s+html|html|head|body)\b",
@@ -43,80 +47,140 @@ _HEADER_BYTES = 16_384
 _NOTEBOOK_KEYS = ((b'"cells"', b'"worksheets"'), (b'"nbformat"',))
 """Source: the schemas of nbformat 3 (worksheets) and 4 (cells)."""
 
+_TABLE_LINES = 4
+"""Lines that have to agree before a text is taken for a table."""
 
-def text_format(head: bytes, tail: bytes, extension: str) -> Format | None:
-    """The format that the syntax of a text shows; None for text without one, and where it fits no format.
-
-    `head` and `tail` are its beginning and end in ASCII-compatible bytes, without a byte order mark.
-    """
-    if _HTML_START.match(head):
-        return Format.HTML
-    named = FORMAT_OF.get(extension)
-    start = head.lstrip()
-    if start.startswith(b"<"):
-        return _markup(start, tail, named)
-    json = _json(head, tail, named)
-    if json is not None:
-        return json
-    return Format.EML if _is_mail(start, strict=named in PROSE or (named is None and extension != "")) else None
+JSON_WORDS = frozenset({"json", "jsonl", "ipynb"})
+"""Formats whose files hold JSON."""
 
 
-def _markup(start: bytes, tail: bytes, named: Format | None) -> Format | None:
-    prolog = _MARKUP_PROLOG.match(start)
-    root = _ROOT_ELEMENT.match(start, prolog.end() if prolog else 0)
-    name = root.group(1).lower() if root else b""
-    declared = start[:6].lower().startswith(b"<?xml") or start.startswith(b"<!DOCTYPE")
-    if name == b"svg" and (declared or named not in PROSE or b"http://www.w3.org/2000/svg" in start[:4096]):
-        return Format.SVG
-    if named is Format.HTML or (not declared and name in _HTML_PARTS and named is not Format.XML):
-        return None if named in PROSE else Format.HTML
-    if declared:
-        return Format.HTML if name == b"html" else Format.XML
-    if named in (Format.XML, Format.SVG):
-        return Format.XML if root or start.startswith(b"<!--") else None
-    # Without a declaration only a pair of tags around everything shows that it is XML and no page fragment or prose.
-    closes = _LAST_TAG.search(tail)
-    return Format.XML if root and closes and closes.group(1).lower() == name and named not in PROSE else None
+@dataclass(frozen=True)
+class TextSample:
+    """What is looked at of a text."""
+
+    first_bytes: bytes
+    last_bytes: bytes
+    """Up to 64 KB each; of a short file both are the whole."""
+    extension: str
+    """In small letters, without its dot; empty for a name without one."""
+    named: str
+    """The word of the format that the extension stands for; empty for none."""
+    is_named_prose: bool
+    """True where the extension stands for a text without a syntax."""
+
+    @cached_property
+    def head(self) -> bytes:
+        """The beginning in ASCII-compatible bytes, without a byte order mark."""
+        return self._narrow(self.first_bytes)
+
+    @cached_property
+    def tail(self) -> bytes:
+        """The end, likewise."""
+        return self._narrow(self.last_bytes)
+
+    @cached_property
+    def _encoding(self) -> str:
+        return wide_encoding(self.first_bytes)
+
+    def _narrow(self, part: bytes) -> bytes:
+        """`part` with the ASCII of a wide encoding as one byte each, and without a byte order mark."""
+        part = part.replace(b"\x00", b"") if self._encoding else part
+        while part.startswith(_MARKS):
+            for mark in _MARKS:
+                part = part.removeprefix(mark)
+        return part
+
+    @cached_property
+    def markup(self) -> str:
+        """The word of the format of a text in tags; empty for another text, and where the tags fit no format."""
+        if _HTML_START.match(self.head):
+            return "html"
+        start = self.head.lstrip()
+        if not start.startswith(b"<"):
+            return ""
+        prolog = _MARKUP_PROLOG.match(start)
+        root = _ROOT_ELEMENT.match(start, prolog.end() if prolog else 0)
+        name = root.group(1).lower() if root else b""
+        declared = start[:6].lower().startswith(b"<?xml") or start.startswith(b"<!DOCTYPE")
+        if name == b"svg" and (declared or not self.is_named_prose or b"http://www.w3.org/2000/svg" in start[:4096]):
+            return "svg"
+        if self.named == "html" or (not declared and name in _HTML_PARTS and self.named != "xml"):
+            return "" if self.is_named_prose else "html"
+        if declared:
+            return "html" if name == b"html" else "xml"
+        if self.named in ("xml", "svg"):
+            return "xml" if root or start.startswith(b"<!--") else ""
+        # Without a declaration only a pair of tags around everything shows that it is no page fragment and no prose.
+        closes = _LAST_TAG.search(self.tail)
+        return "xml" if root and closes and closes.group(1).lower() == name and not self.is_named_prose else ""
+
+    @cached_property
+    def json(self) -> str:
+        """The word of the format of a text that looks like JSON; empty for another text."""
+        head, tail, is_named = self.head, self.tail, self.named in JSON_WORDS
+        if not (_JSON_VALUE if is_named else _JSON_START).match(head):
+            return ""
+        both = head + tail
+        if head.lstrip().startswith(b"{") and all(any(key in both for key in keys) for keys in _NOTEBOOK_KEYS):
+            return "ipynb"
+        whole, _, rest = head.rpartition(b"\n")
+        lines = [line for line in (whole or rest).split(b"\n") if line.strip()][:50]
+        starts_objects = len(lines) > 1 and all(_JSON_LINE.fullmatch(line) for line in lines[:-1])
+        if starts_objects and lines[-1].lstrip()[:1] in (b"{", b"["):
+            return "jsonl"
+        if is_named:
+            good_lines = sum(1 for line in lines if _JSON_LINE.fullmatch(line))
+            mostly_lines = self.named == "jsonl" and (2 * good_lines > len(lines) or len(lines) < 2)
+            return self.named if self.named == "ipynb" or mostly_lines else "json"
+        return "json" if tail.rstrip()[-1:] in (b"}", b"]") else ""
 
 
-def _json(head: bytes, tail: bytes, named: Format | None) -> Format | None:
-    is_named = named in (Format.JSON, Format.JSONL, Format.NOTEBOOK)
-    if not (_JSON_VALUE if is_named else _JSON_START).match(head):
-        return None
-    both = head + tail
-    if head.lstrip().startswith(b"{") and all(any(key in both for key in keys) for keys in _NOTEBOOK_KEYS):
-        return Format.NOTEBOOK
-    whole, _, rest = head.rpartition(b"\n")
-    lines = [line for line in (whole or rest).split(b"\n") if line.strip()][:50]
-    starts_objects = len(lines) > 1 and all(_JSON_LINE.fullmatch(line) for line in lines[:-1])
-    if starts_objects and lines[-1].lstrip()[:1] in (b"{", b"["):
-        return Format.JSONL
-    if is_named:
-        good_lines = sum(1 for line in lines if _JSON_LINE.fullmatch(line))
-        mostly_lines = named is Format.JSONL and (2 * good_lines > len(lines) or len(lines) < 2)
-        return named if named is Format.NOTEBOOK or mostly_lines else Format.JSON
-    return Format.JSON if tail.rstrip()[-1:] in (b"}", b"]") else None
+def is_html(text: TextSample) -> bool:
+    return text.markup == "html"
 
 
-def _is_mail(start: bytes, *, strict: bool) -> bool:
+def is_svg(text: TextSample) -> bool:
+    return text.markup == "svg"
+
+
+def is_xml(text: TextSample) -> bool:
+    return text.markup == "xml"
+
+
+def is_json(text: TextSample) -> bool:
+    return text.json == "json"
+
+
+def is_json_lines(text: TextSample) -> bool:
+    return text.json == "jsonl"
+
+
+def is_notebook(text: TextSample) -> bool:
+    return text.json == "ipynb"
+
+
+def is_mail(text: TextSample) -> bool:
     """True where a block of mail headers begins the text, perhaps below the `From ` line of a mailbox."""
+    start = text.head.lstrip()
     if start.startswith(b"From "):
         start = start.partition(b"\n")[2]
     if not _MAIL_HEADER.match(start):
         return False
     block = re.split(rb"\r?\n[ \t]*\r?\n|\r[ \t]*\r", start[:_HEADER_BYTES], maxsplit=1)[0]
     names = {name.lower() for name in _MAIL_HEADER.findall(block)}
-    return len(names) >= 2 and (not strict or bool(names & _WRITTEN_BY_PROGRAMS))
+    is_strict = text.is_named_prose or (text.named == "" and text.extension != "")
+    return len(names) >= 2 and (not is_strict or bool(names & _WRITTEN_BY_PROGRAMS))
 
 
-def is_delimited(text: str) -> bool:
-    """True where every line of a text without a name is cut by the same delimiter into the same number of cells.
+def is_delimited(text: TextSample) -> bool:
+    """True where every line is cut by the same delimiter into the same number of cells.
 
-    `text` is the text's beginning, up to the end of a line. Prose has lines of different numbers of commas.
+    Prose has lines of different numbers of commas.
     """
     import csv
 
-    lines = [line for line in text.splitlines() if line.strip()][:50]
+    beginning = text.head.rpartition(b"\n")[0].decode("utf-8", "replace")
+    lines = [line for line in beginning.splitlines() if line.strip()][:50]
     if len(lines) < _TABLE_LINES:
         return False
     for delimiter in ("\t", ";", ",", "|"):
@@ -128,7 +192,3 @@ def is_delimited(text: str) -> bool:
         if len(widths) == 1 and min(widths) >= 3 and max(len(cell) for row in rows for cell in row) <= 200:
             return True
     return False
-
-
-_TABLE_LINES = 4
-"""Lines that have to agree before a text is taken for a table."""

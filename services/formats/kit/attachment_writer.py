@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from services.content import Attachment, Issue
-from services.formats.registry import ExtractContext
+from services.formats.base import ExtractContext
 
 
 class AttachmentWriter:

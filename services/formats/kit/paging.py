@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from services.content import Limits, Page
 from services.errors import TooLarge
-from services.formats.registry import ExtractContext
+from services.formats.base import ExtractContext
 
 
 def give_pages(pages: Iterable[Page], context: ExtractContext) -> Iterator[Page]:

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from services.content import Box, Issue, Picture
 from services.errors import InputError
-from services.formats.registry import ExtractContext
+from services.formats.base import ExtractContext
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 from services.content import Issue, Limits, Part, Upload
 from services.errors import EncryptedDocument, TooLarge, UnreadableDocument
 from services.filenames import display_name
+from services.formats.base import ExtractContext
 from services.formats.mail.headers import MAX_HEADER_CHARS, decode_bytes, decode_words, header
 from services.formats.mail.letter import Letter, LetterFile, give_letter
-from services.formats.registry import ExtractContext
 
 _SHOWN = ("From", "To", "Cc", "Date")
 _SIGNATURES = frozenset(("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"))

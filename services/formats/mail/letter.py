@@ -10,11 +10,11 @@ from urllib.parse import unquote
 
 from services.content import BlockKind, DocumentInfo, Issue, Part
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.attachment_writer import AttachmentWriter, in_units, is_too_deep, too_deep
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.registry import ExtractContext
 from services.formats.web.html import parse_html
 from services.formats.web.tree import TreePicture, TreeReader
 

@@ -14,11 +14,11 @@ from email.policy import SMTP, compat32
 from services.content import Issue, Limits, Part, Upload
 from services.errors import EncryptedDocument, UnreadableDocument
 from services.filenames import display_name
+from services.formats.base import ExtractContext
 from services.formats.mail.headers import decode_bytes, decode_words
 from services.formats.mail.letter import Letter, LetterFile, give_letter
 from services.formats.mail.msg_rtf import decompress_rtf, text_of_rtf
 from services.formats.mail.msg_store import Properties, corrupt_mail, open_store
-from services.formats.registry import ExtractContext
 
 _SUBJECT, _CLASS, _HEADERS = 0x0037, 0x001A, 0x007D
 _BODY, _HTML, _RTF = 0x1000, 0x1013, 0x1009

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from services.content import BlockKind, DocumentInfo, Issue, Mark, MarkKind, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import clean_text, decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
 from services.formats.kit.run_text import RunText
-from services.formats.registry import ExtractContext
 from services.formats.web.tree import TreePicture
 
 if TYPE_CHECKING:

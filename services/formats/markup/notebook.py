@@ -14,12 +14,12 @@ from typing import Any
 
 from services.content import BlockKind, DocumentInfo, Issue, Page, Part, Picture, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import clean_text, decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
 from services.formats.markup.markdown import MarkdownReader
-from services.formats.registry import ExtractContext
 
 PAGE_CHARS = 1_000_000
 """A page is closed at the first cell beyond this, as for JSON."""

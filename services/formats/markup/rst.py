@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from services.content import BlockKind, DocumentInfo, Issue, Mark, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, link, one_line
 from services.formats.kit.paging import give_pages
 from services.formats.markup.text import extract_text
-from services.formats.registry import ExtractContext
 
 if TYPE_CHECKING:
     from docutils import nodes

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from services.content import BlockKind, DocumentInfo, Page, Part, Upload
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder
 from services.formats.kit.paging import give_pages
-from services.formats.registry import ExtractContext
 
 PAGE_CHARS = 8_000_000
 """A longer text is cut into pages of at most this many characters, at a blank line where one is near.

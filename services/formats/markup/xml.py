@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 
 from services.content import BlockKind, DocumentInfo, Issue, Limits, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import check_page_count, give_pages
 from services.formats.kit.xml import too_deep
 from services.formats.markup.xml_entities import without_entities
-from services.formats.registry import ExtractContext
 
 PAGE_CHARS = 1_000_000
 """A page is closed at the first element beyond this. Source: as for CSV, it keeps a page below some 50 MB."""

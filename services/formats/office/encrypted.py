@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from services.content import Format, Part, Upload
+from services.content import Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.detection.detect import detect_format
+from services.formats.detection.detectors import OfficePackage
 from services.formats.office.encryption import decrypted, is_ole
-from services.formats.registry import EXTRACTORS, ExtractContext
-
-_KINDS = (Format.DOCX, Format.PPTX, Format.XLSX)
 
 
 def extract_encrypted(upload: Upload, context: ExtractContext) -> Iterator[Part]:
@@ -27,12 +26,12 @@ def extract_encrypted(upload: Upload, context: ExtractContext) -> Iterator[Part]
     path = decrypted(upload.path, context.password, context.folder)
     try:
         found = None if is_ole(path) else detect_format(path, upload.filename, context.limits).format
-        if found not in _KINDS:
+        if found is None or not isinstance(found.spec.detector, OfficePackage):
             raise UnreadableDocument(
                 "What the password opens is no Word, PowerPoint or Excel document of 2007 or later. Save it anew "
                 "without a password.",
                 code="corrupt_document",
             )
-        yield from EXTRACTORS[found](replace(upload, path=path, size_bytes=path.stat().st_size), context)
+        yield from found.spec.extract(replace(upload, path=path, size_bytes=path.stat().st_size), context)
     finally:
         path.unlink(missing_ok=True)

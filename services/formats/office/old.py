@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from services.content import Format, Issue, Part, Upload
+from services.content import Issue, Part, Upload
 from services.errors import EncryptedDocument, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.office.libreoffice import DOC_TO_DOCX, PPT_TO_PPTX, Conversion, convert, libreoffice_missing
-from services.formats.registry import EXTRACTORS, ExtractContext
+from services.formats.registry import Format
 
 _MAX_DIRECTORY_ENTRIES = 20_000
 
@@ -58,7 +59,7 @@ def extract_ppt(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
 def _read(format: Format, upload: Upload, result: Path, issues: list[Issue], context: ExtractContext) -> Iterator[Part]:
     converted = replace(upload, path=result, size_bytes=result.stat().st_size)
-    parts = iter(EXTRACTORS[format](converted, context))
+    parts = iter(format.spec.extract(converted, context))
     yield next(parts)
     yield from issues
     yield from parts

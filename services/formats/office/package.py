@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from services.content import Issue, Upload
 from services.errors import TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive, InflationBudget, part_too_large
 from services.formats.kit.page_builder import one_line
 from services.formats.kit.xml import Element, parse_part
-from services.formats.registry import ExtractContext
 
 MAX_PART_BYTES = 64 * 1024**2
 """Of one part of a presentation or workbook that is held as a tree: slides, drawings, comments. Source: the largest

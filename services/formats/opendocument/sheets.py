@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from services.content import BlockKind, DocumentInfo, Issue, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.captions import PlacedPicture
 from services.formats.kit.decoding import clean_text
@@ -25,7 +26,6 @@ from services.formats.opendocument.inline import SHAPES
 from services.formats.opendocument.package import OdfPackage, attribute, count_of, name_of, no_content, qualified
 from services.formats.opendocument.styles import Styles, style_holders
 from services.formats.opendocument.text import write_pictures
-from services.formats.registry import ExtractContext
 
 _PAGE_CHARS = 1_000_000
 """Characters of a sheet after which a page ends: memory is bounded by it."""

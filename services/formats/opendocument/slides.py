@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.content import BlockKind, DocumentInfo, Page, Part, Upload
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
@@ -17,7 +18,6 @@ from services.formats.opendocument.inline import SHAPES
 from services.formats.opendocument.package import OdfPackage, attribute, name_of, qualified
 from services.formats.opendocument.styles import Styles, style_holders
 from services.formats.opendocument.text import write_pictures
-from services.formats.registry import ExtractContext
 
 _MARGINS = {"footer": BlockKind.PAGE_FOOTER, "header": BlockKind.PAGE_HEADER}
 _FIELDS = ("date-time", "page-number", "header", "footer", "page", "handout", "title", "subtitle", "outline", "notes")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from services.content import BlockKind, DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.captions import PlacedPicture
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
@@ -16,7 +17,6 @@ from services.formats.kit.picture_writer import PictureWriter
 from services.formats.opendocument.blocks import BlockReader, Draft
 from services.formats.opendocument.package import OdfPackage, attribute, name_of, qualified
 from services.formats.opendocument.styles import Styles, style_holders
-from services.formats.registry import ExtractContext
 
 _HEADERS = ("style:header-first", "loext:header-first", "style:header", "style:header-left")
 _FOOTERS = ("style:footer-first", "loext:footer-first", "style:footer", "style:footer-left")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from services.content import BlockKind, Box, Issue, Page, Part, Progress, TextSource, Upload
 from services.errors import FieldError, InvalidOption, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.pdf.content import LAYER_SHARE, Content, ContentReader
 from services.formats.pdf.document import document_info, open_pdf
 from services.formats.pdf.figures import find_figures
@@ -31,7 +32,6 @@ from services.formats.pdf.scans import (
     with_region,
 )
 from services.formats.pdf.window import OpenPage, PageWindow
-from services.formats.registry import ExtractContext
 from services.ocr.base import LOW_CONFIDENCE, OcrResult
 from services.ocr.layout import compose
 from services.ocr.window import OcrWindow, Reading

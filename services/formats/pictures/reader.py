@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, Progress, TextSource, Upload
 from services.errors import FieldError, InvalidOption, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.pictures.encoding import to_srgb, write_picture
 from services.formats.pictures.gif import MAX_ANIMATION_FRAMES, frames_of_gif, too_many_frames
-from services.formats.registry import ExtractContext
 from services.ocr.base import LOW_CONFIDENCE
 from services.ocr.preparation import to_gray
 from services.ocr.window import OcrWindow, Reading

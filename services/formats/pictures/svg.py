@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.content import BlockKind, DocumentInfo, Issue, Limits, Part, Upload
 from services.errors import TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import give_pages, wants_pictures
@@ -22,7 +23,6 @@ from services.formats.markup.xml_entities import without_entities
 from services.formats.pictures.encoding import write_picture
 from services.formats.pictures.reader import extract_picture
 from services.formats.pictures.svg_pixels import render_svg
-from services.formats.registry import ExtractContext
 
 if TYPE_CHECKING:
     from PIL.Image import Image

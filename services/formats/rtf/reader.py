@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.registry import ExtractContext
 from services.formats.rtf.layout import RtfPage
 from services.formats.rtf.parser import RtfReader
 

@@ -15,13 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from services.content import DocumentInfo, Issue, Page, Part, Upload
 from services.errors import EncryptedDocument, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.archive import Archive
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
 from services.formats.kit.xml import MAX_PART_BYTES, Element, parse_part
-from services.formats.registry import ExtractContext
 from services.formats.web.html import declared_charset, parse_html
 from services.formats.web.tree import TreePicture, TreeReader
 

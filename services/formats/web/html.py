@@ -12,11 +12,11 @@ from typing import Any
 
 from services.content import DocumentInfo, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.decoding import decode_text
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
-from services.formats.registry import ExtractContext
 from services.formats.web.tree import Element, TreeReader
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.I)

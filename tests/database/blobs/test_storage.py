@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from database.blobs.base import LocalBlobStore, open_blobs
 from database.blobs.bucket import StorageBucket, object_path
+from database.blobs.local import LocalBlobStore
+from database.blobs.opening import open_blobs
 from database.blobs.storage import StorageBlobStore
 from database.errors import BlobDamaged, BlobsRefused, BlobsUnavailable
 from tests.conftest import ROOT, wait_for
@@ -131,7 +132,7 @@ def test_a_missing_file_is_missing_and_a_missing_bucket_is_not(storage: Storage,
     assert not store.exists("a" * 64)
     del storage.buckets["files"]
     with pytest.raises(BlobsUnavailable):
-        list(store.keys())
+        list(store.entries())
     assert storage.buckets == {}, "an empty bucket in its place would make every file look deleted"
 
 
@@ -270,7 +271,7 @@ def test_a_file_deleted_while_it_is_sent_is_removed_from_the_bucket(storage: Sto
     assert storage.objects("files") == [object_path(sha256)]
     store.settle(store.deletions(), wanted=())
     assert storage.objects("files") == []
-    assert list(store.keys()) == []
+    assert [entry.sha256 for entry in store.entries()] == []
 
 
 def test_what_an_upload_has_just_adopted_is_left_to_it(storage: Storage, open_store: Opener) -> None:
@@ -353,14 +354,14 @@ def test_files_of_a_local_store_are_taken_over(storage: Storage, tmp_path: Path)
     store = open_blobs("supabase", root, supabase_url=storage.url, service_key=SERVICE_KEY, bucket="files")
     assert store.path(sha256).read_bytes() == b"content"
     assert store.state().pending == 1
-    assert list(local.keys()) == []
+    assert [entry.sha256 for entry in local.entries()] == []
     store.close()
 
 
 PUSHER = """
 import sys
 from pathlib import Path
-from database.blobs.base import open_blobs
+from database.blobs.opening import open_blobs
 root, url, key, task, *arguments = sys.argv[1:]
 blobs = open_blobs("supabase", Path(root), supabase_url=url, service_key=key, bucket="files", cache_bytes=10**9)
 print("open", flush=True)

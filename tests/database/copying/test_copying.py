@@ -20,8 +20,9 @@ from sqlalchemy import insert, select, text, update
 from database import schema
 from database.copying.copying import compare_stores, copy_rows
 from database.copying.rows import forms_of, tables
+from database.opening import open_store
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR
-from database.store import Store, open_store
+from database.store import Store
 from tests.support.copy_cases import ODD_JSON, ODD_TEXTS, odd_rows
 from tests.support.copy_commands import Run, change, commands, fill_source, opened
 from tests.support.postgres_server import DatabaseUrls, PostgresServer

@@ -14,8 +14,8 @@ from sqlalchemy import insert, select, text, update
 
 from database import schema
 from database.ids import new_id
+from database.opening import open_store
 from database.records import SERVICE_ACTOR
-from database.store import open_store
 from services.jobs.worker import WorkerLease
 from tests.conftest import ROOT
 from tests.support.copy_commands import Run, change, commands, fill_source, opened

@@ -209,9 +209,10 @@ def test_pictures_of_dropped_generations_are_given_up(store: Store) -> None:
         documents.resubmit(tx, document_id, {})
         images.write_image(tx, document_id, 2, image(0, "both"))
         assert generations.publish(tx, document_id, 2, summary(0, image_count=1))
-        assert images.orphaned_blobs(tx, document_id, 2) == [digest("only old")]
+        pictures = [digest("only old"), digest("both")]
+        assert documents.unreferenced(tx, pictures) == []
         generations.drop_other_generations(tx, document_id, 2)
-        assert images.orphaned_blobs(tx, document_id, 2) == []
+        assert documents.unreferenced(tx, pictures) == [digest("only old")]
 
 
 def test_pending_image_vectors_are_filled_in_and_the_warning_goes(store: Store) -> None:

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from api.app import create_app
 from database.accounts import accounts
 from database.cursors import encode_cursor
+from database.opening import open_store
 from database.records import SERVICE_ACTOR
-from database.store import open_store
 from services.admin.users import add_user
 from tests.support.api_server import assert_problem, ingest, upload
 from tests.support.child_cases import mail_with

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, update
 from database import schema
 from database.documents import children, contents, documents, generations, images, searches
 from database.fallback import journal
-from database.fallback.upload_trees import read_families
+from database.fallback.upload_trees import read_upload_trees
 from database.jobs import jobs
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, worker_for
 from database.store import Store
@@ -367,4 +367,4 @@ def test_a_running_job_keeps_the_node_from_being_switched(pair: Pair) -> None:
         pair.replay.switch()
     with pair.local.begin(SERVICE_ACTOR) as tx:
         assert journal.serving(tx.connection) == "local"
-        assert [family.is_running for family in read_families(tx.connection)] == [True]
+        assert [tree.is_running for tree in read_upload_trees(tx.connection)] == [True]

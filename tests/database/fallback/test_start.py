@@ -87,19 +87,23 @@ def test_a_database_without_its_migrations_is_an_error_and_never_the_fallback(
             "DELETE FROM supabase_migrations.schema_migrations "
             "WHERE version = (SELECT max(version) FROM supabase_migrations.schema_migrations)"
         )
-    assert _refusal(_settings(tmp_path, postgres.server_url)).code == "migrations_pending"
+    refusal = _refusal(_settings(tmp_path, postgres.server_url))
+    assert refusal.code == "migrations_pending"
+    assert "has 1 migrations to run. Run `docatlas db upgrade`" in refusal.detail
 
 
 def test_a_server_that_cannot_be_reached_is_stood_in_for(tmp_path: Path) -> None:
-    store = open_configured_store(
+    opened = open_configured_store(
         _settings(tmp_path, f"postgresql://docatlas_server:x@127.0.0.1:{free_port()}/postgres")
     )
     try:
-        assert store.state().breaker == "open"
-        assert store.state().detail == ""
-        submit(store, "a.txt")
+        state = opened.fallback.state()
+        assert state is not None
+        assert state.breaker == "open"
+        assert state.detail == ""
+        submit(opened.store, "a.txt")
     finally:
-        store.close()
+        opened.store.close()
 
 
 def test_a_login_that_is_refused_once_the_server_is_back_is_told_and_nothing_is_lost(
@@ -118,7 +122,7 @@ def test_a_login_that_is_refused_once_the_server_is_back_is_told_and_nothing_is_
             assert store.state().breaker == "open"
             assert store.state().waiting["documents"] == 1
             _alter(postgres, "PASSWORD 'tests'")
-            store.take_charge(lambda: True)
+            store.replay_while(lambda: True)
             eventually(lambda: store.state().detail == "")
         finally:
             access.give_back()

@@ -14,13 +14,12 @@ from database import schema
 from database.documents import documents
 from database.errors import StoreUnavailable
 from database.fallback import journal
-from database.fallback.answered_from import recorded_use
 from database.fallback.store import FallbackStore
-from database.fallback.upload_trees import read_families
+from database.fallback.upload_trees import read_upload_trees
 from database.jobs import jobs
+from database.opening import open_store
 from database.postgres.store import PostgresStore
-from database.records import LOCAL_ACTOR, SERVICE_ACTOR, worker_for
-from database.store import open_store
+from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord, worker_for
 from tests.support.fallback_cases import Access, counts, eventually, finish, is_empty, open_fallback, open_main
 from tests.support.postgres_server import DatabaseUrls
 from tests.support.store_cases import EVERYTHING, OTHER_ACTOR, SPACE, submit, unit
@@ -37,7 +36,7 @@ def access(postgres: DatabaseUrls) -> Iterator[Access]:
 def store(postgres: DatabaseUrls, tmp_path: Path) -> Iterator[FallbackStore]:
     """A store in a process that may move what waits."""
     opened = open_fallback(postgres, tmp_path / "fallback")
-    opened.take_charge(lambda: True)
+    opened.replay_while(lambda: True)
     yield opened
     opened.close()
 
@@ -46,20 +45,29 @@ def _is_closed(store: FallbackStore) -> bool:
     return store.state().breaker == "closed" and not any(store.state().waiting.values())
 
 
+def _home(store: FallbackStore, job: JobRecord) -> str:
+    """The kind of the database that the job's transactions go to."""
+    with store.pinned(job), store.begin(SERVICE_ACTOR) as tx:
+        return tx.connection.dialect.name
+
+
 def test_a_transaction_that_finds_the_database_gone_goes_to_this_node_at_once(
     store: FallbackStore, access: Access
 ) -> None:
     submit(store, "before.txt")
+    with store.begin(LOCAL_ACTOR) as tx:
+        assert not tx.is_partial
     access.take_away()
-    with recorded_use() as use:
+    with store.recorded_answers() as answered:
         document = submit(store, "away.txt").document
-    assert use.fallback
+    assert answered.local
     state = store.state()
     assert (state.breaker, state.waiting["documents"]) == ("open", 1)
     assert state.since is not None
     assert store.is_partial
     assert store.kind == "sqlite"
     with store.begin(LOCAL_ACTOR) as tx:
+        assert tx.is_partial
         shown = documents.list_page(tx, only=EVERYTHING, limit=10, cursor=None).data
     assert [entry.document_id for entry in shown] == [document.document_id]
 
@@ -87,9 +95,10 @@ def test_what_was_read_here_is_found_here_and_afterwards_there(
         assert counts(main)["documents_metadata"] == 1
     finally:
         main.close()
-    with recorded_use() as use, store.begin(LOCAL_ACTOR) as tx:
+    with store.recorded_answers() as answered, store.begin(LOCAL_ACTOR) as tx:
         assert documents.get(tx, document_id) is not None
-    assert not use.fallback
+        assert not tx.is_partial
+    assert not answered.local
     assert store.state().counters["replayed"] == 1
 
 
@@ -99,7 +108,7 @@ def test_it_comes_up_without_the_database_and_goes_over_to_it(
     made_ready: list[bool] = []
     access.take_away()
     store = open_fallback(postgres, tmp_path / "fallback", prepare=lambda _: made_ready.append(True))
-    store.take_charge(lambda: True)
+    store.replay_while(lambda: True)
     try:
         submit(store, "a.txt")
         assert not made_ready
@@ -141,7 +150,7 @@ def test_copies_of_an_earlier_process_are_moved_before_the_database_is_served(
         assert store.state().breaker == "half_open"
         with store.begin(LOCAL_ACTOR) as tx:
             assert documents.get(tx, document_id) is not None
-        store.take_charge(lambda: True)
+        store.replay_while(lambda: True)
         eventually(lambda: _is_closed(store))
         with store.begin(LOCAL_ACTOR) as tx:
             assert documents.get(tx, document_id) is not None
@@ -188,8 +197,8 @@ def test_a_job_of_the_database_stops_when_that_is_gone_and_goes_on_there(store: 
     submit(store, "a.txt")
     job = store.claim_job("node.1")
     assert job is not None
-    assert job.home == "main"
-    with store.running(job) as must_stop:
+    assert _home(store, job) == "postgresql"
+    with store.pinned(job) as must_stop:
         assert not must_stop()
         access.take_away()
         eventually(must_stop)
@@ -198,11 +207,11 @@ def test_a_job_of_the_database_stops_when_that_is_gone_and_goes_on_there(store: 
     assert store.claim_job("node.1") is None
     access.give_back()
     eventually(lambda: _is_closed(store))
-    with store.running(job), store.begin(SERVICE_ACTOR, write=True) as tx:
+    with store.pinned(job), store.begin(SERVICE_ACTOR, write=True) as tx:
         jobs.retry_later(tx, job.job_id, worker_id="node.1", run_after=job.created_at, error=None)
     again = store.claim_job("node.1")
     assert again is not None
-    assert (again.job_id, again.home) == (job.job_id, "main")
+    assert (again.job_id, _home(store, again)) == (job.job_id, "postgresql")
 
 
 def test_a_job_of_this_node_is_told_to_let_go_and_is_not_lost(
@@ -212,8 +221,8 @@ def test_a_job_of_this_node_is_told_to_let_go_and_is_not_lost(
     submit(store, "a.txt")
     job = store.claim_job("node.1")
     assert job is not None
-    assert job.home == "local"
-    with store.running(job) as must_stop:
+    assert _home(store, job) == "sqlite"
+    with store.pinned(job) as must_stop:
         access.give_back()
         eventually(must_stop)
         assert store.claim_job("node.1") is None
@@ -222,7 +231,7 @@ def test_a_job_of_this_node_is_told_to_let_go_and_is_not_lost(
     eventually(lambda: _is_closed(store))
     again = store.claim_job("node.1")
     assert again is not None
-    assert (again.job_id, again.home) == (job.job_id, "main")
+    assert (again.job_id, _home(store, again)) == (job.job_id, "postgresql")
 
 
 def test_no_file_may_be_removed_while_not_everybody_can_be_asked(store: FallbackStore, access: Access) -> None:
@@ -300,13 +309,13 @@ def test_what_was_refused_is_offered_again_at_the_next_start_and_nothing_is_move
     local = open_store(tmp_path / "fallback")
     try:
         with local.begin(SERVICE_ACTOR, write=True) as tx:
-            family = read_families(tx.connection)[0]
-            journal.note(tx.connection, journal.Entry(document_id, family.user_id, family.stamp, "refused"))
+            tree = read_upload_trees(tx.connection)[0]
+            journal.note(tx.connection, journal.Entry(document_id, tree.user_id, tree.stamp, "refused"))
             journal.serve(tx.connection, "main")
     finally:
         local.close()
     store = open_fallback(postgres, tmp_path / "fallback")
-    store.take_charge(lambda: True)
+    store.replay_while(lambda: True)
     try:
         eventually(lambda: _is_closed(store))
         with store.begin(LOCAL_ACTOR) as tx:

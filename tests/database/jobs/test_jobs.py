@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 from services.settings import Settings
 from services.stores import open_configured_store
-store = open_configured_store(Settings(data_dir=Path(sys.argv[1])))
+store = open_configured_store(Settings(data_dir=Path(sys.argv[1]))).store
 found = []
 while (job := store.claim_job(sys.argv[2])) is not None:
     found.append(job.job_id)

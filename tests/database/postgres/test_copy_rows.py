@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import false, insert, select
+from sqlalchemy.exc import ProgrammingError
 
 from database import schema
 from database.documents import contents, generations, images
 from database.errors import RowRefused
 from database.ids import new_id
-from database.postgres.copy import copy_rows, takes_copies, vector_bytes
+from database.postgres.copy import copy_rows, replace_rows, vector_bytes
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, LOCAL_USER_ID, SERVICE_ACTOR
@@ -163,15 +164,16 @@ def test_chunks_written_again_replace_those_with_their_number(store: Store) -> N
 @pytest.mark.usefixtures("without_bypass")
 def test_a_worker_that_may_not_copy_inserts(on_postgres: PostgresStore) -> None:
     with on_postgres.begin(SERVICE_ACTOR, write=True) as tx:
-        assert not takes_copies(tx.connection, schema.chunks)
+        assert not replace_rows(tx.connection, schema.chunks, [], false())
     written_twice(on_postgres)
 
 
 def test_workers_copy_where_they_may(on_postgres: PostgresStore) -> None:
     with on_postgres.begin(SERVICE_ACTOR, write=True) as tx:
-        assert takes_copies(tx.connection, schema.chunks)
-    with on_postgres.begin(LOCAL_ACTOR) as tx:
-        assert not takes_copies(tx.connection, schema.chunks)
+        assert replace_rows(tx.connection, schema.chunks, [], false())
+    refused = pytest.raises(ProgrammingError, match="permission denied")
+    with refused, on_postgres.begin(LOCAL_ACTOR, write=True) as tx:
+        replace_rows(tx.connection, schema.chunks, [], false())
 
 
 def test_picture_vectors_go_to_their_pictures_in_one_call(store: Store) -> None:

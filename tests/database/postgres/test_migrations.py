@@ -73,16 +73,14 @@ def test_the_role_of_the_server_logs_in_and_sees_what_is_applied(postgres: Datab
     assert [state.version for state in states] == [m.version for m in read_migrations(OURS)]
     assert all(state.applied_at == "" for state in states)
     assert migrations.status(postgres.admin_url) == states
-    migrations.require_current(postgres.server_url)
 
 
-def test_what_is_missing_is_named_with_the_command(postgres: DatabaseUrls, tmp_path: Path) -> None:
+def test_what_is_missing_is_named(postgres: DatabaseUrls, tmp_path: Path) -> None:
     for path in OURS.glob("*.sql"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "20990101000000_create_more.sql").write_text("create table public.more (n int);")
-    assert migrations.status(postgres.server_url, folder=tmp_path)[-1].applied_at is None
-    with pytest.raises(MigrationError, match=r"lacks 1 migrations, from 20990101.*`docatlas db upgrade`"):
-        migrations.require_current(postgres.server_url, folder=tmp_path)
+    states = migrations.status(postgres.server_url, folder=tmp_path)
+    assert [(s.version, s.name) for s in states if s.applied_at is None] == [("20990101000000", "create_more")]
 
 
 def test_a_failing_migration_leaves_nothing_and_says_where(empty: DatabaseUrls, tmp_path: Path) -> None:
@@ -252,4 +250,4 @@ def test_a_dump_is_restored_as_the_operators_manual_says(
         kept = documents.get(tx, document)
     restored.close()
     assert kept is not None
-    migrations.require_current(empty.server_url)
+    assert all(state.applied_at is not None for state in migrations.status(empty.server_url))

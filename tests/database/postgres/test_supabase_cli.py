@@ -120,7 +120,7 @@ def test_what_the_command_line_pushed_needs_no_upgrade(program: Path, project: P
     pushed = history(hosted.admin_url)
     assert migrations.upgrade(hosted.admin_url, server_url=hosted.server_url) == []
     assert history(hosted.admin_url) == pushed
-    migrations.require_current(hosted.server_url)
+    assert all(state.applied_at is not None for state in migrations.status(hosted.server_url))
 
 
 def test_what_was_upgraded_needs_no_push(program: Path, project: Path, hosted: DatabaseUrls) -> None:

@@ -21,6 +21,7 @@ from database.postgres.embedded import FAST, EmbeddedPostgres
 from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Actor
+from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import wait_for
@@ -285,22 +286,22 @@ def test_a_worker_without_its_database_asks_in_measure(
     )
     runtime = open_runtime(settings)
     try:
-        runtime.start_worker()
-        before = submit(runtime.store, "without a file").job
-        assert before is not None
-        wait_for(lambda: _status(runtime, before.job_id) == "failed")
-        own_server.stop()
+        with Worker(runtime):
+            before = submit(runtime.store, "without a file").job
+            assert before is not None
+            wait_for(lambda: _status(runtime, before.job_id) == "failed")
+            own_server.stop()
 
-        def refusals() -> list[float]:
-            return [record.created for record in caplog.records if "until the database works" in record.message]
+            def refusals() -> list[float]:
+                return [record.created for record in caplog.records if "until the database works" in record.message]
 
-        wait_for(lambda: len(refusals()) >= 6)
-        times = refusals()
-        assert all(after - before > 0.15 for before, after in pairwise(times))
-        own_server.start()
-        taken = submit(runtime.store, "without one either").job
-        assert taken is not None
-        wait_for(lambda: _status(runtime, taken.job_id) == "failed")
+            wait_for(lambda: len(refusals()) >= 6)
+            times = refusals()
+            assert all(after - before > 0.15 for before, after in pairwise(times))
+            own_server.start()
+            taken = submit(runtime.store, "without one either").job
+            assert taken is not None
+            wait_for(lambda: _status(runtime, taken.job_id) == "failed")
     finally:
         runtime.close()
 

@@ -15,14 +15,14 @@ from sqlalchemy.engine import Engine
 from database import migrations, schema
 from database.accounts import tables as account_tables
 from database.errors import MigrationError
+from database.opening import open_store
 from database.sqlite.engine import SqliteConnections
-from database.store import open_store
 
 ROOT = Path(__file__).resolve().parents[3]
 UPGRADER = """
 import sys
 from pathlib import Path
-from database.store import open_store
+from database.opening import open_store
 store = open_store(Path(sys.argv[1]))
 print(len(store.upgrade()))
 store.close()

@@ -11,9 +11,10 @@ import pytest
 from database.documents import documents
 from database.errors import StoreBusy
 from database.keywords import MAX_TERMS
+from database.opening import open_store
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR
 from database.sqlite.keywords import match_expression
-from database.store import Store, open_store
+from database.store import Store
 from tests.support.store_cases import add_document, prepare, unit
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -15,32 +15,8 @@ from database.records import SERVICE_ACTOR, worker_for
 from services.accounts.api_keys import MAX_KEYS
 from services.admin.users import disable_user
 from services.runtime import Runtime
-from tests.support.account_cases import bearer, local_server, make_key, register
+from tests.support.account_cases import bearer, make_key, register
 from tests.support.api_server import assert_problem
-from tests.support.databases import Databases
-
-
-@pytest.fixture(scope="module")
-def server(
-    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Runtime, httpx.Client]]:
-    with local_server(module_databases, tmp_path_factory.mktemp("keys")) as both:
-        yield both
-
-
-@pytest.fixture
-def runtime(server: tuple[Runtime, httpx.Client]) -> Runtime:
-    return server[0]
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
-
-
-@pytest.fixture
-def session(client: httpx.Client) -> dict[str, object]:
-    return register(client, f"{new_id()}@example.org")
 
 
 def key_header(secret: str) -> dict[str, str]:

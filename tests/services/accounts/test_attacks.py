@@ -48,29 +48,6 @@ from tests.support.api_server import assert_problem
 from tests.support.databases import Databases
 
 
-@pytest.fixture(scope="module")
-def server(
-    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Runtime, httpx.Client]]:
-    with local_server(module_databases, tmp_path_factory.mktemp("attacks")) as both:
-        yield both
-
-
-@pytest.fixture
-def runtime(server: tuple[Runtime, httpx.Client]) -> Runtime:
-    return server[0]
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
-
-
-@pytest.fixture
-def session(client: httpx.Client) -> dict[str, object]:
-    return register(client, f"{new_id()}@example.org")
-
-
 @pytest.mark.parametrize("path", ["/v1/api-keys%0A", "/v1/api-keys/%0A", "/v1/auth/logout%0A"])
 def test_a_path_that_the_router_takes_for_another_needs_the_same_scope(
     client: httpx.Client, session: dict[str, object], path: str

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from database.accounts import accounts
 from database.accounts import mirror as account_mirror
-from database.errors import StoreUnavailable
 from database.ids import new_id
+from database.opening import open_store
 from database.records import SERVICE_ACTOR, Actor, worker_for
-from database.store import Store, Transaction, open_store
+from database.store import Store, Transaction
 from services.accounts.api_keys import create_key
 from services.accounts.attempts import LoginAttempts
 from services.accounts.gate import FRESH_S, Gate
@@ -24,7 +24,7 @@ from services.accounts.principal import Principal
 from services.accounts.sessions import Sessions
 from services.accounts.tokens import AccessTokens
 from services.errors import TransientError, Unauthenticated
-from tests.support.account_cases import PASSWORD, SECRET, CountingHasher
+from tests.support.account_cases import PASSWORD, CountingHasher
 
 HASHER = CountingHasher()
 
@@ -36,14 +36,10 @@ class Standing:
         self._main, self._local = main, local
         self.is_partial = False
 
-    @property
-    def main(self) -> Store:
-        if self.is_partial:
-            raise StoreUnavailable("out of reach")
-        return self._main
-
-    def begin(self, actor: Actor, *, write: bool = False) -> AbstractContextManager[Transaction]:
-        return (self._local if self.is_partial else self._main).begin(actor, write=write)
+    @contextmanager
+    def begin(self, actor: Actor, *, write: bool = False) -> Iterator[Transaction]:
+        with (self._local if self.is_partial else self._main).begin(actor, write=write) as tx:
+            yield replace(tx, is_partial=self.is_partial)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._main, name)
@@ -60,11 +56,6 @@ def local(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def standing(store: Store, local: Store) -> Any:
     return Standing(store, local)
-
-
-@pytest.fixture
-def tokens() -> AccessTokens:
-    return AccessTokens(SecretStr(SECRET), 900)
 
 
 @pytest.fixture
@@ -92,7 +83,7 @@ def test_an_account_that_cannot_be_seen_is_not_called_unknown(standing: Any, peo
         people.refresh("drt_unknown")
 
 
-def test_nothing_of_accounts_is_written_on_one_node_only(standing: Any, people: LocalAccounts) -> None:
+def test_nothing_of_accounts_is_written_on_one_node_only(standing: Any, local: Store, people: LocalAccounts) -> None:
     user_id = add_account(standing, HASHER, "ada@example.org", PASSWORD)
     standing.is_partial = True
     principal = Principal(user_id, "local")
@@ -105,6 +96,8 @@ def test_nothing_of_accounts_is_written_on_one_node_only(standing: Any, people: 
         with pytest.raises(TransientError) as caught:
             change()
         assert refused(caught)
+    with local.begin(SERVICE_ACTOR) as tx:
+        assert accounts.by_email(tx, "bob@example.org") is None
 
 
 def test_a_key_that_was_known_is_let_in_and_another_one_cannot_be_judged(standing: Any, tokens: AccessTokens) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from services.accounts.principal import Principal
 from services.accounts.tokens import AccessTokens
 from services.errors import TransientError, Unauthenticated
 from services.runtime import Runtime
-from tests.support.account_cases import SECRET, CountingHasher, bearer, local_server, make_key, register
+from tests.support.account_cases import SECRET, Clock, CountingHasher, bearer, make_key, register
 from tests.support.api_server import assert_problem, opened
-from tests.support.databases import Databases, SqliteDatabases
+from tests.support.databases import SqliteDatabases
 
 READING_POSTS = {"/v1/search", "/v1/search/image", "/v1/context", "/chat/prepare-context"}
 
@@ -43,24 +43,6 @@ def routes_of(runtime: Runtime) -> list[tuple[str, str]]:
             found.append((method, route.path))
     assert len(found) > 40
     return found
-
-
-@pytest.fixture(scope="module")
-def server(
-    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Runtime, httpx.Client]]:
-    with local_server(module_databases, tmp_path_factory.mktemp("gate")) as both:
-        yield both
-
-
-@pytest.fixture
-def runtime(server: tuple[Runtime, httpx.Client]) -> Runtime:
-    return server[0]
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
 
 
 def test_every_route_needs_a_scope_that_fits_it(runtime: Runtime) -> None:
@@ -224,27 +206,9 @@ class Interruptible:
         return getattr(self._store, name)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def cut(store: Store) -> Interruptible:
     return Interruptible(store)
-
-
-@pytest.fixture
-def tokens() -> AccessTokens:
-    return AccessTokens(SecretStr(SECRET), 900)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

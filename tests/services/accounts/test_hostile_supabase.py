@@ -17,23 +17,10 @@ from services.accounts.attempts import PER_ADDRESS
 from services.accounts.jwks import MAX_BYTES, MAX_WAITING, MIN_INTERVAL_S, KeySet, VerifyingKey, read_keys
 from services.errors import TransientError
 from services.settings import Settings
-from tests.support.account_cases import PASSWORD, account_server, bearer, refresh
+from tests.support.account_cases import PASSWORD, Clock, account_server, bearer, refresh
 from tests.support.api_server import assert_problem
 from tests.support.auth_server import PUBLISHABLE_KEY, AuthServer, auth_server
 from tests.support.databases import SqliteDatabases
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -21,24 +20,6 @@ from services.runtime import Runtime
 from tests.support.account_cases import PASSWORD, SECRET, bearer, local_server, login, refresh, register
 from tests.support.api_server import assert_problem
 from tests.support.databases import Databases
-
-
-@pytest.fixture(scope="module")
-def server(
-    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Runtime, httpx.Client]]:
-    with local_server(module_databases, tmp_path_factory.mktemp("local")) as both:
-        yield both
-
-
-@pytest.fixture
-def runtime(server: tuple[Runtime, httpx.Client]) -> Runtime:
-    return server[0]
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
 
 
 def new_email() -> str:

@@ -81,11 +81,11 @@ def test_a_login_hashes_again_when_the_parameters_have_changed(
     add_user(runtime, "ada@example.org", PASSWORD)
     old = hash_of(runtime, "ada@example.org")
     stronger = open_accounts(runtime.settings, runtime.store, hasher=CountingHasher(time_cost=2))
-    stronger.entrance.login("ada@example.org", PASSWORD, address="127.0.0.1")
+    stronger.login.login("ada@example.org", PASSWORD, address="127.0.0.1")
     new = hash_of(runtime, "ada@example.org")
     assert "t=1" in old
     assert "t=2" in new
-    stronger.entrance.login("ada@example.org", PASSWORD, address="127.0.0.1")
+    stronger.login.login("ada@example.org", PASSWORD, address="127.0.0.1")
     assert hash_of(runtime, "ada@example.org") == new
 
 

@@ -14,7 +14,7 @@ import pytest
 from database.ids import new_id
 from services.accounts.buckets import MAX_KEYS, Buckets
 from services.runtime import Runtime
-from tests.support.account_cases import bearer, local_server, make_key, register
+from tests.support.account_cases import Clock, bearer, local_server, make_key, register
 from tests.support.api_server import assert_problem
 from tests.support.databases import Databases
 
@@ -26,11 +26,6 @@ def server(
     given = {"quota_documents": 3, "quota_bytes": 1000}
     with local_server(module_databases, tmp_path_factory.mktemp("quotas"), **given) as both:
         yield both
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
 
 
 @pytest.fixture
@@ -139,14 +134,6 @@ def test_requests_of_one_user_are_limited_and_the_answers_say_so(databases: Data
         other = register(client, "bob@example.org")
         assert client.get("/v1/documents", headers=bearer(other)).status_code == 200
         assert client.get("/livez").status_code == 200
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_a_bucket_gives_what_it_holds_and_fills_up_again() -> None:

@@ -24,7 +24,7 @@ from services.accounts.jwks import MAX_AGE_S, MIN_INTERVAL_S, KeySet, read_keys
 from services.admin.users import add_user, disable_user
 from services.errors import TransientError
 from services.runtime import Runtime
-from tests.support.account_cases import PASSWORD, account_server, bearer, refresh
+from tests.support.account_cases import PASSWORD, Clock, account_server, bearer, refresh
 from tests.support.api_server import assert_problem
 from tests.support.auth_server import PUBLISHABLE_KEY, AuthServer, auth_server
 from tests.support.databases import Databases
@@ -46,16 +46,6 @@ def given(auth: AuthServer, **more: Any) -> dict[str, Any]:
 def server(auth: AuthServer, databases: Databases, tmp_path: Path) -> Iterator[tuple[Runtime, httpx.Client]]:
     with account_server(databases, tmp_path / "data", **given(auth)) as (runtime, client, _):
         yield runtime, client
-
-
-@pytest.fixture
-def runtime(server: tuple[Runtime, httpx.Client]) -> Runtime:
-    return server[0]
-
-
-@pytest.fixture
-def client(server: tuple[Runtime, httpx.Client]) -> httpx.Client:
-    return server[1]
 
 
 def ask(client: httpx.Client, token: str) -> httpx.Response:
@@ -145,14 +135,6 @@ def test_the_legacy_secret_is_used_only_where_it_is_given(
         assert ask(client, auth.token(str(uuid4()))).status_code == 200
         other = jwt.encode(auth.claims(str(uuid4())), LEGACY_SECRET[::-1], algorithm="HS256")
         assert_problem(ask(client, other), 401, "invalid_token")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.chunking.tokens import quarter_of_characters, token_counter
+from services.chat.context import token_counter
 from services.runtime import Runtime
 from tests.conftest import DATA
 from tests.support.api_server import assert_problem, ingest, opened
@@ -120,7 +120,7 @@ def test_budget_bounds_the_tokens_and_says_so(server: tuple[Runtime, httpx.Clien
     message = "When does the ferry leave the pier?"
     whole = context(client, message=message, k=20)
     assert whole["truncated"] is False
-    count = token_counter(runtime.text_embedder.tokenizer_path, framed=False, otherwise=quarter_of_characters)
+    count = token_counter(runtime.text_embedder.tokenizer_path)
     assert whole["tokens"] == sum(count(m["content"]) for m in whole["messages"])
     for budget in (260, 400, 700):
         answer = context(client, message=message, k=20, token_budget=budget)
@@ -184,7 +184,7 @@ def test_context_is_recorded_among_the_searches(client: httpx.Client, ids: dict[
 
 
 def test_without_a_tokenizer_four_characters_are_a_token() -> None:
-    count = token_counter(None, framed=False, otherwise=quarter_of_characters)
+    count = token_counter(None)
     assert (count(""), count("abcd"), count("abcde")) == (0, 1, 2)
 
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import ast
-import functools
-import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-import pytest
-
-from docs.build_formats import GROUPS, LIMITS, PAGE, REFUSALS, WARNINGS, formats_page, reader_of
-from services.content import Format, Limits
+from docs.build_formats import LIMITS, PAGE, REFUSALS, WARNINGS, formats_page
+from services.content import Limits
 from services.errors import error_classes
-from services.formats.descriptions import DESCRIPTIONS
-from services.formats.detection.extensions import EXTENSIONS
-from services.formats.registry import EXTRACTORS, MEDIA_TYPES, detect_format
 from services.settings import Settings
-from tests.conftest import DATA, ROOT
+from tests.conftest import ROOT
 
 _READING = ("services/formats", "services/sandbox", "services/ocr")
 """Where files are read: what is raised here ends the job of a file."""
@@ -27,48 +19,6 @@ _READING = ("services/formats", "services/sandbox", "services/ocr")
 
 def test_page_is_what_the_generator_writes() -> None:
     assert PAGE.read_text(encoding="utf-8") == formats_page(), "run `python -m docs.build_formats`"
-
-
-@pytest.mark.parametrize("format", Format)
-def test_every_format_is_described_and_read_by_a_module(format: Format) -> None:
-    described = DESCRIPTIONS[format]
-    assert described.title
-    assert described.reads.endswith(".")
-    assert described.left_out.endswith(".")
-    assert described.pages.endswith(".")
-    assert (ROOT / "services" / "formats" / f"{reader_of(format)}.py").is_file()
-    assert MEDIA_TYPES[format]
-    assert EXTENSIONS[format]
-    assert set(described.libraries) <= _dependencies()
-
-
-@functools.cache
-def _dependencies() -> frozenset[str]:
-    """Names of the distributions that the product needs to run."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return frozenset(re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in project["dependencies"])
-
-
-def test_tables_hold_every_format_once() -> None:
-    for table in (EXTRACTORS, MEDIA_TYPES, EXTENSIONS, DESCRIPTIONS):
-        assert set(table) == set(Format)
-    assert sorted(format for formats in GROUPS.values() for format in formats) == sorted(Format)
-    assert len({described.title for described in DESCRIPTIONS.values()}) == len(Format)
-
-
-@functools.cache
-def _samples() -> dict[Format, list[str]]:
-    """The samples by the format that they are detected as."""
-    found: dict[Format, list[str]] = {}
-    for path in sorted(DATA.iterdir()):
-        if path.is_file() and path.suffix != ".py":
-            found.setdefault(detect_format(path, path.name, Limits()).format, []).append(path.name)
-    return found
-
-
-@pytest.mark.parametrize("format", Format)
-def test_every_format_has_a_sample(format: Format) -> None:
-    assert _samples().get(format)
 
 
 def test_every_limit_is_on_the_page() -> None:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from services.content import Issue, Limits, Picture
+from services.formats.base import ExtractContext
 from services.formats.kit.picture_writer import PictureWriter
 from services.formats.pictures.svg_pixels import render_svg
-from services.formats.registry import ExtractContext
 from services.ocr.base import NoOcr
 from services.options import Options
 from tests.data.build_samples import picture_bytes

@@ -11,7 +11,8 @@ import pytest
 
 from services.content import Limits, Page, TextSource, Upload
 from services.documents.export import page_markdown
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
 from services.ocr.base import OcrEngine
 from services.ocr.engines import find_engines, open_reader
 from services.options import Options
@@ -44,7 +45,7 @@ def markdown_of(path: Path, folder: Path, engine: OcrEngine) -> tuple[str, bool]
     upload = Upload(path, path.name, "", "0" * 64, path.stat().st_size)
     parts: list[str] = []
     in_table = was_read = False
-    for part in EXTRACTORS[detection.format](upload, context):
+    for part in detection.format.spec.extract(upload, context):
         if not isinstance(part, Page):
             continue
         body = page_markdown(part.text, part.blocks, part.marks, after_table=in_table)

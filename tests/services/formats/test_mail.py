@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from services.content import Attachment, BlockKind, DocumentInfo, Format, Limits, Part, Upload
+from services.content import Attachment, BlockKind, DocumentInfo, Limits, Part, Upload
 from services.errors import DocatlasError, EncryptedDocument, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
+from services.formats.detection.detect import detect_format
 from services.formats.mail.msg_rtf import decompress_rtf, text_of_rtf
-from services.formats.registry import EXTRACTORS, ExtractContext, detect_format
+from services.formats.registry import Format
 from services.ocr.base import NoOcr
 from services.options import Options
 from tests.data.build_mail import SAMPLES
@@ -53,7 +55,7 @@ def extract(
     path.write_bytes(data)
     out = Path(tempfile.mkdtemp(prefix="out-", dir=folder))
     context = ExtractContext(options, password, out, limits, NoOcr(), archive_depth=archive_depth)
-    return list(EXTRACTORS[format](Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
+    return list(format.spec.extract(Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
 
 
 def eml(data: bytes, folder: Path) -> list[Part]:

@@ -8,24 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from services.content import (
-    BlockKind,
-    DocumentInfo,
-    Format,
-    Issue,
-    Limits,
-    Page,
-    Part,
-    Picture,
-    Progress,
-    TextSource,
-    Upload,
-)
+from services.content import BlockKind, DocumentInfo, Issue, Limits, Page, Part, Picture, Progress, TextSource, Upload
 from services.errors import EncryptedDocument, InvalidOption, NotFound, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.page_images import render_page
 from services.formats.pdf.quality import is_garbled
 from services.formats.pdf.reader import extract_pdf
-from services.formats.registry import ExtractContext
+from services.formats.registry import Format
 from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.tesseract.engine import TesseractEngine
 from services.ocr.tesseract.install import find_tesseract

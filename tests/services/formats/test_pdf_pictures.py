@@ -12,10 +12,10 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from services.content import BlockKind, Issue, Limits, Part, TextSource, Upload
+from services.formats.base import ExtractContext
 from services.formats.pdf.quality import is_poor_layer
 from services.formats.pdf.reader import extract_pdf
 from services.formats.pdf.scans import looks_printed
-from services.formats.registry import ExtractContext
 from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.tesseract.engine import TesseractEngine
 from services.ocr.tesseract.install import find_tesseract

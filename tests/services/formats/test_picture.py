@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 
-from services.content import DocumentInfo, Format, Issue, Limits, Page, Part, Picture, TextSource, Upload
+from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, TextSource, Upload
 from services.errors import CapabilityMissing, InvalidOption, TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.page_images import render_page
 from services.formats.pictures.gif import MAX_ANIMATION_FRAMES
 from services.formats.pictures.reader import extract_picture
-from services.formats.registry import ExtractContext
+from services.formats.registry import Format
 from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.tesseract.engine import TesseractEngine
 from services.ocr.tesseract.install import find_tesseract

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from services.content import BlockKind, Format, Limits
+from services.content import BlockKind, Limits
 from services.errors import TooLarge, UnreadableDocument
 from services.formats.data import json_values
 from services.formats.markup.xml import PAGE_CHARS
 from services.formats.page_images import render_page
+from services.formats.registry import Format
 from services.options import Options
 from tests.data.build_samples import picture_bytes
 from tests.data.build_structured import ANALYSIS, SAMPLES

@@ -143,10 +143,10 @@ def test_plain_text_is_read_without_heavy_imports(tmp_path: Path) -> None:
     path.write_text("Words enough.")
     code = (
         "import sys; from pathlib import Path; from services.content import *; from services.options import Options\n"
-        "from services.formats.registry import *; from services.ocr.base import NoOcr\n"
-        "from services.chunking.chunker import Chunker\n"
+        "from services.formats.base import ExtractContext; from services.formats.registry import Format\n"
+        "from services.chunking.chunker import Chunker; from services.ocr.base import NoOcr\n"
         f"p = Path({str(path)!r}); c = ExtractContext(Options(), None, p.parent, Limits(), NoOcr())\n"
-        "list(EXTRACTORS[Format.TEXT](Upload(p, 'a.txt', '', '', 13), c))\n"
+        "list(Format.TEXT.spec.extract(Upload(p, 'a.txt', '', '', 13), c))\n"
         "print([m for m in ('numpy', 'pydantic', 'lxml', 'docx', 'PIL', 'markdown_it') if m in sys.modules])"
     )
     root = Path(__file__).resolve().parents[3]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from services.content import Attachment, Format, Limits
+from services.content import Attachment, Limits
 from services.errors import EncryptedDocument, TooLarge
 from services.filenames import member_name
+from services.formats.registry import Format
 from tests.data.build_mail import zip_of
 from tests.data.build_zipcrypto import encrypted_zip
 from tests.services.formats.test_mail import attachments, codes, extract

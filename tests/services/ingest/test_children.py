@@ -17,7 +17,8 @@ from database.records import (
 )
 from services.content import Limits
 from services.documents.documents import delete_document, list_documents, reprocess
-from services.jobs.jobs import cancel, retry, run_claimed_job
+from services.jobs.client import cancel, retry
+from services.jobs.jobs import run_claimed_job
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import DATA
@@ -96,7 +97,7 @@ def test_deleting_the_parent_removes_everything_of_its_children(runtime: Runtime
     assert len(finds(runtime, "harbour lighthouse")) >= 2
     delete_document(runtime, LOCAL_ACTOR, document_id)
     assert finds(runtime, "harbour lighthouse") == set()
-    assert list(runtime.blobs.keys()) == []
+    assert [entry.sha256 for entry in runtime.blobs.entries()] == []
     with runtime.store.begin(SERVICE_ACTOR) as tx:
         assert children.family(tx, document_id) == []
         assert job_rows.list_page(tx, limit=9, cursor=None).data == []

@@ -21,7 +21,9 @@ from database.records import (
 )
 from database.store import Store, Transaction
 from services.documents.documents import reprocess
-from services.jobs.jobs import cancel, retry, run_claimed_job
+from services.jobs.client import cancel, retry
+from services.jobs.jobs import run_claimed_job
+from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import DATA, wait_for
@@ -82,9 +84,9 @@ def test_one_worker_thread_is_enough_for_any_nest(settings: Settings, tmp_path: 
     opened = open_runtime(settings.model_copy(update={"worker_threads": 1}))
     packed = zip_of({f"{n}.zip": zip_of({"note.txt": NOTE, f"{n}.txt": OTHER}) for n in range(3)})
     try:
-        opened.start_worker()
-        document_id, job_id = send(opened, tmp_path, "nest.zip", packed)
-        wait_for(lambda: job_of(opened, job_id).status in TERMINAL_STATUSES)
+        with Worker(opened):
+            document_id, job_id = send(opened, tmp_path, "nest.zip", packed)
+            wait_for(lambda: job_of(opened, job_id).status in TERMINAL_STATUSES)
         assert job_of(opened, job_id).status == "completed"
         assert len(children_of(opened, document_id)) == 3
     finally:

@@ -16,7 +16,8 @@ from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord, JobRec
 from services.content import PAGE_SEPARATOR
 from services.errors import Conflict
 from services.formats.detection.detect import detect_format
-from services.jobs.jobs import cancel, retry, run_claimed_job
+from services.jobs.client import cancel, retry
+from services.jobs.jobs import run_claimed_job
 from services.options import parse_options
 from services.runtime import Runtime
 from tests.conftest import DATA

@@ -11,7 +11,8 @@ from pathlib import Path
 from database.documents import images
 from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, TERMINAL_STATUSES
-from services.jobs.jobs import add_backfill
+from services.jobs.client import add_backfill
+from services.jobs.worker import Worker
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
 from tests.conftest import DATA, ROOT, Server, wait_for, wait_for_job
@@ -36,8 +37,8 @@ def test_weights_that_come_later_are_noticed_and_the_backfill_clears_the_warning
 
     checkpoint = write_checkpoint(tmp_path / "clip", NATIVE)
     runtime = open_runtime(settings.model_copy(update={"clip_dir": checkpoint}))
-    runtime.start_worker()
-    wait_for(lambda: backfilled(runtime))
+    with Worker(runtime):
+        wait_for(lambda: backfilled(runtime))
     assert document_of(runtime, document_id).warnings == []
     with runtime.store.begin(LOCAL_ACTOR) as tx:
         (image,) = images.list_images(tx, document_id)

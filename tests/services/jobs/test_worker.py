@@ -14,7 +14,7 @@ import pytest
 from database.errors import StoreBusy
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, TERMINAL_STATUSES, Actor, JobRecord, worker_for
 from database.store import Store, Transaction
-from services.jobs.jobs import get_job
+from services.jobs.client import get_job
 from services.jobs.worker import ORPHAN_AGE_S, Worker, WorkerLease, lease_holder
 from services.runtime import Runtime, open_runtime
 from services.settings import Settings
@@ -53,8 +53,8 @@ def test_a_job_survives_a_write_that_fails_wherever_it_happens(fault: int, setti
     job_id = submission.job.job_id
     faulty = FaultyStore(runtime.store, [fault])
     runtime.store = faulty
-    runtime.start_worker()
-    wait_for(lambda: get_job(runtime, LOCAL_ACTOR, job_id).job.status in TERMINAL_STATUSES)
+    with Worker(runtime):
+        wait_for(lambda: get_job(runtime, LOCAL_ACTOR, job_id).job.status in TERMINAL_STATUSES)
     assert get_job(runtime, LOCAL_ACTOR, job_id).job.status == "completed"
     assert document_of(runtime, submission.document.document_id).total_chunks > 1
     assert faulty.writes > fault
@@ -63,18 +63,22 @@ def test_a_job_survives_a_write_that_fails_wherever_it_happens(fault: int, setti
 
 def test_one_runtime_at_a_time_runs_jobs_and_the_next_takes_over(settings: Settings, tmp_path: Path) -> None:
     first, second = open_runtime(settings), open_runtime(settings)
-    holder, waiting = first.start_worker(), second.start_worker()
+    holder, waiting = Worker(first), Worker(second)
+    holder.start()
+    waiting.start()
     wait_for(lambda: holder.holds_lease or waiting.holds_lease)
     if waiting.holds_lease:
         (first, holder), (second, waiting) = (second, waiting), (first, holder)
     assert not waiting.holds_lease
     wait_for(lambda: lease_holder(settings.data_dir) == os.getpid())  # the id is written after the lock is taken
+    holder.stop()
     first.close()
     wait_for(lambda: waiting.holds_lease)
     submission = submit(second, write(tmp_path / "a.txt", "The harbour opens at dawn."))
     assert submission.job is not None
     job_id = submission.job.job_id
     wait_for(lambda: get_job(second, LOCAL_ACTOR, job_id).job.status == "completed")
+    waiting.stop()
     second.close()
     assert lease_holder(settings.data_dir) is None
 
@@ -89,8 +93,8 @@ def test_old_files_without_a_row_are_removed_and_no_others(runtime: Runtime, tmp
         os.utime(runtime.blobs.path(digest), (long_ago, long_ago))
     left_by_the_dead = runtime.blobs.scratch() / "worker-of-the-past"
     left_by_the_dead.mkdir()
-    runtime.start_worker()
-    wait_for(lambda: not runtime.blobs.exists(digests["old"]))
+    with Worker(runtime):
+        wait_for(lambda: not runtime.blobs.exists(digests["old"]))
     assert runtime.blobs.exists(kept)
     assert runtime.blobs.exists(digests["young"])
     assert not left_by_the_dead.exists()

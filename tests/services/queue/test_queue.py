@@ -1,4 +1,4 @@
-"""Announcing jobs, and waiting for them without holding a thread."""
+"""Waiting for jobs without holding a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from database.records import LOCAL_ACTOR, LOCAL_USER_ID, Actor, JobRecord
-from services.queue.queue import EmbeddedQueue, JobNotifier, JobView
+from services.queue.job_view import JobView
+from services.queue.notifier import JobNotifier
 
 JOB = JobRecord(
     job_id="job-1",
@@ -144,10 +145,3 @@ def test_closing_lets_waiters_go() -> None:
 
     view = asyncio.run(wait())
     assert view is not None
-
-
-def test_an_announcement_made_before_the_wait_is_not_lost() -> None:
-    queue = EmbeddedQueue()
-    queue.notify("job-1")
-    assert queue.wait(0, 60.0) == 1
-    assert queue.wait(1, 0.0) == 1

@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.content import Format, Issue, Limits, Page, Upload
+from services.content import Issue, Limits, Page, Upload
 from services.errors import DocatlasError, TooLarge, UnreadableDocument
+from services.formats.registry import Format
 from services.options import Options
 from services.sandbox.extract import ExtractRequest, Piece, extract
 from services.sandbox.folders import sweep_folders

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.search.fusion import RRF_K, SEMANTIC_WEIGHT, fuse_by_rank, fuse_by_value
+from services.search.search import RRF_K, SEMANTIC_WEIGHT, fuse_by_rank, fuse_by_value
 
 SCORES = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-1, 1), max_size=20)
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from services.errors import InvalidOption
+from services.filters import parse_filters
 from services.runtime import Runtime, open_runtime
-from services.search.filters import parse_filters
 from services.search.highlights import QueryWords
 from services.settings import Settings
 from tests.conftest import DATA
@@ -229,11 +229,10 @@ class _NoModel:
 
 def test_keyword_mode_calls_no_model(server: tuple[Runtime, httpx.Client], ids: dict[str, str]) -> None:
     from database.records import LOCAL_ACTOR
-    from services.search.hits import SearchRequest
-    from services.search.search import find
+    from services.search.search import SearchRequest, find
 
     runtime = server[0]
-    bare = Runtime(runtime.settings, runtime.store, runtime.blobs, _NoModel())
+    bare = Runtime(runtime.settings, runtime.store, runtime.blobs, _NoModel(), runtime.queue)
     assert find(bare, LOCAL_ACTOR, SearchRequest(query="rent", mode="keyword")).hits
 
 
@@ -315,8 +314,7 @@ def test_upload_that_is_no_picture_is_refused(gallery: tuple[httpx.Client, dict[
 
 def test_vectors_of_two_spaces_are_never_compared(databases: Databases, tmp_path: Path) -> None:
     from database.records import LOCAL_ACTOR
-    from services.search.hits import SearchRequest
-    from services.search.search import find
+    from services.search.search import SearchRequest, find
 
     data, cache = tmp_path / "data", tmp_path / "cache"
     with opened(databases, data, cache_dir=cache) as (_, client):
@@ -330,7 +328,7 @@ def test_vectors_of_two_spaces_are_never_compared(databases: Databases, tmp_path
 
     runtime = open_runtime(Settings(data_dir=data, cache_dir=cache, text_model="hash", **databases.given(data)))
     try:
-        changed = Runtime(runtime.settings, runtime.store, runtime.blobs, Other())
+        changed = Runtime(runtime.settings, runtime.store, runtime.blobs, Other(), runtime.queue)
         assert not find(changed, LOCAL_ACTOR, SearchRequest(query="old", mode="semantic", min_score=0)).hits
         hits = find(changed, LOCAL_ACTOR, SearchRequest(query="old space")).hits
         assert [hit.semantic for hit in hits] == [None]

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
 from services.formats.office.encryption import is_ole
@@ -28,7 +29,6 @@ from services.formats.office.sheets.parts import (
     read_cell_formats,
     read_shared_strings,
 )
-from services.formats.registry import ExtractContext
 
 
 def extract_xlsx(upload: Upload, context: ExtractContext) -> Iterator[Part]:

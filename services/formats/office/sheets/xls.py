@@ -16,12 +16,12 @@ from typing import Any
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import TooLarge, UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.paging import check_page_count, give_pages
 from services.formats.office.encryption import decrypted
 from services.formats.office.sheets.cells import Budget
 from services.formats.office.sheets.layout import Cell, CellComment, Row, Sheet, clean, lay_out
 from services.formats.office.sheets.number_formats import BUILT_IN, compile_format
-from services.formats.registry import ExtractContext
 
 MAX_FILE_BYTES = 64 * 1024**2
 """xlrd holds a whole sheet as Python objects. Source: short strings take 13 times their bytes, numbers 6 times."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from services.content import BlockKind, Box, DocumentInfo, Issue, Page, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.page_builder import PageBuilder, one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
@@ -25,7 +26,6 @@ from services.formats.office.slides.layouts import EMU_PER_POINT, Layout, read_l
 from services.formats.office.slides.order import reading_order
 from services.formats.office.slides.remarks import comments, read_authors, speaker_notes
 from services.formats.office.slides.shapes import Piece, Shape, ShapeReader
-from services.formats.registry import ExtractContext
 
 _USUAL_SIZE = (9_144_000, 6_858_000)
 """Source: ECMA-376 part 1, 19.2.1.39, `screen4x3`."""

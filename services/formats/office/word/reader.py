@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from services.content import DocumentInfo, Issue, Part, Upload
 from services.errors import UnreadableDocument
+from services.formats.base import ExtractContext
 from services.formats.kit.page_builder import one_line
 from services.formats.kit.paging import check_page_count, give_pages, wants_pictures
 from services.formats.kit.picture_writer import PictureWriter
@@ -19,7 +20,6 @@ from services.formats.kit.xml import MAX_PART_BYTES
 from services.formats.office.encryption import is_ole
 from services.formats.office.package import damaged_parts, open_package
 from services.formats.office.word.body import BodyReader
-from services.formats.registry import ExtractContext
 
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:

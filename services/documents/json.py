@@ -1,4 +1,4 @@
-"""Records as the JSON that `--json` prints: the HTTP API's words for the same things."""
+"""Documents as the JSON that the HTTP API answers with and `--json` prints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from database.records import DocumentRecord
-from services.errors import DocatlasError
 
 
 def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dict[str, Any]:
-    """The document in the words of `GET /v1/documents/{id}`."""
+    """The document in the words of `GET /v1/documents/{id}`.
+
+    `children` are the ids of the documents inside it.
+    """
     return {
         "id": document.document_id,
         "object": "document",
@@ -34,11 +36,3 @@ def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dic
         "created_at": document.created_at,
         "updated_at": document.updated_at,
     }
-
-
-def error_json(error: DocatlasError) -> dict[str, Any]:
-    """The problem with what was wrong with each field, where that is known."""
-    shown = error.problem.as_json()
-    if error.errors:
-        shown["errors"] = [{"pointer": e.pointer, "message": e.message} for e in error.errors]
-    return shown

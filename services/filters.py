@@ -1,4 +1,4 @@
-"""Parses the `filters` of a search and of a list into conditions."""
+"""Checks the filters, cursors and times of searches and lists."""
 
 from __future__ import annotations
 
@@ -52,16 +52,19 @@ def check_conditions(conditions: Sequence[Condition], *, at: str = "/filters") -
 
 
 def check_time(given: str | None, *, at: str) -> None:
-    """Returns when `given` is None or a time. Raises InvalidOption that points to `at`."""
+    """Returns when `given` is None or a time.
+
+    Raises InvalidOption that points to `at`.
+    """
     if given is not None:
         with refusing_bad_queries(at, code=INVALID_FILTER):
             parse_time(given)
 
 
 def parse_filters(given: Mapping[str, Any] | None) -> tuple[Condition, ...]:
-    """Conditions from `{"format": "pdf", "metadata.year": {"$gte": 2020}}`; a bare value means `$eq`, null is absent.
+    """The conditions of a JSON object such as `{"metadata.year": {"$gte": 2020}}`.
 
-    Raises InvalidOption with a pointer for each thing that is wrong.
+    A bare value means `$eq`, null is absent. Raises InvalidOption with a pointer for each thing that is wrong.
     """
     wrong: list[FieldError] = []
     conditions: list[Condition] = []
