@@ -1,4 +1,7 @@
-"""What the text layer of a PDF page says: its blocks with their kinds, between its header and its footer."""
+"""Turns the text layer of a PDF page into blocks with their kinds.
+
+Between its header and its footer.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ class _Parted:
 
 
 class ContentReader:
-    """Reads the text layers of the pages of an open document, in their order; pages may be left out."""
+    """Reads the text layers of the pages of an open document, in their order.
+
+    Pages may be left out.
+    """
 
     def __init__(self, document: pypdfium2.PdfDocument, pages: PageWindow, given: Container[int] = ()) -> None:
         """`given`: numbers of the pages that an earlier run has read, and that are not read here."""

@@ -1,4 +1,7 @@
-"""PDF through PDFium, page by page: the text layer where it is worth reading, OCR where it is not, and the pictures."""
+"""Reads PDF through PDFium, page by page.
+
+The text layer where it is worth reading, OCR where it is not, and the pictures.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,10 @@ class _Pending:
 
 
 class _PdfReader:
-    """One pass over the wanted pages of an open document. PDFium is only called from the thread that iterates."""
+    """One pass over the wanted pages of an open document.
+
+    PDFium is only called from the thread that iterates.
+    """
 
     def __init__(self, document: pypdfium2.PdfDocument, context: ExtractContext, window: OcrWindow) -> None:
         self.document = document
