@@ -1,12 +1,11 @@
-"""What the tests share: settings on a folder of their own, a runtime, a client in the process, a server beside it."""
+"""The fixtures of all tests: databases, settings on a folder of their own, a runtime, a server."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
-import subprocess
-import sys
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +17,12 @@ import pytest
 from database.store import Store
 from services.settings import Settings
 from tests.support.databases import KINDS, Databases, Kind, open_databases
+from tests.support.selection import is_quick, needs_more_than_a_store
+from tests.support.server_process import Server
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
     from tests.support.postgres_server import DatabaseUrls, PostgresServer
-
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(__file__).resolve().parent / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,9 +35,51 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--fast`."""
+    parser.addoption(
+        "--fast", action="store_true", help="only tests without Postgres, models, other programs and processes"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is not quick with `--fast`; where several workers share the tests, the longest files go first."""
+    if config.getoption("--fast"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
+        items[:] = [item for item in items if is_quick(item)]
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if needs_more_than_a_store(item)}
+        items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the ten files that took longest, where more than ten ran."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) > 10:
+        terminalreporter.section("slowest 10 files")
+        for name, spent in sorted(seconds.items(), key=lambda item: -item[1])[:10]:
+            terminalreporter.line(f"{spent:7.1f} s  {name}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Makes a test with a database run on every kind, and behind a pooler where it is a store's contract.
+
+    The pooler leaves out those tests of a contract that are about other stores or processes beside their own.
+    """
+    if "store_kind" not in metafunc.fixturenames:
+        return
+    contract = metafunc.definition.get_closest_marker("store_contract") is not None
+    pooled = contract and set(inspect.signature(metafunc.function).parameters) == {"store"}
+    metafunc.parametrize("store_kind", [*KINDS, "pooled"] if pooled else KINDS, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def store_kind(request: pytest.FixtureRequest) -> Kind:
-    """The kind of database under a test; every test that has one runs on each."""
+    """What a test with a database runs on."""
     kind: Kind = request.param
     return kind
 
@@ -47,16 +87,14 @@ def store_kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture(scope="module")
 def module_databases(store_kind: Kind, request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Databases that last as long as the module's tests on this kind."""
-    server = request.getfixturevalue("postgres_server") if store_kind == "postgresql" else None
-    with open_databases(store_kind, server) as databases:
+    with _opened(store_kind, request) as databases:
         yield databases
 
 
 @pytest.fixture
 def databases(store_kind: Kind, request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Databases of the test's own."""
-    server = request.getfixturevalue("postgres_server") if store_kind == "postgresql" else None
-    with open_databases(store_kind, server) as databases:
+    with _opened(store_kind, request) as databases:
         yield databases
 
 
@@ -81,7 +119,7 @@ def settings(databases: Databases, tmp_path: Path) -> Settings:
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
     """A runtime without a worker."""
-    from services.runtime import open_runtime
+    from tests.support.runtimes import open_runtime
 
     opened = open_runtime(settings)
     yield opened
@@ -122,61 +160,6 @@ def inbox(idle: tuple[Runtime, httpx.Client]) -> httpx.Client:
     return idle[1]
 
 
-class Server:
-    """A real server process and a client for it."""
-
-    def __init__(self, data_dir: Path, **environment: str) -> None:
-        self.data_dir = data_dir
-        self.environment = {**os.environ, "DOCATLAS_TEXT_MODEL": "hash", **environment}
-        self.process: subprocess.Popen[str] | None = None
-        self.base = ""
-
-    def start(self) -> None:
-        """Starts the process on a free port and waits until it is ready."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "serve", "--port", "0", "--data-dir", str(self.data_dir)],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        printed: list[str] = []
-        for line in self.process.stdout:
-            printed.append(line)
-            if "http://127.0.0.1:" in line:
-                self.base = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split()[0].strip("/.,")
-                break
-        else:
-            raise AssertionError("the server did not start:\n" + "".join(printed))
-        wait_for(lambda: _is_ready(self.base))
-
-    def kill(self) -> None:
-        """Ends the process as a power cut would."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self._close()
-
-    def stop(self) -> int:
-        """Ends the process as an operator would; its exit status."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=30)
-        self._close()
-        return status
-
-    def _close(self) -> None:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
-
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.base, timeout=60)
-
-
 @pytest.fixture
 def start_server(databases: Databases, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts a server process on a data folder (default: the test's own)."""
@@ -195,35 +178,9 @@ def start_server(databases: Databases, tmp_path: Path) -> Iterator[Callable[...,
             server.kill()
 
 
-def _is_ready(base: str) -> bool:
-    try:
-        return httpx.get(f"{base}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def wait_for(claim: Callable[[], Any], *, tries: int = 1200, pause_s: float = 0.05) -> Any:
-    """The first true value of `claim`; fails when it stays false for all the tries."""
-    for _ in range(tries):
-        value = claim()
-        if value:
-            return value
-        time.sleep(pause_s)
-    raise AssertionError("it did not come true")
-
-
 @contextmanager
-def uploaded(client: httpx.Client, *paths: Path, **fields: str) -> Iterator[list[dict[str, Any]]]:
-    """Uploads files in one request and yields the reply's entries."""
-    reply = client.post("/v1/documents", files=[("files", (p.name, p.read_bytes())) for p in paths], data=fields)
-    assert reply.status_code == 202, reply.text
-    yield reply.json()["data"]
-
-
-def wait_for_job(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    """The job once it has ended."""
-    for _ in range(30):
-        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}", params={"wait": 20}).json()
-        if job["status"] in ("completed", "completed_with_errors", "failed", "cancelled"):
-            return job
-    raise AssertionError(f"job {job_id} does not end")
+def _opened(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    server = None if kind == "sqlite" else request.getfixturevalue("postgres_server")
+    through = request.getfixturevalue("through") if kind == "pooled" else str
+    with open_databases(kind, server, through) as databases:
+        yield databases

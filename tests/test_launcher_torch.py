@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +17,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.support.launcher import load_launcher
 from tests.support.package_index import Indexes, open_indexes, write_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,21 +26,11 @@ PINS = {"torch": "2.13.0", "torchvision": "0.28.0"}
 LOCK = "# what is needed\n" + "".join(f"{name}=={version}\n" for name, version in PINS.items())
 INSTALL = (
     "import json, sys; sys.path.insert(0, {root!r})\n"
-    "from tests.test_launcher_torch import load_launcher\n"
+    "from tests.support.launcher import load_launcher\n"
     "from pathlib import Path\n"
     "launcher = load_launcher(Path(sys.argv[1]))\n"
     "launcher.install([sys.argv[2]], **json.loads(sys.argv[3]))\n"
 )
-
-
-def load_launcher(path: Path) -> ModuleType:
-    """The launcher as a module; its environment lies where DOCATLAS_VENV says."""
-    loader = importlib.machinery.SourceFileLoader("docatlas_launcher", str(path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

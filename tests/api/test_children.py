@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import DATA, Server, wait_for
 from tests.data.build_mail import zip_of
 from tests.support.api_server import assert_problem, ingest, opened, upload, wait
 from tests.support.child_cases import NOTE, OTHER, mail_with
 from tests.support.databases import Databases
+from tests.support.paths import DATA
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 SEED = 20261121
 

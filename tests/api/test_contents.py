@@ -14,9 +14,9 @@ from services.content import Block, BlockKind, Mark, MarkKind
 from services.documents.export import page_markdown, table_markdown
 from services.formats.kit.page_builder import PageBuilder
 from services.runtime import Runtime
-from tests.conftest import DATA
 from tests.support.api_server import assert_problem, ingest, opened, upload, wait
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from services.runtime import Runtime
-from tests.conftest import DATA
 from tests.support.api_server import LIMIT, assert_problem, ingest, opened, upload, wait
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 
 
 @pytest.fixture(scope="module")

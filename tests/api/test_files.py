@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import wait_for
 from tests.support.api_server import ingest, serving, upload
+from tests.support.runtimes import open_runtime
 from tests.support.storage_server import SERVICE_KEY, Faults, Storage, storage_server
+from tests.support.waiting import wait_for
 
 CONTENT = b"The harbour opens at dawn. " * 40
 

@@ -12,9 +12,9 @@ from database.records import LOCAL_ACTOR
 from services.jobs.client import get_job
 from services.jobs.worker import Worker
 from services.runtime import Runtime
-from tests.conftest import DATA
 from tests.support.api_server import assert_problem, opened, upload, wait
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ from api.models import accounts, base, context, documents, jobs, search, service
 from services.admin.health import product_version, require_ready
 from services.errors import TransientError
 from services.formats.registry import Format
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import ROOT
 from tests.support.api_server import opened
 from tests.support.databases import Databases, Kind
+from tests.support.paths import ROOT
+from tests.support.runtimes import open_runtime
 
 
 @pytest.fixture(scope="module")

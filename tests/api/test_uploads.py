@@ -13,9 +13,10 @@ import pytest
 
 from api.http.uploads import SCRATCH_PREFIX, remove_abandoned
 from services.runtime import Runtime
-from tests.conftest import DATA, wait_for
 from tests.support.api_server import LIMIT, assert_problem, opened, upload
 from tests.support.databases import Databases
+from tests.support.paths import DATA
+from tests.support.waiting import wait_for
 
 
 def scratch_files(runtime: Runtime) -> list[Path]:

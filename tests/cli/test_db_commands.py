@@ -14,7 +14,7 @@ import pytest
 
 from database.migrations import read_migrations
 from database.postgres.migrations import migrations_folder, upgrade
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.support.postgres_server import DatabaseUrls, PostgresServer
 
 VERSIONS = [m.version for m in read_migrations(migrations_folder())]

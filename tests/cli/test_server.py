@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.conftest import ROOT, Server, wait_for
 from tests.support.databases import Databases
+from tests.support.paths import ROOT
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 StartServer = Callable[..., Server]
 

@@ -8,18 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime import open_runtime
 from services.settings import Settings
-from tests.cli.test_commands import Cli
 from tests.support.account_cases import PASSWORD
+from tests.support.command_line import Cli
 from tests.support.databases import Databases
-
-
-@pytest.fixture
-def cli(
-    databases: Databases, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Cli:
-    return Cli(databases, tmp_path / "data", capsys, monkeypatch)
+from tests.support.runtimes import open_runtime
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def test_no_text_of_a_request_becomes_sql() -> None:

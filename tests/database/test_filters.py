@@ -16,6 +16,8 @@ from tests.support.store_cases import (
     unit,
 )
 
+pytestmark = pytest.mark.store_contract
+
 
 def nearest(store: Store, query: Any, *, k: int = 10, only: DocumentFilter = EVERYTHING) -> list[str]:
     hits = store.search_vectors(LOCAL_ACTOR, query, space=SPACE, kind="text", k=k, only=only).hits

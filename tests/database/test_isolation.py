@@ -31,6 +31,8 @@ from tests.support.store_cases import (
     unit,
 )
 
+pytestmark = pytest.mark.store_contract
+
 
 def tables(store: Store) -> list[str]:
     """Names of the tables with rows that belong to somebody."""

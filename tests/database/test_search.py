@@ -30,6 +30,8 @@ from tests.support.store_cases import (
     write_generation,
 )
 
+pytestmark = pytest.mark.store_contract
+
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_PROCESS = """
 import sys

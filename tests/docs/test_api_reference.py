@@ -22,9 +22,9 @@ from docs.build_api import PAGE, SESSION, VARIABLES, api_page
 from docs.build_formats import REFUSALS, WARNINGS
 from services.jobs.worker import Worker
 from services.runtime import Runtime
-from tests.conftest import DATA, ROOT
 from tests.support.api_server import opened, wait
 from tests.support.databases import SqliteDatabases
+from tests.support.paths import DATA, ROOT
 from tests.support.picture_models import NATIVE, write_checkpoint
 from tests.support.shell import Shell
 

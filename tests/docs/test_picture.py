@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from api.app import create_app
 from docs.build_picture import PICTURE, ask, boxes_of, cited_sentence, draw
-from services.jobs.worker import Worker
-from services.runtime import open_runtime
-from services.settings import Settings
-from tests.support.databases import SqliteDatabases
+from services.runtime import Runtime
 
 
-def test_cited_sentence_stands_in_its_boxes(tmp_path: Path) -> None:
-    given = SqliteDatabases().given(tmp_path / "data")
-    runtime = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2, **given))
-    try:
-        with Worker(runtime), TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
-            hit, page, image = ask(client)
-    finally:
-        runtime.close()
+def test_cited_sentence_stands_in_its_boxes(working_runtime: Runtime) -> None:
+    with TestClient(create_app(working_runtime), base_url="http://127.0.0.1") as client:
+        hit, page, image = ask(client)
     sentence, offset = cited_sentence(hit)
     assert sentence == "Either party may end this agreement in writing with three months notice."
     assert hit["text"][offset:].startswith(sentence)

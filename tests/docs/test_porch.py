@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cli.checks import CHECKS
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 

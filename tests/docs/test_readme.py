@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.support.api_server import opened
 from tests.support.databases import SqliteDatabases
+from tests.support.paths import ROOT
 from tests.support.shell import Shell
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import re
 
 from docs.build_settings import GROUPS, MACHINE_DEFAULTS, OTHER, PAGE, grouped, settings_page
 from services.settings import Settings
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def test_page_is_what_the_generator_writes() -> None:

@@ -11,10 +11,11 @@ import httpx
 
 from services.accounts.passwords import Argon2Hasher
 from services.accounts.wiring import open_accounts
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import serving
 from tests.support.databases import Databases
+from tests.support.runtimes import open_runtime
 
 SECRET = "a secret of the tests, long enough for HS256"
 PASSWORD = "correct horse battery staple"

@@ -85,8 +85,8 @@ def opened(
     databases: Databases, data_dir: Path, *, runs_jobs: bool = True, **given: Any
 ) -> Iterator[tuple[Runtime, httpx.Client]]:
     """A runtime on a folder and its database, without model weights, and a client of a server for it."""
-    from services.runtime import open_runtime
     from services.settings import Settings
+    from tests.support.runtimes import open_runtime
 
     usual = {"text_model": "hash", "worker_threads": 2, "sweep_s": 0.2}
     settings = Settings(data_dir=data_dir, **{**usual, **databases.given(data_dir), **given})

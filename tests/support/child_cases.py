@@ -16,7 +16,7 @@ from database.records import (
 from services.jobs.client import get_job
 from services.jobs.jobs import run_claimed_job
 from services.runtime import Runtime
-from tests.services.ingest.test_ingest import WORKER, submit
+from tests.support.ingest_cases import WORKER, submit
 
 NOTE = b"The harbour opens at dawn and closes at dusk.\n"
 OTHER = b"The lighthouse keeper counts the ships.\n"

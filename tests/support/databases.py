@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,7 +15,8 @@ from database.store import Store
 if TYPE_CHECKING:
     from tests.support.postgres_server import DatabaseUrls, PostgresServer
 
-Kind = Literal["sqlite", "postgresql"]
+Kind = Literal["sqlite", "postgresql", "pooled"]
+"""`pooled` is Postgres behind a pooler with two connections, for tests of a store that need nothing else."""
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
 
 LOCK_TIMEOUT_S = 30.0
@@ -77,8 +78,9 @@ class PostgresDatabases:
 
     kind: Kind = "postgresql"
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, through: Callable[[str], str] = str) -> None:
         self._server = server
+        self._through = through
         self._made: dict[Path, DatabaseUrls] = {}
         self._empty: set[Path] = set()
 
@@ -132,23 +134,24 @@ class PostgresDatabases:
             self._made[data_dir] = self._server.new_database()
         return self._made[data_dir]
 
-    @staticmethod
-    def _store(urls: DatabaseUrls, lock_timeout_s: float) -> Store:
+    def _store(self, urls: DatabaseUrls, lock_timeout_s: float) -> Store:
         from database.postgres.engine import PostgresOptions
         from database.postgres.store import PostgresStore
 
-        options = PostgresOptions(urls.server_url, lock_timeout_s=lock_timeout_s)
+        options = PostgresOptions(self._through(urls.server_url), lock_timeout_s=lock_timeout_s)
         return PostgresStore(options, admin_url=urls.admin_url)
 
 
 @contextmanager
-def open_databases(kind: Kind, server: PostgresServer | None) -> Iterator[Databases]:
-    """Databases of a kind, gone afterwards; `server` is needed for Postgres."""
+def open_databases(
+    kind: Kind, server: PostgresServer | None, through: Callable[[str], str] = str
+) -> Iterator[Databases]:
+    """Databases to test on, gone afterwards; `server` is needed for Postgres, `through` leads a URL to a pooler."""
     if server is None:
         assert kind == "sqlite"
         yield SqliteDatabases()
         return
-    databases = PostgresDatabases(server)
+    databases = PostgresDatabases(server, through)
     try:
         yield databases
     finally:

@@ -29,10 +29,11 @@ from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, JobRecord
 from database.store import Store
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.api_server import serving
 from tests.support.postgres_server import DatabaseUrls
+from tests.support.runtimes import open_runtime
 from tests.support.store_cases import OTHER_ACTOR, chunk, summary, unit
 
 PATIENCE_S = 30.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-from services.content import DocumentInfo, Issue, Limits, Page, Part, Picture, Upload
+from services.content import Attachment, DocumentInfo, Issue, Limits, Page, Part, Picture, Upload
 from services.formats.base import ExtractContext
 from services.formats.detection.detect import detect_format
+from services.formats.registry import Format
 from services.ocr.base import NoOcr
 from services.options import Options
 
@@ -106,3 +108,29 @@ def compare_with_golden(name: str, found: str) -> None:
     if os.environ.get("DOCATLAS_REWRITE_GOLDEN") == "1":
         path.write_text(found, encoding="utf-8")
     assert found == path.read_text(encoding="utf-8")
+
+
+def extract(
+    format: Format,
+    data: bytes,
+    folder: Path,
+    *,
+    password: str | None = None,
+    limits: Limits = Limits(),
+    archive_depth: int = 0,
+    options: Options = Options(),
+) -> list[Part]:
+    """The parts of a file that is known to be of `format`."""
+    path = folder / "upload"
+    path.write_bytes(data)
+    out = Path(tempfile.mkdtemp(prefix="out-", dir=folder))
+    context = ExtractContext(options, password, out, limits, NoOcr(), archive_depth=archive_depth)
+    return list(format.spec.extract(Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
+
+
+def attachments(parts: list[Part]) -> dict[str, bytes]:
+    return {part.filename: part.path.read_bytes() for part in parts if isinstance(part, Attachment)}
+
+
+def codes(parts: list[Part]) -> list[str]:
+    return [issue.code for issue in issues(parts)]

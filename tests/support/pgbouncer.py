@@ -15,8 +15,8 @@ import platformdirs
 from filelock import FileLock
 
 from database.postgres.install import as_user, find_install
-from tests.conftest import wait_for
 from tests.support.debian_packages import library_folders, unpack
+from tests.support.waiting import wait_for
 
 
 def pgbouncer_program(cache: Path | None = None) -> tuple[Path, dict[str, str]]:

@@ -15,6 +15,7 @@ import pytest
 from database.blobs.base import BlobStore
 from database.blobs.local import LocalBlobStore
 from database.blobs.opening import open_blobs
+from tests.support.blob_cases import bring, keep
 from tests.support.storage_server import SERVICE_KEY, storage_server
 
 BLOB_STORES = ("local", "storage", "storage that keeps one copy")
@@ -38,18 +39,6 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]
         )
         yield opened
         opened.close()
-
-
-def keep(blobs: BlobStore, path: Path, sha256: str) -> None:
-    """Stores a file as an upload does."""
-    blobs.adopt(path, sha256)
-    blobs.share([sha256])
-
-
-def bring(folder: Path, content: bytes, name: str = "incoming") -> tuple[Path, str]:
-    path = folder / name
-    path.write_bytes(content)
-    return path, hashlib.sha256(content).hexdigest()
 
 
 def test_an_adopted_file_is_found_by_its_content(blobs: BlobStore) -> None:

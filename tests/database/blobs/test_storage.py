@@ -23,9 +23,10 @@ from database.blobs.local import LocalBlobStore
 from database.blobs.opening import open_blobs
 from database.blobs.storage import StorageBlobStore
 from database.errors import BlobDamaged, BlobsRefused, BlobsUnavailable
-from tests.conftest import ROOT, wait_for
-from tests.database.blobs.test_blobs import bring, keep
+from tests.support.blob_cases import bring, keep
+from tests.support.paths import ROOT
 from tests.support.storage_server import SERVICE_KEY, Faults, Storage, storage_server
+from tests.support.waiting import wait_for
 
 Opener = Callable[..., StorageBlobStore]
 

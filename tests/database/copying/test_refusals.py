@@ -17,8 +17,8 @@ from database.ids import new_id
 from database.opening import open_store
 from database.records import SERVICE_ACTOR
 from services.jobs.worker import WorkerLease
-from tests.conftest import ROOT
 from tests.support.copy_commands import Run, change, commands, fill_source, opened
+from tests.support.paths import ROOT
 from tests.support.postgres_server import DatabaseUrls, PostgresServer
 from tests.support.store_cases import OTHER_ACTOR, add_document, unit
 

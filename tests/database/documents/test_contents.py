@@ -27,6 +27,8 @@ from tests.support.store_cases import (
     write_generation,
 )
 
+pytestmark = pytest.mark.store_contract
+
 
 def texts(store: Store, document_id: str) -> list[str]:
     with store.begin(LOCAL_ACTOR) as tx:

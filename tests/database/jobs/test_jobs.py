@@ -22,6 +22,8 @@ from database.store import Store
 from tests.support.databases import Databases
 from tests.support.store_cases import chunk, submit, summary, write_generation
 
+pytestmark = pytest.mark.store_contract
+
 ROOT = Path(__file__).resolve().parents[3]
 CLAIMER = """
 import json, sys

@@ -22,7 +22,10 @@ import pytest
 
 from database.postgres.embedded import FAST, EmbeddedPostgres
 from database.postgres.install import PostgresUnavailable, User, find_install, reachable
-from tests.conftest import ROOT, Server, wait_for, wait_for_job
+from tests.support.api_server import wait
+from tests.support.paths import ROOT
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 IS_ROOT = os.geteuid() == 0
 HOLDER = """
@@ -349,7 +352,7 @@ def test_serve_brings_its_own_postgres_and_takes_it_along(tmp_path: Path) -> Non
         with running.client() as client:
             files = {"files": ("note.txt", b"Heron and egret stand in the reeds.")}
             entry = client.post("/v1/documents", files=files).json()["data"][0]
-            assert wait_for_job(client, entry["job"]["id"])["status"] == "completed"
+            assert wait(client, entry["job"]["id"])["status"] == "completed"
             found = client.post("/v1/search", json={"query": "egret", "mode": "keyword"}).json()["data"]
             assert [hit["document"]["id"] for hit in found] == [entry["document"]["id"]]
         second.start()

@@ -21,7 +21,7 @@ from database.postgres.install import find_install
 from database.postgres.statements import same_statements, split_statements
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, LOCAL_USER_ID, DocumentFilter
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.support.postgres_server import DatabaseUrls, PostgresServer, rows
 from tests.support.store_cases import add_document, prepare, unit
 

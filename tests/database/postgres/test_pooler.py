@@ -1,8 +1,10 @@
-"""The store behind a real PgBouncer in transaction mode, where each transaction may get another session."""
+"""The store behind a real PgBouncer in transaction mode, where each transaction may get another session.
+
+What every store promises (the mark `store_contract`) runs through one too: see `pytest_generate_tests` in conftest.
+"""
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -17,32 +19,10 @@ from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, Actor
 from database.store import Store
-from tests.conftest import wait_for
-from tests.database import test_filters as test_store_filters
-from tests.database import test_isolation as test_store_isolation
-from tests.database import test_search as test_store_search
-from tests.database.documents import test_contents as test_store_contents
-from tests.database.jobs import test_jobs as test_store_jobs
 from tests.support.pgbouncer import pgbouncer_program, pooler
 from tests.support.postgres_server import DatabaseUrls, PostgresServer
 from tests.support.store_cases import OTHER_ACTOR, prepare, submit
-
-CONTRACT = (test_store_contents, test_store_filters, test_store_isolation, test_store_jobs, test_store_search)
-
-for _module in CONTRACT:
-    for _name, _test in list(vars(_module).items()):
-        # The whole contract again, but for the tests that need a store of another kind or in another process.
-        if _name.startswith("test_") and set(inspect.signature(_test).parameters) == {"store"}:
-            globals()[_name] = _test
-
-
-@pytest.fixture(scope="module")
-def through(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], str]]:
-    """Turns a URL into that of a pooler which has two connections."""
-    with pooler(postgres_server.embedded.server_url, folder=tmp_path_factory.mktemp("pooler"), pool_size=2) as turned:
-        yield turned
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +32,6 @@ def through_one(
     """The same with a single connection, which everybody gets in turn."""
     with pooler(postgres_server.embedded.server_url, folder=tmp_path_factory.mktemp("pooler")) as turned:
         yield turned
-
-
-@pytest.fixture
-def store(postgres: DatabaseUrls, through: Callable[[str], str]) -> Iterator[Store]:
-    """A migrated store with two owners, behind the pooler."""
-    opened = PostgresStore(PostgresOptions(through(postgres.server_url)), admin_url=postgres.admin_url)
-    prepare(opened)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

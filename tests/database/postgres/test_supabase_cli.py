@@ -14,7 +14,7 @@ from psycopg import sql
 
 from database.migrations import read_migrations
 from database.postgres import migrations
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.support.postgres_server import DatabaseUrls, PostgresServer, open_server
 from tests.support.supabase_cli import run_supabase, supabase_program
 

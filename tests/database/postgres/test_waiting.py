@@ -22,13 +22,14 @@ from database.postgres.engine import PostgresOptions
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Actor
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import wait_for
 from tests.support.api_server import assert_problem, opened
 from tests.support.databases import PostgresDatabases
 from tests.support.postgres_server import DatabaseUrls, PostgresServer
+from tests.support.runtimes import open_runtime
 from tests.support.store_cases import EVERYTHING, OTHER_ACTOR, prepare, submit
+from tests.support.waiting import wait_for
 
 WAIT_S = 0.4
 """How long anybody waits for a lock or a connection here."""

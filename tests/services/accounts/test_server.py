@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import ROOT, Server, wait_for
 from tests.support.account_cases import PASSWORD, SECRET, bearer, make_key, refresh
 from tests.support.databases import Databases
+from tests.support.paths import ROOT
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 TEXT = "Only its owner reads of the brass astrolabe."
 TOKEN_LINE = "TOKEN=$("

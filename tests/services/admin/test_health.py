@@ -16,9 +16,10 @@ from services.embedding.models import PICTURE_MODEL
 from services.embedding.weights import model_folder
 from services.errors import CapabilityMissing
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
 from tests.support.picture_models import NATIVE, write_checkpoint
+from tests.support.runtimes import open_runtime
 
 Opener = Callable[..., Runtime]
 

@@ -10,9 +10,9 @@ import pytest
 from database.documents import documents, images
 from database.records import LOCAL_ACTOR
 from services.runtime import Runtime
-from tests.conftest import DATA
 from tests.support.api_server import assert_problem, ingest, opened
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from services.errors import EncryptedDocument, TooLarge, UnreadableDocument, Uns
 from services.formats.detection.detect import Detection, detect_format
 from services.formats.detection.extensions import BINARY, FORMAT_OF, PROSE, TEXT_NOT_READ
 from services.formats.registry import Format
-from tests.conftest import DATA
 from tests.data.build_samples import (
     SAMPLES,
     body_xml,
@@ -25,6 +24,7 @@ from tests.data.build_samples import (
     zip_bytes,
 )
 from tests.data.build_structured import ole_bytes
+from tests.support.paths import DATA
 
 
 def detect(folder: Path, data: bytes, name: str, limits: Limits = Limits()) -> Detection:

@@ -11,7 +11,7 @@ from docs.build_formats import LIMITS, PAGE, REFUSALS, WARNINGS, formats_page
 from services.content import Limits
 from services.errors import error_classes
 from services.settings import Settings
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 _READING = ("services/formats", "services/sandbox", "services/ocr")
 """Where files are read: what is raised here ends the job of a file."""

@@ -16,8 +16,8 @@ from services.formats.detection.detect import detect_format
 from services.ocr.base import OcrEngine
 from services.ocr.engines import find_engines, open_reader
 from services.options import Options
-from tests.conftest import DATA
 from tests.support.libreoffice_install import libreoffice
+from tests.support.paths import DATA
 
 GOLDEN = DATA / "golden"
 PASSWORDS = {"encrypted.pdf": "open sesame"}

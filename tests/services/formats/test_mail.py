@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from services.content import Attachment, BlockKind, DocumentInfo, Limits, Part, Upload
+from services.content import Attachment, BlockKind, DocumentInfo, Limits, Part
 from services.errors import DocatlasError, EncryptedDocument, TooLarge, UnreadableDocument
-from services.formats.base import ExtractContext
 from services.formats.detection.detect import detect_format
 from services.formats.mail.msg_rtf import decompress_rtf, text_of_rtf
 from services.formats.registry import Format
-from services.ocr.base import NoOcr
 from services.options import Options
 from tests.data.build_mail import SAMPLES
 from tests.data.build_samples import picture_bytes
 from tests.data.compound_file import compound_file
 from tests.support.format_cases import (
     DATA,
+    attachments,
     check_offsets,
+    codes,
     compare_with_golden,
-    issues,
+    extract,
     outline,
     pages,
     pictures,
@@ -40,34 +40,8 @@ from tests.support.format_cases import (
 HEAD = b"From: Ann <ann@example.org>\r\nTo: bob@example.org\r\nSubject: Plan\r\nMIME-Version: 1.0\r\n"
 
 
-def extract(
-    format: Format,
-    data: bytes,
-    folder: Path,
-    *,
-    password: str | None = None,
-    limits: Limits = Limits(),
-    archive_depth: int = 0,
-    options: Options = Options(),
-) -> list[Part]:
-    """The parts of a file that is known to be of `format`."""
-    path = folder / "upload"
-    path.write_bytes(data)
-    out = Path(tempfile.mkdtemp(prefix="out-", dir=folder))
-    context = ExtractContext(options, password, out, limits, NoOcr(), archive_depth=archive_depth)
-    return list(format.spec.extract(Upload(path, f"a.{format}", "", "0" * 64, len(data)), context))
-
-
 def eml(data: bytes, folder: Path) -> list[Part]:
     return extract(Format.EML, data, folder)
-
-
-def attachments(parts: list[Part]) -> dict[str, bytes]:
-    return {part.filename: part.path.read_bytes() for part in parts if isinstance(part, Attachment)}
-
-
-def codes(parts: list[Part]) -> list[str]:
-    return [issue.code for issue in issues(parts)]
 
 
 def multipart(kind: str, *parts: bytes) -> bytes:

@@ -21,8 +21,8 @@ from services.ocr.tesseract.engine import TesseractEngine
 from services.ocr.tesseract.install import find_tesseract
 from services.options import Options
 from tests.data.build_scans import LETTER, photo, scan
-from tests.services.formats.test_pdf_structure import made, raw_pdf
 from tests.support.format_cases import DATA, check_offsets, pages, pictures, read
+from tests.support.pdf_cases import made, raw_pdf
 
 PROSE = "The keepers of the light wrote down the weather four times a day, and their books are the longest record. "
 

@@ -14,8 +14,8 @@ from services.options import Options
 from tests.data.build_presentations import DRAWING, PRESENTATION, build_slides, minimal_pptx, text_shape
 from tests.data.build_samples import body_xml, minimal_docx
 from tests.data.build_spreadsheets import RELATIONS, minimal_xlsx, picture_png, relations_xml
-from tests.services.formats.test_xlsx import encrypted
 from tests.support.format_cases import DATA, compare_with_golden, issues, outline, pages, pictures, read, text_of
+from tests.support.office_cases import encrypted
 
 CHART = "http://schemas.openxmlformats.org/drawingml/2006/chart"
 DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"

@@ -15,7 +15,7 @@ from services.content import Limits
 from services.formats.detection.detect import detect_format
 from services.formats.registry import Format
 from services.formats.spec import Group
-from tests.conftest import DATA, ROOT
+from tests.support.paths import DATA, ROOT
 
 REGISTRY = "services/formats/registry.py"
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from services.formats.office.word.runs import alternative
 from services.options import Options
 from tests.data.build_spreadsheets import RELATIONS, minimal_xlsx, relations_xml
 from tests.support.format_cases import DATA, compare_with_golden, issues, outline, pages, read, text_of
+from tests.support.office_cases import encrypted
 
 ACCOUNTING = '_(* #,##0.00_);_(* \\(#,##0.00\\);_(* "-"??_);_(@_)'
 
@@ -273,16 +273,6 @@ def test_pages_are_limited(tmp_path: Path) -> None:
     with pytest.raises(TooLarge) as caught:
         read(minimal_xlsx(cells(), cells(), cells()), tmp_path, name="a.xlsx", limits=Limits(max_pages=2))
     assert caught.value.code == "too_many_pages"
-
-
-def encrypted(data: bytes, password: str) -> bytes:
-    from msoffcrypto.format.ooxml import OOXMLFile
-
-    target = BytesIO()
-    with zipfile.ZipFile(filled := BytesIO(data), "a") as archive:
-        archive.writestr("filler.bin", random.Random(1).randbytes(20_000))  # the tool errs on packages below 4 KB
-    OOXMLFile(filled).encrypt(password, target)
-    return target.getvalue()
 
 
 def test_encrypted_workbook_needs_its_password_and_leaves_no_file(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from services.filenames import member_name
 from services.formats.registry import Format
 from tests.data.build_mail import zip_of
 from tests.data.build_zipcrypto import encrypted_zip
-from tests.services.formats.test_mail import attachments, codes, extract
-from tests.support.format_cases import DATA, issues, read, text_of
+from tests.support.format_cases import DATA, attachments, codes, extract, issues, read, text_of
 
 
 def test_what_file_managers_leave_behind_is_counted_and_left_out(tmp_path: Path) -> None:

@@ -19,11 +19,9 @@ from services.content import Limits
 from services.documents.documents import delete_document, list_documents, reprocess
 from services.jobs.client import cancel, retry
 from services.jobs.jobs import run_claimed_job
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import DATA
 from tests.data.build_mail import lying_zip, zip_of, zip_twice
-from tests.services.ingest.test_ingest import WORKER, document_of, run_next, text_of
 from tests.support.child_cases import (
     NOTE,
     OTHER,
@@ -36,6 +34,9 @@ from tests.support.child_cases import (
     send,
 )
 from tests.support.databases import Databases
+from tests.support.ingest_cases import WORKER, document_of, run_next, text_of
+from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
 
 
 class SmallSettings(Settings):

@@ -24,12 +24,10 @@ from services.documents.documents import reprocess
 from services.jobs.client import cancel, retry
 from services.jobs.jobs import run_claimed_job
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import DATA, wait_for
 from tests.data.build_mail import zip_of
 from tests.data.build_zipcrypto import encrypted_zip
-from tests.services.ingest.test_ingest import WORKER, run_next
 from tests.support.child_cases import (
     NOTE,
     OTHER,
@@ -39,6 +37,10 @@ from tests.support.child_cases import (
     send,
 )
 from tests.support.databases import Databases
+from tests.support.ingest_cases import WORKER, run_next
+from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
+from tests.support.waiting import wait_for
 
 
 def test_a_dead_worker_costs_neither_the_parent_nor_the_child(runtime: Runtime, tmp_path: Path) -> None:

@@ -13,11 +13,15 @@ from database.jobs import jobs as job_rows
 from database.records import LOCAL_ACTOR, TERMINAL_STATUSES
 from services.jobs.client import add_backfill
 from services.jobs.worker import Worker
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import DATA, ROOT, Server, wait_for, wait_for_job
-from tests.services.ingest.test_ingest import document_of, run_next, submit
+from tests.support.api_server import wait
+from tests.support.ingest_cases import document_of, run_next, submit
+from tests.support.paths import DATA, ROOT
 from tests.support.picture_models import NATIVE, write_checkpoint
+from tests.support.runtimes import open_runtime
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 
 def test_weights_that_come_later_are_noticed_and_the_backfill_clears_the_warning(
@@ -62,7 +66,7 @@ def test_a_running_server_fills_in_vectors_when_the_cli_asks_for_it(
     with server.client() as client:
         reply = client.post("/v1/documents", files={"files": ("letter.png", (DATA / "letter.png").read_bytes())})
         entry = reply.json()["data"][0]
-        wait_for_job(client, entry["job"]["id"])
+        wait(client, entry["job"]["id"])
         url = f"/v1/documents/{entry['document']['id']}"
         assert "image_vectors_pending" in {w["code"] for w in client.get(url).json()["warnings"]}
         write_checkpoint(folder, NATIVE)

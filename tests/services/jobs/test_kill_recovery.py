@@ -13,7 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import DATA, Server, wait_for
+from tests.support.paths import DATA
+from tests.support.server_process import Server
+from tests.support.waiting import wait_for
 
 KILLS = 4
 SEED = 20261121

@@ -16,10 +16,12 @@ from database.records import LOCAL_ACTOR, SERVICE_ACTOR, TERMINAL_STATUSES, Acto
 from database.store import Store, Transaction
 from services.jobs.client import get_job
 from services.jobs.worker import ORPHAN_AGE_S, Worker, WorkerLease, lease_holder
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.settings import Settings
-from tests.conftest import DATA, wait_for
-from tests.services.ingest.test_ingest import document_of, submit, write
+from tests.support.ingest_cases import document_of, submit, write
+from tests.support.paths import DATA
+from tests.support.runtimes import open_runtime
+from tests.support.waiting import wait_for
 
 
 class FaultyStore:
@@ -116,7 +118,7 @@ def test_a_worker_that_is_stopped_before_it_has_the_lease_ends(settings: Setting
 def test_rows_of_generations_that_nobody_reads_are_cleared_at_the_take_over(runtime: Runtime, tmp_path: Path) -> None:
     from database.documents import contents, generations
     from database.jobs import jobs as job_rows
-    from tests.services.ingest.test_ingest import WORKER, run_next
+    from tests.support.ingest_cases import WORKER, run_next
 
     submission = submit(runtime, DATA / "scanned.pdf")
     assert submission.job is not None

@@ -23,10 +23,11 @@ from services.queue.embedded import EmbeddedQueue
 from services.queue.queue import Queue
 from services.runtime import open_runtime
 from services.settings import Settings
-from tests.conftest import ROOT, wait_for
 from tests.support.child_cases import children_of, job_of, latest_job, mail_with, send
+from tests.support.paths import ROOT
 from tests.support.pipe_queue import PipeQueue
 from tests.support.store_cases import submit
+from tests.support.waiting import wait_for
 
 NEVER_S = 3600.0
 """A sweep that does not come while a test runs: what is found was announced."""

@@ -14,7 +14,8 @@ import pytest
 
 from services.sandbox import usage
 from services.sandbox.seccomp import filter_program
-from tests.conftest import ROOT, wait_for
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 X86, ARM = ("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)

@@ -15,19 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.content import Issue, Limits, Page, Upload
+from services.content import Issue, Page
 from services.errors import DocatlasError, TooLarge, UnreadableDocument
-from services.formats.registry import Format
-from services.options import Options
-from services.sandbox.extract import ExtractRequest, Piece, extract
+from services.sandbox.extract import Piece, extract
 from services.sandbox.folders import sweep_folders
 from services.sandbox.pool import ChildPool
 from services.sandbox.wire import unpack_part
-from tests.conftest import ROOT, wait_for
-from tests.services.sandbox.test_received_files import files_from
-
-LIMITS = Limits(wall_s=1.5, cpu_s=60, memory_bytes=384 * 1024**2, max_output_bytes=32 * 1024**2, max_processes=32)
-PATIENT = replace(LIMITS, wall_s=60.0)
+from tests.support.paths import ROOT
+from tests.support.sandbox_cases import LIMITS, PATIENT, assert_gone, files_from, read, request_for
 
 
 @pytest.fixture(scope="module", params=["fork", "spawn"])
@@ -37,27 +32,6 @@ def pool(request: pytest.FixtureRequest) -> Iterator[ChildPool]:
     assert made.warm_up(wait_s=60.0) == (request.param == "fork")
     yield made
     made.close()
-
-
-def read(pool: ChildPool, folder: Path, word: str, limits: Limits = PATIENT) -> list[Piece]:
-    """What a file with that word in it gives; fails when a folder or a process of it stays."""
-    file = folder / "file.txt"
-    file.write_text(word)
-    before = processes()
-    try:
-        with closing(extract(request_for(file, limits), scratch=folder, pool=pool)) as pieces:
-            return list(pieces)
-    finally:
-        assert [path for path in folder.iterdir() if path != file] == []
-        wait_for(lambda: processes() <= before)
-
-
-def request_for(file: Path, limits: Limits = PATIENT) -> ExtractRequest:
-    return ExtractRequest(Upload(file, file.name, "", "", 1), Format.TEXT, Options(), limits, chunk=False)
-
-
-def processes() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 def reported(pieces: list[Piece]) -> list[str]:
@@ -146,7 +120,7 @@ def test_a_child_ends_with_its_grandchildren_when_the_server_is_killed(word: str
         from services.content import Issue
         from services.sandbox.pool import ChildPool
         from services.sandbox.extract import extract
-        from tests.services.sandbox.test_isolation import request_for
+        from tests.support.sandbox_cases import request_for
 
         file = Path(sys.argv[1])
         pool = ChildPool(module="tests.support.misbehaving_child", start=sys.argv[2])
@@ -187,19 +161,3 @@ def test_a_child_ends_with_its_grandchildren_when_the_server_is_killed(word: str
 def test_messages_that_a_child_may_not_send_are_refused(message: dict[str, object], tmp_path: Path) -> None:
     with files_from(tmp_path) as files, pytest.raises((ValueError, KeyError, TypeError)):
         unpack_part(message, files)
-
-
-def assert_gone(*pids: str) -> None:
-    """Fails unless every process ends; what is killed may need a moment to be reaped."""
-
-    def left() -> list[str]:
-        return [pid for pid in pids if psutil.pid_exists(int(pid)) and not is_zombie(int(pid))]
-
-    wait_for(lambda: not left(), tries=200)
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

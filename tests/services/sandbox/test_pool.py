@@ -18,8 +18,8 @@ from services.sandbox.extract import extract
 from services.sandbox.folders import private_folder, remove, sweep_folders
 from services.sandbox.isolation import probe_isolation
 from services.sandbox.pool import ChildPool
-from tests.conftest import wait_for
-from tests.services.sandbox.test_isolation import assert_gone, processes, read, request_for
+from tests.support.sandbox_cases import assert_gone, processes, read, request_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

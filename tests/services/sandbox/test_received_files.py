@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from services.runtime import Runtime
 from services.sandbox.pool import ChildPool
-from services.sandbox.received_files import ReceivedFiles, receiving
+from services.sandbox.received_files import receiving
 from services.sandbox.wire import unpack_part
-from tests.services.ingest.test_ingest import run_next, submit
+from tests.support.ingest_cases import run_next, submit
 from tests.support.misbehaving_child import HANDED_OVER
+from tests.support.sandbox_cases import files_from
 
 PNG = HANDED_OVER["picture"]
 
@@ -34,15 +34,6 @@ def misled(runtime: Runtime, pool: ChildPool) -> Iterator[Runtime]:
     own, runtime.children = runtime.children, pool
     yield runtime
     runtime.children = own
-
-
-@contextmanager
-def files_from(folder: Path, *, max_bytes: int = 1000) -> Iterator[ReceivedFiles]:
-    """The files in `folder`, received beside it."""
-    target = folder.with_name(f"{folder.name}-received")
-    target.mkdir()
-    with receiving(folder, target, max_bytes=max_bytes) as files:
-        yield files
 
 
 @pytest.mark.parametrize("kind", ["picture", "attachment"])

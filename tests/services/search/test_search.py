@@ -13,13 +13,14 @@ from PIL import Image
 
 from services.errors import InvalidOption
 from services.filters import parse_filters
-from services.runtime import Runtime, open_runtime
+from services.runtime import Runtime
 from services.search.highlights import QueryWords
 from services.settings import Settings
-from tests.conftest import DATA
 from tests.support.api_server import assert_problem, ingest, opened
 from tests.support.databases import Databases
+from tests.support.paths import DATA
 from tests.support.picture_models import NATIVE, write_checkpoint
+from tests.support.runtimes import open_runtime
 
 TEXTS = {
     "rent.txt": ("The rent of the boathouse is due on the first day of each month.", {"year": 2020, "kind": "lease"}),
