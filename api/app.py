@@ -42,9 +42,10 @@ ABANDONED_AFTER_S = 6 * 3600.0
 
 
 def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
-    """The application on `runtime`, whose caller closes it after the server has stopped.
+    """The FastAPI application on `runtime`.
 
-    `worker` is the one that runs jobs in this process, whose state `/health` shows; None where none does.
+    The caller opened the runtime and closes it after the server has stopped. `worker` is the one that runs jobs in this
+    process, whose state `/health` shows; None where none does.
     """
     app = FastAPI(
         title="Docatlas",

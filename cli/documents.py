@@ -25,7 +25,7 @@ from cli.console import (
     print_text,
 )
 from cli.follow import follow_jobs
-from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentFilter, DocumentRecord
 from services.documents.json import document_json
 
@@ -160,13 +160,7 @@ def reprocess(
     from services.documents import documents
     from services.jobs import client
 
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
     with open_data(data_dir) as runtime:
         view = documents.reprocess(runtime, LOCAL_ACTOR, document_id, options)
         if wait:

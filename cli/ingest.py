@@ -24,7 +24,7 @@ from cli.console import (
 )
 from cli.follow import follow_jobs
 from cli.models import require_text_model
-from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages
+from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
 from database.records import LOCAL_ACTOR, DocumentRecord
 from services.documents.json import document_json
 from services.errors import DocatlasError, InputError, NotFound, error_from
@@ -98,14 +98,8 @@ def ingest(
 
     A running server on the same folder does the work; without one it is done here. Hidden files are left out.
     """
-    options = {
-        "ocr": ocr,
-        "ocr_languages": ocr_language or None,
-        "chunk_size": chunk_size,
-        "chunk_overlap": chunk_overlap,
-        "pages": pages,
-        "extract_images": None if images else False,
-    }
+    options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
+    options["extract_images"] = None if images else False
     tags = parse_object(metadata, "--metadata")
     with open_data(data_dir) as runtime:
         parse_options(options, defaults=runtime.settings.default_options)

@@ -37,7 +37,8 @@ class Queue(Protocol):
 
         Up to `threads` calls run at once, and one begins every `sweep_s` seconds whatever was announced. A call that
         returned True is followed by another at once. What was announced before the block is looked for at its start.
-        The block's end calls nothing more and waits for the calls under way: the caller makes them end.
+        While messages cannot be received the sweep goes on, and nothing is raised. The block's end calls nothing more
+        and waits for the calls under way: the caller makes them end.
         """
 
     def close(self) -> None:

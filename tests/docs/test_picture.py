@@ -12,10 +12,12 @@ from docs.build_picture import PICTURE, ask, boxes_of, cited_sentence, draw
 from services.jobs.worker import Worker
 from services.runtime import open_runtime
 from services.settings import Settings
+from tests.support.databases import SqliteDatabases
 
 
 def test_cited_sentence_stands_in_its_boxes(tmp_path: Path) -> None:
-    runtime = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2))
+    given = SqliteDatabases().given(tmp_path / "data")
+    runtime = open_runtime(Settings(data_dir=tmp_path / "data", text_model="hash", sweep_s=0.2, **given))
     try:
         with Worker(runtime), TestClient(create_app(runtime), base_url="http://127.0.0.1") as client:
             hit, page, image = ask(client)

@@ -133,8 +133,8 @@ def _zip_format(directory: ZipDirectory, extension: str) -> Format:
     In this order: the media type that it states, the main part of an Office package, what else lies in such a package,
     members of other documents, and if all that is missing, ZIP. What is not read is refused where it shows.
     """
-    for format, book in _ZIP_MEMBERS:
-        if book.media_type and directory.media_type.startswith(book.media_type):
+    for format, members in _ZIP_MEMBERS:
+        if members.media_type and directory.media_type.startswith(members.media_type):
             return format
     for format, document in _OPEN_DOCUMENTS:
         if directory.media_type in [OPEN_DOCUMENT + kind for kind in document.kinds]:
@@ -152,8 +152,8 @@ def _zip_format(directory: ZipDirectory, extension: str) -> Format:
             if any(name.startswith(package.folder) for name in directory.names):
                 return format
         raise _unsupported("an Office package of a kind that is not known")
-    for format, book in _ZIP_MEMBERS:
-        if book.matches(directory):
+    for format, members in _ZIP_MEMBERS:
+        if members.matches(directory):
             return format
     if directory.is_open_document:
         named = FORMAT_OF.get(extension)
