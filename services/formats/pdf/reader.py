@@ -176,7 +176,7 @@ class _PdfReader:
         entry = _Pending(number, page=content.page)
         if content.remarks:
             entry.remarks = OcrResult(*compose(content.remarks))
-        reason = self._reason(content)
+        reason = self._ocr_reason(content)
         has_layer = content.share >= LAYER_SHARE and content.layer.characters > 0
         if self.context.options.extract_images:
             is_scan = reason in ("empty", "garbled", "partly_image") or has_layer
@@ -188,7 +188,7 @@ class _PdfReader:
             self._start_parts(entry, page, opened, content)
         return entry
 
-    def _reason(self, content: Content) -> str:
+    def _ocr_reason(self, content: Content) -> str:
         """Why the page needs OCR; empty where its text layer is worth reading."""
         layer_text = "\n".join(line.text for line in content.layer.lines)
         if self.context.options.ocr == "force":

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.formats.pdf.block_kinds import weigh_sizes
 from services.formats.pdf.furniture import REACH, Edges, read_edges
 from services.formats.pdf.geometry import PageGeometry
-from services.formats.pdf.kinds import weigh_sizes
 from services.formats.pdf.text import PageText, read_text
 
 if TYPE_CHECKING:
