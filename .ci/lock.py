@@ -31,6 +31,7 @@ def main() -> None:
 def _closure(requirements: list[str]) -> dict[str, str]:
     """Name to lock line of everything that `requirements` bring in on this platform; markers of the roots are kept."""
     lines: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()  # by extras too: `httpx` may come first, and `httpx[http2]` later
     todo = [(Requirement(text), True) for text in requirements]
     while todo:
         requirement, is_root = todo.pop()
@@ -39,11 +40,12 @@ def _closure(requirements: list[str]) -> dict[str, str]:
             requirement.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)
         ):
             continue
-        if name in lines:
+        if (name, frozenset(requirement.extras)) in seen:
             continue
+        seen.add((name, frozenset(requirement.extras)))
         found = distribution(name)
         marker = f" ; {requirement.marker}" if is_root and requirement.marker is not None else ""
-        lines[name] = f"{name}=={found.version.partition('+')[0]}{marker}"
+        lines.setdefault(name, f"{name}=={found.version.partition('+')[0]}{marker}")
         for text in found.requires or ():
             inner = Requirement(text)
             wanted = ("", *requirement.extras)

@@ -104,7 +104,7 @@ TOOLS: Mapping[str, str] = {
 
 def _environment() -> Mapping[str, Mapping[str, str]]:
     """What a tool needs in its environment: kreuzberg brings Tesseract without language data, and gets ours."""
-    from services.ocr.tesseract.engine import find_tesseract
+    from services.ocr.tesseract.install import find_tesseract
 
     tesseract = find_tesseract()
     data = None if tesseract is None else tesseract.tessdata_dir

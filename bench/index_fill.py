@@ -14,7 +14,7 @@ from database.ids import new_id
 from database.jobs import jobs as job_rows
 from database.opening import open_store
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, ChunkRecord, GenerationSummary
-from services.embedding.base import open_text_embedder
+from services.embedding.opening import open_text_embedder
 from services.options import Options
 from services.settings import Settings
 

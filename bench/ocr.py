@@ -26,7 +26,7 @@ from services.errors import DocatlasError
 from services.ocr.base import OcrEngine
 from services.ocr.engines import EngineName, find_engines, open_engine, open_reader
 from services.ocr.tesseract.drivers import AUTOMATIC, LibraryDriver, ProcessDriver
-from services.ocr.tesseract.engine import find_tesseract
+from services.ocr.tesseract.install import find_tesseract
 
 if TYPE_CHECKING:
     from PIL.Image import Image

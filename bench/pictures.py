@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from services.embedding.base import Vectors, open_image_embedder
+from services.embedding.base import Vectors
+from services.embedding.opening import open_image_embedder
 from services.embedding.torch_compat import ensure_torchvision_operators
 from services.settings import Settings
 

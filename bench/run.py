@@ -110,7 +110,7 @@ def text_model(report: Report, *, quick: bool) -> None:
     """Passages of about 1,000 characters through the text model alone, in this process."""
     import random
 
-    from services.embedding.base import open_text_embedder
+    from services.embedding.opening import open_text_embedder
     from services.settings import Settings
 
     settings = Settings()

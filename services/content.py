@@ -20,9 +20,6 @@ PAGE_SEPARATOR = "\n\n"
 STAGES_AFTER_EXTRACTION = ("embedding", "storing")
 """Stages of a job in which every page of its document is stored."""
 
-VECTOR_WIDTH = 768
-"""Columns of every stored vector, float32, unit length; a narrower model is padded with zeros."""
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:

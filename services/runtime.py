@@ -19,13 +19,14 @@ from database.records import Actor
 from database.store import Store
 from services.accounts.wiring import open_accounts
 from services.content import Picture, Upload
-from services.embedding.base import ImageEmbedder, TextEmbedder, open_image_embedder, open_text_embedder
+from services.embedding.base import ImageEmbedder, TextEmbedder
+from services.embedding.opening import open_image_embedder, open_text_embedder
 from services.errors import CapabilityMissing, UnreadableDocument, UnsupportedFormat
 from services.formats.detection.detect import detect_format
 from services.formats.office.libreoffice import find_libreoffice
 from services.formats.registry import PICTURE_FORMATS, Format
 from services.ocr.engines import Engines, find_engines
-from services.ocr.tesseract.engine import TesseractInstall
+from services.ocr.tesseract.install import TesseractInstall
 from services.options import Options
 from services.queue.embedded import EmbeddedQueue
 from services.queue.job_view import JobView

@@ -270,7 +270,7 @@ def _text_model(settings: Settings) -> Check:
 
 
 def _picture_model(settings: Settings) -> Check:
-    from services.embedding.base import open_image_embedder
+    from services.embedding.opening import open_image_embedder
     from services.embedding.weights import asks_for_pictures, list_models
 
     state = next(state for state in list_models(settings) if state.purpose == "pictures")

@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from database.columns import VECTOR_WIDTH
 from database.documents import images
 from database.errors import StoreError
 from database.fallback.base import FallbackState
 from database.records import Actor
 from services.admin.checks import Check, CheckStatus
-from services.content import VECTOR_WIDTH
 from services.documents.page_images import DEFAULT_WIDTH, MAX_WIDTH, MIN_WIDTH
 from services.embedding.weights import ModelState, asks_for_pictures, list_models
 from services.errors import CapabilityMissing, DocatlasError, Retry, TransientError

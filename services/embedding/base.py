@@ -1,4 +1,4 @@
-"""Vectors for texts and pictures: the Protocols, and the two functions that choose an implementation.
+"""What turns texts and pictures into vectors: the Protocols of the two.
 
 Every vector is float32, 768 wide and of unit length, so a dot product is the cosine. `space` names model and weights;
 vectors of two spaces are never compared.
@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.errors import CapabilityMissing
-from services.settings import Settings
 
 Vectors = NDArray[np.float32]
 
-DIMENSIONS = 768
-"""Width of every vector. Source: DESIGN.md, section 2; the width of all-mpnet-base-v2 and of `vector(768)` columns."""
-
 
 class TextEmbedder(Protocol):
-    """Turns passages and questions into vectors of one space. Safe to call from several threads."""
+    """Turns passages and questions into vectors of one space.
+
+    Safe to call from several threads.
+    """
 
     @property
     def space(self) -> str:
@@ -55,12 +54,18 @@ class TextEmbedder(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Loads the weights and runs them once, so that the first query is fast. Raises as `embed`."""
+        """Loads the weights and runs them once, so that the first query is fast.
+
+        Raises as `embed`.
+        """
         ...
 
 
 class ImageEmbedder(Protocol):
-    """Turns pictures, and words that describe them, into vectors of one space. Safe to call from several threads."""
+    """Turns pictures, and words that describe them, into vectors of one space.
+
+    Safe to call from several threads.
+    """
 
     @property
     def space(self) -> str:
@@ -80,24 +85,8 @@ class ImageEmbedder(Protocol):
         ...
 
     def embed_words(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector a text, float32[n, 768]; only the text tower is loaded. Raises CapabilityMissing."""
+        """One unit vector a text, float32[n, 768]; only the text tower is loaded.
+
+        Raises CapabilityMissing.
+        """
         ...
-
-
-def open_text_embedder(settings: Settings) -> TextEmbedder:
-    """The embedder that `settings.text_model` names; nothing is loaded before its first use."""
-    if settings.text_model == "hash":
-        from services.embedding.hashing import HashEmbedder
-
-        return HashEmbedder()
-    from services.embedding.mpnet import MpnetEmbedder
-
-    return MpnetEmbedder(settings)
-
-
-def open_image_embedder(settings: Settings) -> ImageEmbedder | None:
-    """The pictures' embedder, or None where its weights are absent. Looks at files only; torch is not imported."""
-    from services.embedding.clip import OpenClipEmbedder, find_checkpoint
-
-    checkpoint = find_checkpoint(settings)
-    return None if checkpoint is None else OpenClipEmbedder(checkpoint, settings)

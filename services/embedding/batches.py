@@ -1,4 +1,7 @@
-"""Batches of texts by their tokens: neighbours in length go together, and no batch is long."""
+"""Makes batches of texts by their tokens.
+
+Neighbours in length go together, and no batch is long.
+"""
 
 from __future__ import annotations
 

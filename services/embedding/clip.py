@@ -1,4 +1,7 @@
-"""The pictures' embedder: an open_clip checkpoint on the CPU, one tower at a time, from local files only."""
+"""Embeds pictures with an open_clip checkpoint on the CPU.
+
+One tower at a time, from local files only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import PICTURE_MODEL
 from services.embedding.priority_lock import Turns
@@ -43,7 +47,10 @@ _FETCHING = ("timm_model_pretrained", "hf_model_pretrained")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where an open_clip checkpoint lies; `sha256` is empty until the user's own weights have been read."""
+    """Where an open_clip checkpoint lies.
+
+    `sha256` is empty until the user's own weights have been read.
+    """
 
     architecture: str
     folder: Path
@@ -52,7 +59,10 @@ class Checkpoint:
 
 
 def find_checkpoint(settings: Settings) -> Checkpoint | None:
-    """The checkpoint that the settings name, or None where its files are not there. Reads no weights."""
+    """The checkpoint that the settings name, or None where its files are not there.
+
+    Reads no weights.
+    """
     if settings.clip_dir is not None:
         weights = _weights_in(settings.clip_dir)
         if weights is None or not (settings.clip_dir / CONFIG).is_file():
@@ -65,7 +75,10 @@ def find_checkpoint(settings: Settings) -> Checkpoint | None:
 
 
 class OpenClipEmbedder:
-    """Each tower is loaded by the first call that needs it. Safe to call from several threads."""
+    """Each tower is loaded by the first call that needs it.
+
+    Safe to call from several threads.
+    """
 
     def __init__(self, checkpoint: Checkpoint, settings: Settings) -> None:
         self._checkpoint = checkpoint
@@ -78,7 +91,10 @@ class OpenClipEmbedder:
 
     @cached_property
     def space(self) -> str:
-        """Architecture and weights, e.g. `ViT-B-16-SigLIP2@d0a51069d2fa`; the user's own weights are hashed once."""
+        """Architecture and weights, e.g. `ViT-B-16-SigLIP2@d0a51069d2fa`.
+
+        The user's own weights are hashed once.
+        """
         sha256 = self._checkpoint.sha256 or weights_sha256(self._checkpoint.weights, self._settings.cache_dir)
         return f"{self._checkpoint.architecture}@{sha256[:12]}"
 
@@ -99,14 +115,16 @@ class OpenClipEmbedder:
         return tuple(name for name, tower in towers if tower is not None)
 
     def embed_pictures(self, paths: Sequence[Path]) -> Vectors:
-        """One unit vector a picture, float32[n, 768], in the order given; transparency becomes white.
+        """One unit vector a picture, float32[n, 768], in the order given.
+
+        Transparency becomes white.
 
         Raises UnreadableDocument: a file is no picture, or has more pixels than allowed; CapabilityMissing.
         """
         tower, prepare = self._picture_tower()
         import torch
 
-        vectors = np.zeros((len(paths), DIMENSIONS), dtype=np.float32)
+        vectors = np.zeros((len(paths), VECTOR_WIDTH), dtype=np.float32)
         for start in range(0, len(paths), BATCH_PICTURES):
             batch = [
                 prepare(read_picture(path, self._settings.max_pixels)) for path in paths[start : start + BATCH_PICTURES]
@@ -116,9 +134,12 @@ class OpenClipEmbedder:
         return vectors
 
     def embed_words(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector a text, float32[n, 768]; loads the text tower only. Goes before waiting pictures."""
+        """One unit vector a text, float32[n, 768]; loads the text tower only.
+
+        Goes before waiting pictures.
+        """
         tower, tokenize = self._text_tower()
-        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        vectors = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for start in range(0, len(texts), BATCH_TEXTS):
             batch = tokenize(list(texts[start : start + BATCH_TEXTS]))
             with self._turns.turn(urgent=True):
@@ -151,9 +172,9 @@ class OpenClipEmbedder:
             raise CapabilityMissing(
                 f"{path} is not an open_clip configuration: put the checkpoint's own file there", code="clip_unusable"
             ) from error
-        if width > DIMENSIONS:
+        if width > VECTOR_WIDTH:
             raise CapabilityMissing(
-                f"{self._checkpoint.architecture} makes vectors {width} wide and only {DIMENSIONS} are stored: "
+                f"{self._checkpoint.architecture} makes vectors {width} wide and only {VECTOR_WIDTH} are stored: "
                 "choose a narrower model",
                 code="clip_too_wide",
             )
@@ -228,7 +249,10 @@ class OpenClipEmbedder:
 
 
 def read_picture(path: Path, max_pixels: int) -> Image:
-    """The picture as RGB, upright as its EXIF says, transparency on white. Raises UnreadableDocument."""
+    """The picture as RGB, upright as its EXIF says, transparency on white.
+
+    Raises UnreadableDocument.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -265,7 +289,10 @@ def _tower_name(name: str) -> str:
 
 
 def _narrow(tower: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Keeps the matrices of `tower` in `dtype`; norms, embeddings and biases of sums stay in float32."""
+    """Keeps the matrices of `tower` in `dtype`.
+
+    Norms, embeddings and biases of sums stay in float32.
+    """
     import torch
 
     if dtype is torch.float32:

@@ -1,4 +1,7 @@
-"""Which arithmetic the models use on this machine, and why; asks the CPU, not torch, so `doctor` answers at once."""
+"""Which arithmetic the models use on this machine, and why.
+
+Asks the CPU, not torch, so `doctor` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def choose_arithmetic(settings: Settings, cpuinfo: Path = Path("/proc/cpuinfo"))
 
 
 def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
-    """The first core's flags; empty where the system has no such file (then float32 is right or at least safe)."""
+    """The first core's flags.
+
+    Empty where the system has no such file (then float32 is right or at least safe).
+    """
     try:
         with cpuinfo.open(encoding="ascii", errors="replace") as lines:
             for line in lines:

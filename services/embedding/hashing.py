@@ -1,4 +1,7 @@
-"""A text embedder without weights: words and letter trigrams hashed into 768 places. It knows spelling, not meaning."""
+"""Embeds texts without weights, by hashing words and letter trigrams.
+
+It knows spelling, not meaning.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 
 _WORD = re.compile(r"\w+")
 
@@ -29,14 +33,17 @@ class HashEmbedder:
     is_loaded = True
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """One unit vector a text, float32[n, 768]; the same on every machine. `urgent` changes nothing."""
-        rows = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        """One unit vector a text, float32[n, 768]; the same on every machine.
+
+        `urgent` changes nothing.
+        """
+        rows = np.zeros((len(texts), VECTOR_WIDTH), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for feature, weight in _features(text):
                 digest = int.from_bytes(
                     hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest(), "big"
                 )
-                row[(digest >> 1) % DIMENSIONS] += weight if digest & 1 else -weight
+                row[(digest >> 1) % VECTOR_WIDTH] += weight if digest & 1 else -weight
             norm = float(np.linalg.norm(row))
             if norm > 0.0:
                 row /= norm

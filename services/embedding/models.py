@@ -1,4 +1,7 @@
-"""The models of the product: where they come from, and the SHA-256 by which each of their files is accepted."""
+"""The models of the product, with the SHA-256 of each of their files.
+
+Also where each comes from.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model; `name` is its path in the repository and in the cache, `size` is in bytes."""
+    """One file of a model.
+
+    `name` is its path in the repository and in the cache, `size` is in bytes.
+    """
 
     name: str
     size: int
@@ -17,7 +23,10 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One wheel of the package index that holds a piece of a zip; `sha256` is that of the wheel."""
+    """One wheel of the package index that holds a piece of a zip.
+
+    `sha256` is that of the wheel.
+    """
 
     requirement: str
     member: str

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.embedding.base import DIMENSIONS, Vectors
+from database.columns import VECTOR_WIDTH
+from services.embedding.base import Vectors
 from services.embedding.batches import token_batches
 from services.embedding.dtype import choose_arithmetic
 from services.embedding.models import TEXT_MODEL
@@ -47,7 +48,10 @@ class MpnetEmbedder:
 
     @property
     def tokenizer_path(self) -> Path | None:
-        """The model's `tokenizer.json`; its stored truncation (128) and padding must be switched off by who counts."""
+        """The model's `tokenizer.json`.
+
+        Its stored truncation (128) and padding must be switched off by who counts.
+        """
         return model_folder(self._settings, TEXT_MODEL) / "tokenizer.json"
 
     @property
@@ -55,13 +59,15 @@ class MpnetEmbedder:
         return self._parts is not None
 
     def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """One unit vector a text, float32[n, 768], in the order given; tokens beyond `max_tokens` are not seen.
+        """One unit vector a text, float32[n, 768], in the order given.
+
+        Tokens beyond `max_tokens` are not seen.
 
         Raises CapabilityMissing: the weights are absent.
         """
         tokenizer, network = self._loaded()
         ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-        vectors = np.empty((len(ids), DIMENSIONS), dtype=np.float32)
+        vectors = np.empty((len(ids), VECTOR_WIDTH), dtype=np.float32)
         for batch in token_batches([len(text) for text in ids], BATCH_TOKENS):
             with self._turns.turn(urgent=urgent):
                 vectors[batch] = network.embed([ids[index] for index in batch]).numpy()

@@ -1,4 +1,6 @@
-"""The MPNet encoder with mean pooling, for inference on a CPU: texts of several lengths in one call, hardly padded.
+"""The MPNet encoder with mean pooling, for a CPU.
+
+Texts of several lengths go in one call, hardly padded.
 
 Source: Song et al., MPNet: Masked and Permuted Pre-training for Language Understanding, NeurIPS 2020; the names of the
 weights are those of transformers' MPNetModel; the position buckets are T5's (Raffel et al., 2020, section 2.1).
@@ -34,10 +36,16 @@ def _filled(text: Sequence[int], size: int) -> list[int]:
 
 
 class MpnetNetwork:
-    """The weights, and one function over them. Reads only; may be called by one thread at a time."""
+    """The weights, and one function over them.
+
+    Reads only; may be called by one thread at a time.
+    """
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        """Loads `folder/model.safetensors`. Matrices are kept in `dtype`; sums, norms and embeddings in float32."""
+        """Loads `folder/model.safetensors`.
+
+        Matrices are kept in `dtype`; sums, norms and embeddings in float32.
+        """
         import torch
         from safetensors import safe_open
 
@@ -126,7 +134,10 @@ class MpnetNetwork:
         return mask
 
     def _attend(self, qkv: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
-        """Attention inside each text; `qkv` is [tokens, 3 * width], the reply [tokens, width]."""
+        """Attention inside each text.
+
+        `qkv` is [tokens, 3 * width], the reply [tokens, width].
+        """
         import torch
         from torch.nn import functional as nn
 
@@ -140,7 +151,10 @@ class MpnetNetwork:
         return torch.cat(mixed)
 
     def _position_bias(self, table: torch.Tensor) -> torch.Tensor:
-        """What is added to the attention of two places, [heads, places, places]; `table` is [buckets, heads]."""
+        """What is added to the attention of two places, [heads, places, places].
+
+        `table` is [buckets, heads].
+        """
         import torch
 
         places = torch.arange(self.max_tokens)

@@ -1,4 +1,4 @@
-"""Whose turn it is to run a model: one at a time, urgent callers before all others."""
+"""Lets one caller at a time run a model, urgent ones before all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 
 class Turns:
-    """A lock with two queues. Between two turns every urgent caller goes first; ordinary ones share what is left.
+    """A lock with two queues.
+
+    Between two turns every urgent caller goes first; ordinary ones share what is left.
 
     A long job asks for a turn per small batch, so an urgent caller waits for one batch at most.
     """

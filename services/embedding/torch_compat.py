@@ -1,4 +1,6 @@
-"""Makes `import torchvision` work where torch is a CPU build and the torchvision wheel was linked for CUDA.
+"""Makes `import torchvision` work with a torch for the CPU.
+
+Where the torchvision wheel was linked for CUDA.
 
 There its shared library does not load, the operators `torchvision::nms` and `qnms` are never defined, and registering
 their shape functions raises `operator torchvision::nms does not exist`; transformers, sentence-transformers and
@@ -23,7 +25,9 @@ _libraries: list[Any] = []  # a torch.library.Library takes its definitions away
 
 
 def ensure_torchvision_operators() -> tuple[str, ...]:
-    """Defines the operators that torchvision's own library fails to define; returns their names, empty where none.
+    """Defines the operators that torchvision's own library fails to define.
+
+    Returns their names, empty where none.
 
     Call it before transformers, sentence_transformers or open_clip is imported. Does nothing where torchvision is
     absent, or where its library loads (the builds match). Safe to call again and from several threads.

@@ -1,4 +1,6 @@
-"""The model files in the user's cache: what is there, fetching what is missing, checking what was fetched.
+"""The model files in the user's cache.
+
+What is there, fetching what is missing, checking what was fetched.
 
 A model is complete or absent: files are gathered in a hidden folder, each accepted by its SHA-256, and appear by one
 rename. From then on loading reads local files only.
@@ -88,7 +90,9 @@ def pull(
     progress: Progress | None = None,
     hub_endpoint: str | None = None,
 ) -> tuple[ModelState, ...]:
-    """Fetches what is missing (of `names`, or of all) and returns the states; a failure is in `problem`, not raised.
+    """Fetches what is missing (of `names`, or of all) and returns the states.
+
+    A failure is in `problem`, not raised.
 
     A damaged model is fetched again. Two processes that pull at once fetch once: the second waits for the first.
 
@@ -117,7 +121,9 @@ def pull(
 def verify(
     settings: Settings, names: Sequence[str] = (), *, progress: Progress | None = None
 ) -> tuple[ModelState, ...]:
-    """Reads every byte and returns the states; a file that differs from its hash makes a model `damaged`.
+    """Reads every byte and returns the states.
+
+    A file that differs from its hash makes a model `damaged`.
 
     A damaged model loses its manifest, so that nothing loads it and the next pull fetches it again.
 

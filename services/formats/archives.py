@@ -1,4 +1,7 @@
-"""ZIP: every member becomes a document of its own; the archive itself is the list of them."""
+"""ZIP: every member becomes a document of its own.
+
+The archive itself is the list of them.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +148,10 @@ def _is_file(member: zipfile.ZipInfo, name: str, tally: _Tally) -> bool:
 
 
 def _readable_names(members: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """The names to show. Those without the mark of UTF-8 are in some encoding of the packer's: told by all together."""
+    """The names to show.
+
+    Those without the mark of UTF-8 are in some encoding of the packer's: told by all together.
+    """
     raw = [None if m.flag_bits & _IS_UTF8 else _as_packed(m.filename) for m in members]
     odd = b"\n".join(name for name in raw if name is not None and not name.isascii())
     encoding = decode_text(odd)[1] if odd else "ascii"

@@ -1,4 +1,7 @@
-"""A page as a picture, for looking at. Opens untrusted files: runs in the parsing child."""
+"""A page as a picture, for looking at.
+
+Opens untrusted files: runs in the parsing child.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,10 @@ def draw_svg(path: Path, number: int, width: int, password: str | None, limits: 
 
 
 def _scaled(shown: Image, width: int, limits: Limits) -> Image:
-    """`shown`, made smaller to `width`; a small picture is not blown up, for that shows nothing more."""
+    """`shown`, made smaller to `width`.
+
+    A small picture is not blown up, for that shows nothing more.
+    """
     from PIL import Image as Images
 
     size = _shape(width, shown.width, shown.height, limits)

@@ -1,4 +1,7 @@
-"""`auto`: Tesseract reads pages, RapidOCR reads receipts and what Tesseract is unsure of."""
+"""The engine `auto`: Tesseract, and RapidOCR where that is better.
+
+RapidOCR reads receipts and what Tesseract is unsure of.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,10 @@ def _reads(engine: OcrEngine, languages: Sequence[str]) -> bool:
 
 
 def _looks_like_a_strip(image: Image) -> bool:
-    """True for the shape of a receipt, its short lines across the short side; a page of Legal paper has long ones."""
+    """True for the shape of a receipt, its short lines across the short side.
+
+    A page of Legal paper has long ones.
+    """
     gray = to_gray(image)
     lies = gray.width > gray.height
     upright = gray.transpose(transposition(90)) if lies else gray

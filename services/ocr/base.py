@@ -1,4 +1,7 @@
-"""Reading the text of a picture of a page: the port that every engine implements, and the choice of having none."""
+"""The port that every OCR engine implements.
+
+Also the engine of an installation without one.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +59,15 @@ class OcrEngine(Protocol):
     def version(self) -> str: ...
 
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that can be read, sorted, in Tesseract's spelling; empty where nothing can be read."""
+        """Codes of the languages that can be read, sorted, in Tesseract's spelling.
+
+        Empty where nothing can be read.
+        """
 
     def require(self, languages: Sequence[str]) -> None:
-        """Returns when every one of `languages` can be read; `auto` is one wherever anything can be.
+        """Returns when every one of `languages` can be read.
+
+        `auto` is one wherever anything can be.
 
         Raises:
             CapabilityMissing: `ocr_unavailable` or `ocr_language_missing`; the detail says what to install.
@@ -73,7 +81,10 @@ class OcrEngine(Protocol):
         """
 
     def close(self) -> None:
-        """Ends the processes that wait for pages; the next page starts them again. No page may be under way."""
+        """Ends the processes that wait for pages; the next page starts them again.
+
+        No page may be under way.
+        """
 
 
 def too_slow(timeout_s: float) -> UnreadableDocument:

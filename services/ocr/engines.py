@@ -1,4 +1,7 @@
-"""Which OCR engines are installed, which of them is used, and how a process is told of it."""
+"""Finds the OCR engines that are installed, and opens the one that is used.
+
+A parsing process is told of it as JSON.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.rapidocr.engine import RapidOcrEngine
 from services.ocr.rapidocr.models import RapidOcrInstall, find_rapidocr
 from services.ocr.tesseract.drivers import LibraryDriver
-from services.ocr.tesseract.engine import TesseractEngine, TesseractInstall, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import TesseractInstall, find_tesseract
 from services.ocr.workers import OcrWorkers
 
 EngineName = Literal["auto", "tesseract", "rapidocr", "none"]
@@ -48,7 +52,10 @@ class Engines:
 def find_engines(
     choice: EngineName = "auto", *, tesseract_path: Path | None = None, cache_dir: Path | None = None
 ) -> Engines:
-    """What is installed of the engines that `choice` allows; see find_tesseract for the two paths."""
+    """What is installed of the engines that `choice` allows.
+
+    See find_tesseract for the two paths.
+    """
     tesseract = None
     if choice in ("auto", "tesseract"):
         tesseract = find_tesseract(tesseract_path, cache_dir=cache_dir)
@@ -64,7 +71,10 @@ def library_version() -> str:
 
 
 def open_reader(engines: Engines) -> OcrEngine:
-    """The engine, reading inside this process; nothing is loaded before the first page."""
+    """The engine, reading inside this process.
+
+    Nothing is loaded before the first page.
+    """
     tesseract = None if engines.tesseract is None else TesseractEngine(engines.tesseract)
     rapidocr = None if engines.rapidocr is None else RapidOcrEngine(engines.rapidocr)
     return _joined(tesseract, rapidocr)
@@ -97,11 +107,6 @@ def open_engine(engines: Engines) -> OcrEngine:
     if engines.name == "none":
         return NoOcr()
     return OcrWorkers(open_reader(engines), pack_engines(engines))
-
-
-def open_auto() -> OcrEngine:
-    """`open_engine` of whatever is installed."""
-    return open_engine(find_engines("auto"))
 
 
 def pack_engines(engines: Engines) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What an OCR process and the one that started it say to each other: JSON with bytes behind it, never pickle."""
+"""Messages between an OCR process and the one that started it.
+
+JSON with bytes behind it, never pickle.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def write_frame(stream: IO[bytes], message: dict[str, Any], data: bytes = b"") -
 
 
 def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """The next message with its data. Raises EOFError at the end, and when what comes is no message."""
+    """The next message with its data.
+
+    Raises EOFError at the end, and when what comes is no message.
+    """
     body_size, data_size = _HEADER.unpack(_exactly(stream, _HEADER.size))
     try:
         message = json.loads(_exactly(stream, body_size))
@@ -64,7 +70,10 @@ def pack_failure(problem: Problem) -> dict[str, Any]:
 
 
 def unpack_result(message: dict[str, Any]) -> OcrResult:
-    """What `pack_result` packed. Raises the UnreadableDocument of `pack_failure`, and EOFError for anything else."""
+    """What `pack_result` packed.
+
+    Raises the UnreadableDocument of `pack_failure`, and EOFError for anything else.
+    """
     try:
         if "code" in message:
             raise UnreadableDocument(str(message["detail"])[:2000], code=str(message["code"])[:100])

@@ -1,4 +1,7 @@
-"""Lines of words with boxes into the text of a page, with offsets; shared by OCR and by formats that have a layout."""
+"""Lines of words with boxes into the text of a page, with offsets.
+
+Shared by OCR and by formats that have a layout.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ _MIN_CODE_GAP = 3
 
 @dataclass(slots=True)
 class LooseWord:
-    """A word that has no offsets yet. `joined`: no space stands between it and the word before."""
+    """A word that has no offsets yet.
+
+    `joined`: no space stands between it and the word before.
+    """
 
     text: str
     box: Box
@@ -38,7 +44,10 @@ class LooseWord:
 
 @dataclass(slots=True)
 class Line:
-    """Words that stand on one line, in reading order; `size` is the height of its type in points."""
+    """Words that stand on one line, in reading order.
+
+    `size` is the height of its type in points.
+    """
 
     words: list[LooseWord]
     size: float

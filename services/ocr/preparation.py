@@ -1,4 +1,6 @@
-"""Making a picture of a page fit to be read: gray, upright, straight, evenly lit, and as large as the engine likes it.
+"""Makes a picture of a page fit to be read.
+
+Gray, upright, straight, evenly lit, and as large as the engine likes it.
 
 Every measure works on a gray page, `uint8[height, width]`, 0 black and 255 white. Angles are degrees; positive turns
 the content clockwise as it is seen.
@@ -52,7 +54,10 @@ STRIPS = 24
 
 
 def to_gray(image: Image.Image) -> Image.Image:
-    """`image` as mode L; transparency becomes white paper, 16-bit and float samples are stretched to their range."""
+    """`image` as mode L.
+
+    Transparency becomes white paper, 16-bit and float samples are stretched to their range.
+    """
     if image.mode == "L":
         return image
     if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
@@ -69,7 +74,9 @@ def to_gray(image: Image.Image) -> Image.Image:
 
 
 def even_background(gray: Image.Image) -> Image.Image:
-    """`gray` with shadows and tinted paper divided out; white on black becomes black on white.
+    """`gray` with shadows and tinted paper divided out.
+
+    White on black becomes black on white.
 
     The paper is estimated as the brightest sample of each neighbourhood of about a fortieth of the page. A page that
     has only black and white is returned as it is.
@@ -123,7 +130,10 @@ def clear_border(gray: Image.Image) -> Image.Image:
 
 
 def strengthen(gray: Image.Image) -> Image.Image:
-    """`gray` with faint print made black: its ink and its paper are stretched apart; else as it is."""
+    """`gray` with faint print made black: its ink and its paper are stretched apart.
+
+    Print that is not faint is left as it is.
+    """
     scale = min(1.0, MEASURE_SIDE / max(gray.size))
     small = gray
     if scale < 1.0:
@@ -161,7 +171,9 @@ def _sharpness(rows: NDArray[np.float64], count: int) -> float:
 
 
 def estimate_skew(gray: Image.Image) -> float:
-    """Degrees by which the content leans clockwise, within `MAX_SKEW_DEG`; 0.0 where no lines are found.
+    """Degrees by which the content leans clockwise, within `MAX_SKEW_DEG`.
+
+    0.0 where no lines are found.
 
     Source: Postl's projection profile method (US patent 4,723,297, expired), on sheared ink pixels, coarse then fine.
     """

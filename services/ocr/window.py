@@ -1,4 +1,7 @@
-"""Several pages in the OCR engine at the same time, handed back in order, with few of them in memory."""
+"""Has several pages in the OCR engine at the same time.
+
+They come back in order, with few of them in memory.
+"""
 
 from __future__ import annotations
 

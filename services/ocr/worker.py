@@ -1,4 +1,6 @@
-"""The process that reads pages: `python -m services.ocr.worker`, started by services.ocr.workers only.
+"""The process that reads pages: `python -m services.ocr.worker`.
+
+Started by services.ocr.workers only.
 
 Requests come on standard input, answers go to what was standard output; prints of libraries go nowhere. It ends when
 its input does.

@@ -1,4 +1,7 @@
-"""Pages read in processes of their own: one that takes too long or crashes an engine costs that page only."""
+"""Reads pages in processes of their own.
+
+One that takes too long or crashes an engine costs that page only.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ GRACE_S = 1.0
 
 
 class OcrWorkers:
-    """Reads each page in a process: as many at a time as threads call. A process goes on with the next page.
+    """Reads each page in a process: as many at a time as threads call.
+
+    A process goes on with the next page.
 
     A process loads an engine at its first page that needs it. It ends with this process, whose end closes its input.
     """
@@ -102,7 +107,10 @@ class _Worker:
         self.is_broken = False
 
     def read(self, gray: Image, languages: Sequence[str], dpi: float, timeout_s: float) -> OcrResult:
-        """What `OcrEngine.read` gives and raises; afterwards `is_broken` tells whether the process can go on."""
+        """What `OcrEngine.read` gives and raises.
+
+        Afterwards `is_broken` tells whether the process can go on.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.formats.registry import Format
 from tests.support.api_server import opened
 from tests.support.databases import SqliteDatabases
 from tests.support.paths import ROOT
@@ -96,3 +97,7 @@ def test_named_subcommands_exist(command: str, others: str, capsys: pytest.Captu
             main([command, other, "--help"])
         assert not ended.value.code
         assert "Usage" in capsys.readouterr().out
+
+
+def test_the_number_of_formats_is_that_of_the_table() -> None:
+    assert f"**{len(Format)} formats.**" in README

@@ -1,4 +1,7 @@
-"""CSV and its kin (semicolons, tabs, bars): tables, a page for each million characters."""
+"""Reads CSV and its kin (semicolons, tabs, bars) as tables.
+
+A page for each million characters.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def extract_csv(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
 
 class _Lines:
-    """The lines of a text with their ends; the reader of rows may be sent back to the second line of a row."""
+    """The lines of a text with their ends.
+
+    The reader of rows may be sent back to the second line of a row.
+    """
 
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
@@ -85,7 +91,10 @@ class _Lines:
 
 
 class _Rows:
-    """The rows of a text, once. A quotation mark that would swallow the rows behind it is read as a character."""
+    """The rows of a text, once.
+
+    A quotation mark that would swallow the rows behind it is read as a character.
+    """
 
     def __init__(self, text: str, delimiter: str) -> None:
         self._lines, self._delimiter = _Lines(text), delimiter
@@ -138,7 +147,10 @@ class _Rows:
         )
 
     def _reread(self) -> list[str]:
-        """The first line of the row, its quotation marks as characters; the reader goes on behind that line."""
+        """The first line of the row, its quotation marks as characters.
+
+        The reader goes on behind that line.
+        """
         line, chars = self._lines.go_back()
         self._may_reread -= chars
         self._unpaired_count += 1
@@ -185,7 +197,9 @@ def _tables(source: _Rows) -> Iterator[Sequence[Sequence[str]]]:
 
 
 def find_delimiter(text: str) -> str:
-    """The delimiter that splits the first lines most evenly into most cells; a comma where none does.
+    """The delimiter that splits the first lines most evenly into most cells.
+
+    A comma where none does.
 
     `csv.Sniffer` is not used: it backtracks on long lines and takes letters for delimiters.
     """

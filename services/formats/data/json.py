@@ -1,4 +1,6 @@
-"""JSON and JSON Lines: values in the order of the file, with their keys; numbers as they are written.
+"""JSON and JSON Lines: values in the order of the file, with their keys.
+
+Numbers as they are written.
 
 JSON is read as a stream of events: only a member of an outer array or object is held at a time.
 """
@@ -172,7 +174,9 @@ def _path(path: list[str | int | None]) -> Path:
 
 
 def extract_jsonl(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """Pages of a million characters or so; records with the same keys are rows of a table.
+    """Pages of a million characters or so.
+
+    Records with the same keys are rows of a table.
 
     A line that is no JSON is an Issue (`bad_line`). Raises UnreadableDocument (`malformed_json`) where all lines are.
     """

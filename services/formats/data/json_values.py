@@ -1,4 +1,7 @@
-"""Lays values of JSON out for readers: fields as `key: value`, arrays of records as tables, long strings as text."""
+"""Lays values of JSON out as text and tables for readers.
+
+Fields become `key: value`, arrays of records tables, long strings text.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ Path = tuple[str | int, ...]
 
 
 class ValueWriter:
-    """Pages of the values that it is given one after the other; records with the same keys become rows of one table."""
+    """Pages of the values that it is given one after the other.
+
+    Records with the same keys become rows of one table.
+    """
 
     def __init__(self) -> None:
         self.first_title = ""

@@ -1,1 +1,1 @@
-"""What every reader uses: building pages, writing pictures and attachments, opening archives."""
+"""What every reader uses to build pages and to write pictures and attachments."""

@@ -1,4 +1,7 @@
-"""Zip archives from strangers: what they declare is checked before, and what they hold while it is inflated."""
+"""Opens zip archives from strangers within bounds.
+
+What they declare is checked before, and what they hold while it is inflated.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ MEMBER_DAMAGE = (
 
 
 def list_members(path: Path, limits: Limits) -> Sequence[zipfile.ZipInfo]:
-    """The members that the central directory of the zip file at `path` declares; nothing is inflated.
+    """The members that the central directory of the zip file at `path` declares.
+
+    Nothing is inflated.
 
     Raises TooLarge (`too_many_entries`) before the directory is read, and UnreadableDocument (`corrupt_archive`).
     """
@@ -47,7 +52,10 @@ def list_members(path: Path, limits: Limits) -> Sequence[zipfile.ZipInfo]:
 
 
 def _open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
-    """The zip file at `path`, its directory read and bounded. Raises as `list_members` does."""
+    """The zip file at `path`, its directory read and bounded.
+
+    Raises as `list_members` does.
+    """
     with path.open("rb") as file:
         _check_directory(file, limits)
     try:
@@ -107,7 +115,10 @@ class InflationBudget:
         self._packed += packed_bytes
 
     def spend(self, inflated_bytes: int) -> None:
-        """Notes bytes that came out. Raises TooLarge (`archive_too_large`, `compression_ratio`)."""
+        """Notes bytes that came out.
+
+        Raises TooLarge (`archive_too_large`, `compression_ratio`).
+        """
         self._inflated += inflated_bytes
         _check_sizes(self._inflated, self._packed, self.limits, of_part=self._of_part)
 
@@ -189,7 +200,10 @@ class Archive:
         return name if name in self._members else self._folded.get(name.casefold())
 
     def read(self, name: str, *, at_most: int | None = None) -> bytes | None:
-        """The bytes of a member; None if there is none of that name. Raises as `stream` does."""
+        """The bytes of a member; None if there is none of that name.
+
+        Raises as `stream` does.
+        """
         return None if self.find(name) is None else b"".join(self.stream(name, at_most=at_most))
 
     def declared_size(self, name: str) -> int:

@@ -1,4 +1,7 @@
-"""Bytes of text to characters: the encoding is found out, and what cannot be stored is taken out."""
+"""Turns bytes of text into characters.
+
+The encoding is found out, and what cannot be stored is taken out.
+"""
 
 from __future__ import annotations
 

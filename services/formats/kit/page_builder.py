@@ -1,4 +1,4 @@
-"""Puts the text of a page together from blocks, so that every block slices it exactly."""
+"""Builds a page's text out of blocks, so that every block slices it exactly."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class PageBuilder:
                 self._marks.append(Mark(mark.kind, start + first, start + last, mark.target))
 
     def add_table(self, rows: Iterable[Sequence[str]], *, hidden: bool = False, box: Box | None = None) -> None:
-        """Appends a table, header row first; white space in cells is collapsed and short rows are filled up.
+        """Appends a table, header row first.
+
+        White space in cells is collapsed and short rows are filled up.
 
         Of a row that is far longer than the others allow, the cells at its end become one.
         """
@@ -111,7 +113,10 @@ LINK_SCHEMES = ("http://", "https://", "mailto:", "#")
 
 
 def link(start: int, end: int, address: str) -> tuple[Mark, ...]:
-    """A mark for a link from `start` to `end`; none where the address is of a kind that is not kept."""
+    """A mark for a link from `start` to `end`.
+
+    None where the address is of a kind that is not kept.
+    """
     address = address.strip()
     safe = address.lower().startswith(LINK_SCHEMES) and end > start
     return (Mark(MarkKind.LINK, start, end, address[:2000]),) if safe else ()

@@ -1,4 +1,7 @@
-"""What every extractor does with its pages: those that were stored are given back, those not asked for are left out."""
+"""Gives an extractor's pages, or those that an interrupted run has stored.
+
+Pages that are not asked for are left out.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from services.formats.base import ExtractContext
 
 
 def give_pages(pages: Iterable[Page], context: ExtractContext) -> Iterator[Page]:
-    """Those of `pages` that the options ask for; one that is known is given as it was stored."""
+    """Those of `pages` that the options ask for.
+
+    One that is known is given as it was stored.
+    """
     for page in pages:
         if context.options.wants_page(page.number):
             yield context.known_pages.get(page.number, page)

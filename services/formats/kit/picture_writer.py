@@ -1,4 +1,7 @@
-"""Pictures that lie inside documents: checked by their header, and kept as PNG, JPEG or WebP."""
+"""Writes the pictures that lie inside documents as PNG, JPEG or WebP.
+
+They are checked by their header before.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,9 @@ class PictureWriter:
     def write(
         self, data: bytes, *, page: int, box: Box | None = None, alt: str = "", caption: str = ""
     ) -> Iterator[Picture | Issue]:
-        """The picture with these bytes; an Issue where it is too large, of a kind that is not read, or broken.
+        """The picture with these bytes.
+
+        An Issue where it is too large, of a kind that is not read, or broken.
 
         PNG, JPEG and WebP are kept as they are; GIF, BMP, TIFF, HEIC, AVIF, drawings in SVG, and what is CMYK or has 16
         bits a channel, become PNG or JPEG.
@@ -157,7 +162,10 @@ class PictureWriter:
         yield Picture(page, path, digest, media_type, width, height, box, alt[:1000], caption[:1000])
 
     def close(self) -> Iterator[Issue]:
-        """An Issue that says how many pictures were left out as decoration; none where it was none."""
+        """An Issue that says how many pictures were left out as decoration.
+
+        None where it was none.
+        """
         if self.left_out:
             yield Issue(
                 "decoration_left_out",
@@ -182,7 +190,10 @@ def _converted(image: Image) -> tuple[bytes, str, str]:
 
 
 def _to_srgb(image: Image) -> Image:
-    """`image` with its ICC profile applied, where it has one that can be read; else as it is."""
+    """`image` with its ICC profile applied, where it has one that can be read.
+
+    Without one it is given as it is.
+    """
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")

@@ -16,7 +16,10 @@ _MAX_OPEN = 64
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A run of characters; `verbatim` where its spaces count, `hidden` where it is not shown."""
+    """A run of characters.
+
+    `verbatim` where its spaces count, `hidden` where it is not shown.
+    """
 
     text: str
     hidden: bool = False
@@ -31,7 +34,9 @@ class LinkStart:
 
 
 class RunText:
-    """A paragraph under construction; marks are opened and closed around what is added.
+    """A paragraph under construction.
+
+    Marks are opened and closed around what is added.
 
     With `collapse` white space is laid out as HTML does: a run of it is one space, none beside a line break.
     """
@@ -64,7 +69,10 @@ class RunText:
         self._append(text)
 
     def break_line(self) -> None:
-        """Appends a newline; of several in a row only one stays where white space is collapsed."""
+        """Appends a newline.
+
+        Of several in a row only one stays where white space is collapsed.
+        """
         if self.collapse:
             if self._last == " ":
                 self._parts[-1] = self._parts[-1][:-1]

@@ -1,4 +1,7 @@
-"""XML parts of documents in zip files: parsed without entities, network or document types, and not too deep."""
+"""Parses XML parts of documents in zip files.
+
+Without entities, network or document types, and not too deep.
+"""
 
 from __future__ import annotations
 

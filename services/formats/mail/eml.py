@@ -1,4 +1,7 @@
-"""EML: a mail as it was sent (RFC 5322, MIME): its text is the page, its attachments become documents of their own."""
+"""Reads a mail as it was sent: EML (RFC 5322, MIME).
+
+Its text is the page, its attachments become documents of their own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Headers of mails from strangers, read without the standard library's grammar of addresses.
+"""Reads headers of mails from strangers.
+
+Without the standard library's grammar of addresses, which raises on real ones.
 
 That grammar is recursive and raises on what real mails hold. Source: bugs.python.org 33972, 37461, 41206.
 """

@@ -1,4 +1,7 @@
-"""MSG: a mail as Outlook stores it (MS-OXMSG): the same page and attachments as those of an EML."""
+"""Reads a mail as Outlook stores it: MSG (MS-OXMSG).
+
+It gives the same page and attachments as an EML.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ _ENCRYPTED_CLASSES = ("ipm.note.smime", "ipm.note.secure")
 
 
 def extract_msg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page with the mail's headers and text, its pictures, and its attachments; a mail attached to it is an EML.
+    """One page with the mail's headers and text, its pictures, and its attachments.
+
+    A mail attached to it is an EML.
 
     Raises UnreadableDocument (`corrupt_mail`, `nested_too_deep`), TooLarge (`too_many_entries`, `archive_too_large`)
     and, for a mail that is encrypted as a whole, EncryptedDocument (`encryption_unsupported`).
@@ -83,7 +88,10 @@ def _people(recipients: list[Properties], kind: int) -> str:
 
 
 def _person(name: str, address: str) -> str:
-    """`Name <address>`; an address of Exchange (`/o=...`) tells a reader nothing and is left out."""
+    """`Name <address>`.
+
+    An address of Exchange (`/o=...`) tells a reader nothing and is left out.
+    """
     name = name.strip(" '\"")
     if not address or address.startswith("/") or address == name:
         return name or address
@@ -91,7 +99,10 @@ def _person(name: str, address: str) -> str:
 
 
 def _date(ticks: int) -> str:
-    """A FILETIME (hundreds of nanoseconds since 1601, UTC) as a mail writes it. Source: MS-DTYP, section 2.3.3."""
+    """A FILETIME (hundreds of nanoseconds since 1601, UTC) as a mail writes it.
+
+    Source: MS-DTYP, section 2.3.3.
+    """
     try:
         moment = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)
     except OverflowError:

@@ -19,7 +19,10 @@ _MAX_BYTES = 50_000_000
 
 
 def decompress_rtf(data: bytes) -> bytes:
-    """The RTF in `data` as far as it is whole; empty where it is none. Source: MS-OXRTFCP, section 2.2."""
+    """The RTF in `data` as far as it is whole; empty where it is none.
+
+    Source: MS-OXRTFCP, section 2.2.
+    """
     if len(data) < 16:
         return b""
     _, raw_size, kind = _HEADER.unpack_from(data)
@@ -67,7 +70,10 @@ def _copied(window: bytearray, read: int, length: int, write: int) -> bytes:
 
 
 def text_of_rtf(rtf: bytes, limits: Limits) -> str:
-    """The text of an RTF body, also of one that wraps HTML. Raises UnreadableDocument (`nesting_too_deep`)."""
+    """The text of an RTF body, also of one that wraps HTML.
+
+    Raises UnreadableDocument (`nesting_too_deep`).
+    """
     from services.formats.rtf.parser import RtfReader
 
     return "\n\n".join(page.builder.build().text for page in RtfReader(rtf, limits).read()).strip()

@@ -1,4 +1,6 @@
-"""The properties of a mail in Outlook's format, read one at a time from its compound file.
+"""Reads the properties of a mail in Outlook's format from its compound file.
+
+One at a time.
 
 Reading them here instead of with python-oxmsg keeps a mail with one broken property readable, an attachment in memory
 only while it is written, and opens mails inside mails, whose property streams begin elsewhere.
@@ -39,7 +41,10 @@ _CODE_PAGES = {20127: "ascii", 28591: "latin-1", 65000: "utf-7", 65001: "utf-8",
 
 
 class Properties:
-    """The properties of a message, a recipient or an attachment. What is broken reads as if it were not there."""
+    """The properties of a message, a recipient or an attachment.
+
+    What is broken reads as if it were not there.
+    """
 
     def __init__(self, ole: Any, entry: Any, path: tuple[str, ...], kind: str, charsets: tuple[str, str]) -> None:
         self._ole, self._path = ole, path

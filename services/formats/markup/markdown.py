@@ -1,4 +1,7 @@
-"""Markdown (CommonMark, tables, strike-through): the text without its markup, in blocks."""
+"""Reads Markdown as blocks of text without its markup.
+
+CommonMark, with tables and strike-through.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ def _parser() -> MarkdownIt:
 
 
 def _footnote_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule for `[^1]: the note`, up to the next blank line. CommonMark would take a word for an address."""
+    """A block rule for `[^1]: the note`, up to the next blank line.
+
+    CommonMark would take a word for an address.
+    """
     if state.is_code_block(start):
         return False
     match = _footnote_at(state, start)
@@ -98,7 +104,10 @@ def _footnote_at(state: StateBlock, line: int) -> re.Match[str] | None:
 
 
 class MarkdownReader:
-    """Adds the blocks of Markdown texts to a page; `pictures` holds those that were met, in order."""
+    """Adds the blocks of Markdown texts to a page.
+
+    `pictures` holds those that were met, in order.
+    """
 
     def __init__(self, page: PageBuilder, issues: list[Issue] | None = None) -> None:
         self._page = page

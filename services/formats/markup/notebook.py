@@ -1,4 +1,7 @@
-"""Jupyter notebooks: prose cells as Markdown, code cells as code, and what they printed, with their pictures."""
+"""Reads Jupyter notebooks.
+
+Prose cells are Markdown, code cells code, with what they printed and their pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""reStructuredText: read by docutils without inclusion of files and without raw markup; nothing is fetched or run."""
+"""Reads reStructuredText with docutils.
+
+Without inclusion of files and without raw markup; nothing is fetched or run.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,10 @@ class _Reader:
         self.info = DocumentInfo()
 
     def read(self, text: str) -> None:
-        """Fills the page and the information. Raises UnreadableDocument and RecursionError."""
+        """Fills the page and the information.
+
+        Raises UnreadableDocument and RecursionError.
+        """
         from docutils import utils
         from docutils.core import publish_doctree
 

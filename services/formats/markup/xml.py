@@ -1,4 +1,6 @@
-"""XML: the text of its elements in document order, a block for each element that has text of its own.
+"""Reads XML as the text of its elements in document order.
+
+A block for each element that has text of its own.
 
 The parser gives events and builds no tree, so that memory does not grow with the file beyond its text. It never sees
 a document type: entities that stand for plain words are put in beforehand, others are left out or refused.
@@ -51,7 +53,9 @@ _SPOKEN = ("title", "alt", "label", "caption", "summary", "description", "text",
 
 
 def extract_xml(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """Pages of a million characters or so; comments, processing instructions and most attributes are left out.
+    """Pages of a million characters or so.
+
+    Comments, processing instructions and most attributes are left out.
 
     Raises:
         UnreadableDocument: `malformed_xml` where nothing could be read before the damage; `xml_entities`;

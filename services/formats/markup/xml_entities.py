@@ -1,4 +1,7 @@
-"""The document type of an XML text is taken off, and its harmless entities put in, before a parser sees the text."""
+"""Takes the document type off an XML text before a parser sees it.
+
+Its harmless entities are put in.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Charts of presentations and workbooks: their title, axes, and the values that the file keeps with them."""
+"""Reads charts of presentations and workbooks.
+
+Their title, axes, and the values that the file keeps with them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Text of DrawingML: paragraphs of shapes with their breaks, fields, formulas and links."""
+"""Reads the text of DrawingML shapes as paragraphs.
+
+With their breaks, fields, formulas and links.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class Paragraph:
 
 
 def paragraphs(body: Element | None, links: Mapping[str, str]) -> Iterator[Paragraph]:
-    """The paragraphs of a `txBody` that hold text; `links` are the addresses of its part by id."""
+    """The paragraphs of a `txBody` that hold text.
+
+    `links` are the addresses of its part by id.
+    """
     for item in body if body is not None else ():
         if local(item) != "p":
             continue

@@ -1,4 +1,7 @@
-"""Encrypted Office documents: their name does not say what they are, and what is inside is seen only without it."""
+"""Reads Office documents that are encrypted.
+
+Their name does not say what they are, and what is inside is seen only without the encryption.
+"""
 
 from __future__ import annotations
 

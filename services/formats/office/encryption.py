@@ -1,4 +1,7 @@
-"""Office documents that a password protects: an OLE file around the encrypted package, and old binary files."""
+"""Decrypts Office documents that a password protects.
+
+An OLE file around the encrypted package, or an old binary file.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def is_ole(path: Path) -> bool:
 
 
 def decrypted(path: Path, password: str | None, folder: Path) -> Path:
-    """The decrypted document, written into `folder` under a name of its own; the caller removes it.
+    """The decrypted document, written into `folder` under a name of its own.
+
+    The caller removes it.
 
     Raises:
         EncryptedDocument: `password_required`; `password_wrong` where one was given; `encryption_unsupported` where a

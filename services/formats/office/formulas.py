@@ -80,7 +80,10 @@ def _named(element: Any, name: str, depth: int) -> str:
 
 
 def _property(element: Any, holder: str, name: str, default: str) -> str:
-    """`m:val` of a property, such as the character of a sum; the default where it is not set."""
+    """`m:val` of a property, such as the character of a sum.
+
+    The default where it is not set.
+    """
     for properties in element:
         if _local(properties) == holder:
             for item in properties:

@@ -1,4 +1,7 @@
-"""Converts old Office files with LibreOffice: without macros, links or windows, in a folder that is removed."""
+"""Converts old Office files with LibreOffice.
+
+Without macros, links or windows, in a folder that is removed.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ PPT_TO_PPTX = Conversion("ppt", "MS PowerPoint 97", "pptx", "Impress MS PowerPoi
 
 
 def find_libreoffice(explicit: Path | None = None) -> Path | None:
-    """The program: `explicit` where it is given and exists, else the system's; None without one."""
+    """The program: `explicit` where it is given and exists, else the system's.
+
+    None without one.
+    """
     if explicit is not None:
         return explicit if explicit.is_file() else None
     for name in _NAMES:

@@ -1,4 +1,7 @@
-"""The names and values that the XML of Office documents uses, the same for strict and transitional files."""
+"""The names and values that the XML of Office documents uses.
+
+They are the same for strict and transitional files.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ def local(element: Element) -> str:
 
 
 def attribute(element: Element | None, name: str) -> str:
-    """The value of the attribute `prefix:local`, in whichever of its namespaces; empty without it."""
+    """The value of the attribute `prefix:local`, in whichever of its namespaces.
+
+    Empty without it.
+    """
     if element is None:
         return ""
     return next((str(value) for key, value in element.attrib.items() if name_of(key) == name), "")
@@ -87,19 +93,28 @@ def text_at(element: Element | None, *path: str) -> str:
 
 
 def value_of(element: Element | None, name: str) -> str | None:
-    """`w:val` of the child called `name`; None without such a child, empty without the attribute."""
+    """`w:val` of the child called `name`.
+
+    None without such a child, empty without the attribute.
+    """
     found = first(element, name)
     return None if found is None else attribute(found, "w:val")
 
 
 def is_property_on(properties: Element | None, name: str) -> bool:
-    """True where an on/off property of Word is there and not switched off; without a value it is on."""
+    """True where an on/off property of Word is there and not switched off.
+
+    Without a value it is on.
+    """
     value = value_of(properties, name)
     return value is not None and value not in ("0", "false", "off")
 
 
 def is_on(value: str | None) -> bool:
-    """True for the spellings of true in XML Schema; an attribute that is missing is off."""
+    """True for the spellings of true in XML Schema.
+
+    An attribute that is missing is off.
+    """
     return (value or "").strip().lower() in ("1", "true", "on")
 
 
@@ -114,5 +129,8 @@ def whole_number(value: str | None, default: int = 0) -> int:
 
 
 def level_number(value: str | None) -> int | None:
-    """`value` as a level or count of at most six digits, without a sign; None where it is none."""
+    """`value` as a level or count of at most six digits, without a sign.
+
+    None where it is none.
+    """
     return int(value) if value and value.isdecimal() and len(value) < 7 else None

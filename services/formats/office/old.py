@@ -82,7 +82,10 @@ def _by_libreoffice(path: Path, conversion: Conversion, context: ExtractContext,
 
 
 def _doc_to_docx(path: Path, context: ExtractContext, folder: Path) -> Path | None:
-    """The converted file; None where the converter does not understand the document. Raises as `extract_doc` does."""
+    """The converted file; None where the converter does not understand the document.
+
+    Raises as `extract_doc` does.
+    """
     import doc2docx
     from doc2docx import errors
     from doc2docx.cfb.container import CompoundFileLimits

@@ -1,4 +1,7 @@
-"""The parts of an Office document (an OPC package, ECMA-376 part 2) and the relations between them."""
+"""The parts of an Office document and the relations between them.
+
+Source: ECMA-376 part 2, Open Packaging Conventions.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ class OfficePackage:
             return None
 
     def relations(self, part: str) -> Mapping[str, Relation]:
-        """Relationships of `part` by id that stay inside the file; none where their list is damaged, which is noted."""
+        """Relationships of `part` by id that stay inside the file.
+
+        None where their list is damaged, which is noted.
+        """
         if part not in self._relations:
             self._take_relations(part, self.optional_xml(_relations_part(part)))
             if _relations_part(part) in self.damaged:
@@ -79,7 +85,10 @@ class OfficePackage:
         return self._relations[part]
 
     def links(self, part: str) -> Mapping[str, str]:
-        """Addresses outside the file to which `part` has relationships, by id. Raises as `xml` does."""
+        """Addresses outside the file to which `part` has relationships, by id.
+
+        Raises as `xml` does.
+        """
         if part not in self._links:
             self._take_relations(part, self.xml(_relations_part(part)))
         return self._links[part]
@@ -107,7 +116,10 @@ class OfficePackage:
         return [item.target for item in self.relations(part).values() if item.kind.casefold() in folded]
 
     def main_part(self, usual: str) -> str | None:
-        """Name of the part that holds the document or lists its pages; `usual` where the file does not say."""
+        """Name of the part that holds the document or lists its pages.
+
+        `usual` where the file does not say.
+        """
         named = [*self.related("", "officeDocument"), usual]
         return next((name for name in named if self.archive.find(name) is not None), None)
 

@@ -133,7 +133,10 @@ class BlockReader:
             self._builder.add(self.forced or kind, text, hidden=self.hidden)
 
     def capture(self, holder: Element, depth: int = 1) -> str:
-        """The text of what `holder` holds; its pictures, notes and comments go to the page."""
+        """The text of what `holder` holds.
+
+        Its pictures, notes and comments go to the page.
+        """
         outer, fresh, lists, box = self._builder, self._fresh_item, self._lists, self.box
         self._builder, self._lists, self.box = PageBuilder(0), [], None
         self._captures += 1
@@ -412,7 +415,10 @@ class BlockReader:
 
 
 def table_rows(table: Element, depth: int, reader: BlockReader) -> Iterator[Element]:
-    """Rows of a table and the page breaks between them, out of their groups. Raises UnreadableDocument."""
+    """Rows of a table and the page breaks between them, out of their groups.
+
+    Raises UnreadableDocument.
+    """
     stack = [iter(table)]
     while stack:
         item = next(stack[-1], None)

@@ -1,4 +1,7 @@
-"""What stands inside a paragraph of OpenDocument: text, links, changes, notes, comments, drawings and page breaks."""
+"""Reads what stands inside a paragraph of OpenDocument.
+
+Text, links, changes, notes, comments, drawings and page breaks.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ class _Open:
 
 
 def read_inline(paragraph: Element, styles: Styles) -> Iterator[Inline]:
-    """The pieces of a paragraph in order. Iterative: spans may lie inside each other without end."""
+    """The pieces of a paragraph in order.
+
+    Iterative: spans may lie inside each other without end.
+    """
     if paragraph.text:
         yield Words(paragraph.text)
     stack = [_Open(iter(paragraph))]
@@ -103,7 +109,10 @@ def _is_stand_in(name: str, item: Element) -> bool:
 
 
 def _begin(name: str, item: Element, inner: _Open, styles: Styles) -> Iterator[Inline]:
-    """The pieces that an element with content begins with; tells `inner` what holds inside, and what ends it."""
+    """The pieces that an element with content begins with.
+
+    Tells `inner` what holds inside, and what ends it.
+    """
     outside = inner.hidden
     if name == "text:span":
         style = attribute(item, "text:style-name")

@@ -1,4 +1,7 @@
-"""Formulas, charts and other documents inside an OpenDocument file, and where its pictures lie."""
+"""Reads formulas, charts and documents inside an OpenDocument file.
+
+Also finds where its pictures lie.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ _MAX_OBJECTS = 1000
 
 
 class ObjectReader:
-    """Reads the objects of one document, each with its own part; a broken one is empty."""
+    """Reads the objects of one document, each with its own part.
+
+    A broken one is empty.
+    """
 
     def __init__(self, package: OdfPackage) -> None:
         self._package = package
@@ -37,7 +43,10 @@ class ObjectReader:
 
 
 def picture_of(package: OdfPackage, image: Element) -> str:
-    """The member of the archive that a `draw:image` shows; empty where it lies outside the file."""
+    """The member of the archive that a `draw:image` shows.
+
+    Empty where it lies outside the file.
+    """
     return package.member(attribute(image, "xlink:href")) or ""
 
 

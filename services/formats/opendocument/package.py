@@ -1,4 +1,6 @@
-"""The parts of an OpenDocument file, what it says of itself, and the names and lengths that its XML uses.
+"""The parts of an OpenDocument file, and what it says of itself.
+
+Also the names and lengths that its XML uses.
 
 Source: OASIS OpenDocument 1.3, part 2 (packages) and part 3 (schema).
 """
@@ -46,7 +48,10 @@ _qualified: dict[str, str] = {}
 
 
 def name_of(tag: object) -> str:
-    """An element's name as `prefix:local` with the prefixes of the specification; empty for what is no element."""
+    """An element's name as `prefix:local` with the prefixes of the specification.
+
+    Empty for what is no element.
+    """
     if not isinstance(tag, str):
         return ""
     known = _names.get(tag)
@@ -111,7 +116,10 @@ class OdfPackage:
             )
 
     def xml(self, name: str) -> Element | None:
-        """The root element of a part; None where there is no such part. Raises as `parse_part` does."""
+        """The root element of a part; None where there is no such part.
+
+        Raises as `parse_part` does.
+        """
         data = self.archive.read(name, at_most=MAX_PART_BYTES)
         return None if data is None else parse_part(data, self.limits, what=f"part {posixpath.basename(name)[:80]}")
 

@@ -1,4 +1,7 @@
-"""OpenDocument spreadsheet: a page a sheet, cells as they are shown; read as a stream, since sheets may be huge."""
+"""OpenDocument spreadsheet: a page a sheet, cells as they are shown.
+
+Read as a stream, since sheets may be huge.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ _MAX_FILLED = 1_000
 
 
 def extract_ods(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page a sheet, and more where a sheet passes a million characters; a hidden sheet's blocks are marked.
+    """One page a sheet, and more where a sheet passes a million characters.
+
+    A hidden sheet's blocks are marked.
 
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `nesting_too_deep`.
@@ -286,7 +291,10 @@ class _SheetReader:
                 self._rows = []
 
     def _text(self, cell: Element, column: int) -> str:
-        """What the cell in that column, from 0, shows; its value where the file does not say how it is shown."""
+        """What the cell in that column, from 0, shows.
+
+        Its value where the file does not say how it is shown.
+        """
         if len(cell) == 1 and not len(cell[0]) and name_of(cell[0].tag) == "text:p":
             return one_line(clean_text(cell[0].text or ""))
         if len(cell):

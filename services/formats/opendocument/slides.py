@@ -1,4 +1,7 @@
-"""OpenDocument presentation: a page a slide, with its tables, pictures and speaker notes."""
+"""Reads OpenDocument presentations, a page a slide.
+
+With its tables, pictures and speaker notes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the styles of an OpenDocument file say: headings, breaks, what is hidden, lists, and the pages behind."""
+"""What the styles of an OpenDocument file say.
+
+Headings, breaks, what is hidden, lists, and the pages behind.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,10 @@ class Styles:
     masters: dict[str, MasterPage] = field(default_factory=dict)
 
     def add(self, holders: Iterable[Element]) -> None:
-        """Takes in the children of `office:styles` and `office:automatic-styles`; a later style wins."""
+        """Takes in the children of `office:styles` and `office:automatic-styles`.
+
+        A later style wins.
+        """
         for holder in holders:
             for item in holder:
                 name = attribute(item, "style:name")

@@ -1,4 +1,7 @@
-"""OpenDocument text: the body in order with its notes, comments, changes, headers and pictures, page by page."""
+"""Reads OpenDocument text page by page, the body in order.
+
+With its notes, comments, changes, headers and pictures.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _FOOTERS = ("style:footer-first", "loext:footer-first", "style:footer", "style:f
 
 
 def extract_odt(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """Pages as the program last laid them out, where the file says so; else as its page breaks part them.
+    """Pages as the program last laid them out, where the file says so.
+
+    Where it does not, pages are what its page breaks part.
 
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`, `nesting_too_deep`.
@@ -103,7 +108,10 @@ class TextReader:
         self._begin(follows)
 
     def _first_master(self) -> str:
-        """The master page that the first paragraph or table names; empty where it names none."""
+        """The master page that the first paragraph or table names.
+
+        Empty where it names none.
+        """
         styles = self._blocks.styles
         first = next(self._body.iter(qualified("text:p"), qualified("text:h"), qualified("table:table")), None)
         if first is None:

@@ -1,4 +1,4 @@
-"""What lies on a PDF page beside its content: links, remarks of readers, and the fields of forms."""
+"""Reads the links, remarks and form fields of a PDF page."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ def read_annotations(page: pypdfium2.PdfPage, geometry: PageGeometry) -> Annotat
 
 
 def _box(raw: Any, annotation: Any, geometry: PageGeometry) -> Box | None:
-    """The box of an annotation as far as it lies on the page; None where nothing of it does."""
+    """The box of an annotation as far as it lies on the page.
+
+    None where nothing of it does.
+    """
     rectangle = raw.FS_RECTF()
     if not raw.FPDFAnnot_GetRect(annotation, rectangle):
         return None
@@ -231,7 +234,10 @@ def with_remarks(blocks: Sequence[LooseBlock], remarks: Sequence[Remark]) -> lis
 
 
 def _nearest(blocks: Sequence[LooseBlock], box: Box) -> int:
-    """Index of the block whose box is nearest to `box`, the last of equals; -1 where there is none."""
+    """Index of the block whose box is nearest to `box`, the last of equals.
+
+    -1 where there is none.
+    """
     best, distance = -1, float("inf")
     for index, block in enumerate(blocks):
         other = block_box(block)

@@ -1,4 +1,7 @@
-"""Captions of figures and tables, told by their first words, and the picture that each belongs to."""
+"""Finds captions, and the picture that each belongs to.
+
+They are told by their first words.
+"""
 
 from __future__ import annotations
 

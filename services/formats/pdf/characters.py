@@ -1,4 +1,7 @@
-"""What PDFium says of the characters of a page: font, direction of writing, size of type, marks of their content."""
+"""What PDFium says of the characters of a page.
+
+Font, direction of writing, size of type, marks of their content.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ Font = tuple[str, int]
 
 
 class Characters:
-    """The characters of a page by their index, from 0 to `count`, end excluded; valid while its text page is open."""
+    """The characters of a page by their index, from 0 to `count`, end excluded.
+
+    Valid while its text page is open.
+    """
 
     def __init__(self, handle: Any, raw: Any, geometry: PageGeometry) -> None:
         self.handle = handle
@@ -68,7 +74,10 @@ class Characters:
         return y1 - y0 if upright else x1 - x0
 
     def baseline(self, index: int, quarter: int) -> float | None:
-        """Height of the baseline in the canonical coordinates of `quarter`; None where PDFium does not say."""
+        """Height of the baseline in the canonical coordinates of `quarter`.
+
+        None where PDFium does not say.
+        """
         x, y = ctypes.c_double(), ctypes.c_double()
         if not self.raw.FPDFText_GetCharOrigin(self.handle, index, ctypes.byref(x), ctypes.byref(y)):
             return None

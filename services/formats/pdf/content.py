@@ -1,4 +1,7 @@
-"""What the text layer of a PDF page says: its blocks with their kinds, between its header and its footer."""
+"""Turns the text layer of a PDF page into blocks with their kinds.
+
+Between its header and its footer.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from services.content import BlockKind, Page
 from services.formats.pdf.annotations import Annotations, link_marks, read_annotations, with_fields, with_remarks
+from services.formats.pdf.block_kinds import PageFacts, main_quarter, share_of, tell_kinds
 from services.formats.pdf.blocks import build_blocks
 from services.formats.pdf.drawing import Drawing, read_drawing
 from services.formats.pdf.furniture import Furniture, furniture_blocks, part_furniture
 from services.formats.pdf.geometry import PageGeometry
-from services.formats.pdf.kinds import PageFacts, main_quarter, share_of, tell_kinds
 from services.formats.pdf.order import in_reading_order
 from services.formats.pdf.tables.finder import page_tables, part_tables, table_block
 from services.formats.pdf.tables.pages import TableContinuation
@@ -61,7 +64,10 @@ class _Parted:
 
 
 class ContentReader:
-    """Reads the text layers of the pages of an open document, in their order; pages may be left out."""
+    """Reads the text layers of the pages of an open document, in their order.
+
+    Pages may be left out.
+    """
 
     def __init__(self, document: pypdfium2.PdfDocument, pages: PageWindow, given: Container[int] = ()) -> None:
         """`given`: numbers of the pages that an earlier run has read, and that are not read here."""

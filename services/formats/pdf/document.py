@@ -28,7 +28,10 @@ Source: measured, .05 times for the PDFs of the development corpus, up to 400 ti
 
 
 class _PdfFile(io.FileIO):
-    """A file that PDFium reads from; nothing more comes out of it once opening it has taken too many reads."""
+    """A file that PDFium reads from.
+
+    Nothing more comes out of it once opening it has taken too many reads.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -45,7 +48,10 @@ class _PdfFile(io.FileIO):
 
 @contextmanager
 def open_pdf(path: Path, password: str | None) -> Iterator[pypdfium2.PdfDocument]:
-    """The PDF at `path`, closed on leaving. Raises EncryptedDocument and UnreadableDocument as `extract_pdf` does."""
+    """The PDF at `path`, closed on leaving.
+
+    Raises EncryptedDocument and UnreadableDocument as `extract_pdf` does.
+    """
     import pypdfium2
     from pypdfium2 import raw
 

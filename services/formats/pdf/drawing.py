@@ -1,4 +1,7 @@
-"""What is drawn on a PDF page beside text: pictures, ruled lines and shapes, with their boxes on the page as shown."""
+"""What is drawn on a PDF page beside text.
+
+Pictures, ruled lines and shapes, with their boxes on the page as shown.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ class Drawing:
     shapes: tuple[Shape, ...] = ()
 
     def image_share(self, width: float, height: float) -> float:
-        """Share of the page, 0 to 1, that its largest picture covers; strips of a scan count as one picture."""
+        """Share of the page, 0 to 1, that its largest picture covers.
+
+        Strips of a scan count as one picture.
+        """
         return max((page_share(box, width, height) for box in self.regions()), default=0.0)
 
     def regions(self) -> list[Box]:

@@ -1,4 +1,7 @@
-"""Vector figures of a PDF page: charts and drawings, told from the rules and backgrounds of tables and frames."""
+"""Finds the vector figures of a PDF page.
+
+Charts and drawings, told from the rules and backgrounds of tables and frames.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Headers and footers: rows at the edge of a page that its neighbours have at the same place, and page numbers."""
+"""Finds the headers and footers of a PDF page.
+
+Rows at its edge that its neighbours have at the same place, and page numbers.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ _PAGE_NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """A row near the top or the bottom edge. Made of all lines that stand side by side."""
+    """A row near the top or the bottom edge.
+
+    Made of all lines that stand side by side.
+    """
 
     text: str
     key: str
@@ -297,7 +303,10 @@ def _rises(row: EdgeRow, other: EdgeRow, pages: int) -> bool:
 
 
 def _same(row: EdgeRow, other: EdgeRow, pages: int) -> bool:
-    """True where the rows say the same but for their numbers; those of numbers alone have to be equal."""
+    """True where the rows say the same but for their numbers.
+
+    Those of numbers alone have to be equal.
+    """
     if row.has_words:
         return row.key == other.key
     return row.text == other.text

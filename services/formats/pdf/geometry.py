@@ -1,4 +1,7 @@
-"""The page as it is shown: PDFium's coordinates turned into boxes, and boxes turned to a direction of writing."""
+"""Turns PDFium's coordinates into boxes on the page as it is shown.
+
+Also turns boxes to a direction of writing.
+"""
 
 from __future__ import annotations
 

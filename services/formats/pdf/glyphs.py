@@ -1,4 +1,7 @@
-"""Characters that a PDF's fonts call by codes of their own, and words that were set with space between the letters."""
+"""Decodes the characters that a PDF's fonts call by codes of their own.
+
+Also joins words that were set with space between the letters.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ def is_tex_font(name: str) -> bool:
 
 
 def private_character(code: int, font: str) -> str:
-    """What a character of Unicode's private use area means in the font of that name; itself where nobody knows."""
+    """What a character of Unicode's private use area means in the font of that name.
+
+    Itself where nobody knows.
+    """
     low = code - 0xF000
     if not 0x20 <= low <= 0xFF:
         return chr(code)
@@ -87,7 +93,10 @@ def _is_letter(word: LooseWord) -> bool:
 
 
 def _merged(run: list[LooseWord], size: float) -> list[LooseWord]:
-    """The words of a run of letters, parted where a gap is clearly wider than usual; the run where none is usual."""
+    """The words of a run of letters, parted where a gap is clearly wider than usual.
+
+    The run where none is usual.
+    """
     gaps = [b.box[0] - a.box[2] for a, b in itertools.pairwise(run)]
     usual = sorted(gaps)[len(gaps) // 2]
     if not 0 < usual <= 1.2 * size or not (

@@ -1,4 +1,7 @@
-"""The order in which the lines of a page are read, where the order of its content is another."""
+"""The order in which the lines of a PDF page are read.
+
+Where the order of its content is another.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def _goes_back(lines: Sequence[TextLine]) -> bool:
 
 
 def _cut_at_gutter(lines: Sequence[TextLine]) -> list[TextLine] | None:
-    """`lines` cut where one white runs down through rows of two columns; None where there is no such white."""
+    """`lines` cut where one white runs down through rows of two columns.
+
+    None where there is no such white.
+    """
     candidates: list[tuple[int, float, float]] = []
     for index, line in enumerate(lines):
         gap, at = _widest_gap(line)

@@ -1,4 +1,7 @@
-"""The pictures of a PDF, cut out page by page: embedded ones, and vector figures as they look on the page."""
+"""Cuts the pictures out of a PDF, page by page.
+
+Embedded ones, and vector figures as they look on the page.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ def _lies_in(box: Box, figure: Box) -> bool:
 
 
 class PictureCollector:
-    """Cuts out a document's pictures, each once a page; holds one bitmap at a time and their digests."""
+    """Cuts out a document's pictures, each once a page.
+
+    Holds one bitmap at a time and their digests.
+    """
 
     def __init__(self, folder: Path, limits: Limits, known: frozenset[str] = frozenset()) -> None:
         """`known` are the SHA-256 of pictures that an interrupted run has stored."""
@@ -127,7 +133,10 @@ class PictureCollector:
             yield from self._given_unless_repeated(picture)
 
     def close(self) -> Iterator[Issue]:
-        """An Issue that says how many pictures were left out as decoration; none where it was none."""
+        """An Issue that says how many pictures were left out as decoration.
+
+        None where it was none.
+        """
         if self.left_out:
             yield Issue(
                 "decoration_left_out",

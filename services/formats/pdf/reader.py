@@ -1,4 +1,7 @@
-"""PDF through PDFium, page by page: the text layer where it is worth reading, OCR where it is not, and the pictures."""
+"""Reads PDF through PDFium, page by page.
+
+The text layer where it is worth reading, OCR where it is not, and the pictures.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,10 @@ class _Pending:
 
 
 class _PdfReader:
-    """One pass over the wanted pages of an open document. PDFium is only called from the thread that iterates."""
+    """One pass over the wanted pages of an open document.
+
+    PDFium is only called from the thread that iterates.
+    """
 
     def __init__(self, document: pypdfium2.PdfDocument, context: ExtractContext, window: OcrWindow) -> None:
         self.document = document
@@ -170,7 +176,7 @@ class _PdfReader:
         entry = _Pending(number, page=content.page)
         if content.remarks:
             entry.remarks = OcrResult(*compose(content.remarks))
-        reason = self._reason(content)
+        reason = self._ocr_reason(content)
         has_layer = content.share >= LAYER_SHARE and content.layer.characters > 0
         if self.context.options.extract_images:
             is_scan = reason in ("empty", "garbled", "partly_image") or has_layer
@@ -182,7 +188,7 @@ class _PdfReader:
             self._start_parts(entry, page, opened, content)
         return entry
 
-    def _reason(self, content: Content) -> str:
+    def _ocr_reason(self, content: Content) -> str:
         """Why the page needs OCR; empty where its text layer is worth reading."""
         layer_text = "\n".join(line.text for line in content.layer.lines)
         if self.context.options.ocr == "force":

@@ -1,4 +1,7 @@
-"""Pictures of PDF pages for OCR: which parts of a page need it, how they are rendered, and where their words go."""
+"""Renders the parts of a PDF page that need OCR.
+
+Also puts their words where they belong on the page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a PDF says of its own structure: bookmarks, and the roles and alternative texts of the structure tree."""
+"""Reads a PDF's bookmarks and its structure tree.
+
+The tree gives the roles of text and alternative texts.
+"""
 
 from __future__ import annotations
 

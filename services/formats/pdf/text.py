@@ -1,4 +1,7 @@
-"""The text layer of a PDF page: PDFium's characters into words and lines, in the order of the content."""
+"""Reads the text layer of a PDF page as words and lines.
+
+PDFium's characters, in the order of the content.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ _DOUBLE_SHIFT = 0.25
 
 @dataclass(slots=True)
 class TextLine(Line):
-    """A line with what PDFium says of its type; `baseline` is in canonical coordinates, in which it runs rightwards."""
+    """A line with what PDFium says of its type.
+
+    `baseline` is in canonical coordinates, in which it runs rightwards.
+    """
 
     quarter: int = 0
     """Direction of writing as shown, in degrees clockwise: 0 to the right, 90 downwards."""
@@ -150,7 +156,10 @@ class _LineReader:
         return code
 
     def _ends_or_shows_nothing(self, code: int) -> bool:
-        """Ends the word or line at spaces, line ends and the hyphens before them; True for all that is no letter."""
+        """Ends the word or line at spaces, line ends and the hyphens before them.
+
+        True for all that is no letter.
+        """
         if code in _SPACES:
             self._end_word()
         elif code in _LINE_ENDS:
@@ -178,7 +187,10 @@ class _LineReader:
             self._end_word()
 
     def _place(self, code: int, left: float, right: float, bottom: float, top: float) -> bool:
-        """Adds the box of the last character to the ink of its word; False, and without it, where it is a double."""
+        """Adds the box of the last character to the ink of its word.
+
+        False, and without it, where it is a double.
+        """
         letters = self._letters
         if code == self._code_before and len(letters) > 1 and self._is_printed_again(left, right, bottom, top):
             letters.pop()
@@ -250,7 +262,10 @@ class _LineReader:
         self._first_of_line = -1
 
     def _add_lines(self, last: int) -> None:
-        """Takes the words that were read, up to the character `last`, for a line; for two where their type differs."""
+        """Takes the words that were read, up to the character `last`, for a line.
+
+        For two where their type differs.
+        """
         words, starts = self._words, self._starts
         self._words, self._starts = [], []
         cut = _type_change(self._characters, words, starts)

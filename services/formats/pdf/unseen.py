@@ -1,4 +1,7 @@
-"""Text of a PDF page that nobody sees: layers that are switched off, and text that is not painted."""
+"""Tells text of a PDF page that nobody sees.
+
+Layers that are switched off, and text that is not painted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The pages of a PDF around the one that is read: what repeats on them is header and footer, not text."""
+"""Holds the pages of a PDF around the one that is read.
+
+What repeats on them is header and footer, not text.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.formats.pdf.block_kinds import weigh_sizes
 from services.formats.pdf.furniture import REACH, Edges, read_edges
 from services.formats.pdf.geometry import PageGeometry
-from services.formats.pdf.kinds import weigh_sizes
 from services.formats.pdf.text import PageText, read_text
 
 if TYPE_CHECKING:
@@ -24,7 +27,10 @@ OWN_LETTERS, OWN_SHARE = 800, 0.6
 
 @dataclass(slots=True)
 class OpenPage:
-    """A page whose text has been read; `page` is None for one that is opened again at its turn."""
+    """A page whose text has been read.
+
+    `page` is None for one that is opened again at its turn.
+    """
 
     page: pypdfium2.PdfPage | None
     geometry: PageGeometry
@@ -40,7 +46,10 @@ class _Traits:
 
 
 class PageWindow:
-    """Opens each page once, some pages ahead of its turn; holds the text of `REACH` pages, the traits of twice that."""
+    """Opens each page once, some pages ahead of its turn.
+
+    Holds the text of `REACH` pages, the traits of twice that.
+    """
 
     def __init__(self, document: pypdfium2.PdfDocument) -> None:
         self.document = document
@@ -66,7 +75,10 @@ class PageWindow:
         return {other: self._traits[other].edges for other in around if other != number and other in self._traits}
 
     def body_size(self, number: int) -> float:
-        """Size of the type that page `number` is set in; where that says little, that of the pages around it."""
+        """Size of the type that page `number` is set in.
+
+        Where that says little, that of the pages around it.
+        """
         own = self._traits[number].sizes if number in self._traits else Counter()
         letters = sum(own.values())
         if letters >= OWN_LETTERS and own.most_common(1)[0][1] >= OWN_SHARE * letters:

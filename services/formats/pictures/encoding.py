@@ -1,4 +1,4 @@
-"""Pictures on their way out: re-encoded, so that nothing of the original file's bytes is handed on."""
+"""Encodes pictures anew, so that no byte of the original file is handed on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def flatten(image: Image) -> Image:
 
 
 def to_srgb(image: Image) -> Image:
-    """`image` with its colour profile applied, where it has one that can be read; else as it is.
+    """`image` with its colour profile applied, where it has one that can be read.
+
+    Without one it is given as it is.
 
     CMYK without its profile looks garish, and a scan in a wide colour space pale.
     """

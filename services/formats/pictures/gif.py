@@ -1,4 +1,7 @@
-"""Which frames of a GIF are pages: a slow one is a set of slides, a quick one an animation that is only sampled."""
+"""Tells which frames of a GIF are pages.
+
+A slow one is a set of slides, a quick one an animation that is only sampled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC and AVIF: every frame is a page that OCR reads, and a picture."""
+"""Reads PNG, JPEG, TIFF, WebP, GIF, BMP, HEIC and AVIF.
+
+Every frame is a page that OCR reads, and a picture.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ def extract_picture(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
 @contextmanager
 def open_picture(path: Path, limits: Limits) -> Iterator[Image]:
-    """The picture at `path`, of whose pixels none is decoded yet. Raises as `extract_picture` does."""
+    """The picture at `path`, of whose pixels none is decoded yet.
+
+    Raises as `extract_picture` does.
+    """
     from PIL import Image as Images
 
     # Our own limit is the one that holds; Pillow's would warn at another.
@@ -103,7 +109,10 @@ def _corrupt() -> UnreadableDocument:
 
 
 def check_size(image: Image, limits: Limits) -> None:
-    """Returns when the frame at hand has at most `limits.max_pixels`, by its header. Raises TooLarge."""
+    """Returns when the frame at hand has at most `limits.max_pixels`, by its header.
+
+    Raises TooLarge.
+    """
     if image.width * image.height > limits.max_pixels:
         raise TooLarge(
             f"The picture has {image.width:,} by {image.height:,} pixels; up to {limits.max_pixels:,} are read. "

@@ -1,4 +1,7 @@
-"""SVG: the text of a drawing as a reader goes through it, and the drawing as a picture; nothing outside is read."""
+"""Reads SVG: the text of a drawing, and the drawing as a picture.
+
+Nothing outside is read.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ Label = tuple[float, float, str]
 
 
 def extract_svg(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page and one picture. A drawing whose letters are only shapes is read by OCR, as a picture is.
+    """One page and one picture.
+
+    A drawing whose letters are only shapes is read by OCR, as a picture is.
 
     Raises:
         UnreadableDocument: `unreadable_svg`, `xml_entities`, `nesting_too_deep`.

@@ -1,4 +1,7 @@
-"""SVG drawings turned into pixels, for the pictures inside documents; nothing but the drawing itself is read."""
+"""SVG drawings turned into pixels, for the pictures inside documents.
+
+Nothing but the drawing itself is read.
+"""
 
 from __future__ import annotations
 

@@ -81,7 +81,10 @@ class Layout:
     # Pages
 
     def ends_page(self, word: str) -> bool:
-        """Ends the paragraph before a page or section ends; True where a page ends with it."""
+        """Ends the paragraph before a page or section ends.
+
+        True where a page ends with it.
+        """
         if self._outer or self.paragraph.in_table:
             return False
         self._end_paragraph()
@@ -156,7 +159,10 @@ class Layout:
     # Paragraphs and tables
 
     def apply(self, word: str, number: int | None) -> bool:
-        """Does what a word says of paragraphs, tables and sections; False where it says nothing of them."""
+        """Does what a word says of paragraphs, tables and sections.
+
+        False where it says nothing of them.
+        """
         value = number or 0
         match word:
             case "par" | "page" | "sect":

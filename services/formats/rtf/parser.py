@@ -1,4 +1,7 @@
-"""Reads the tokens of Rich Text Format into pages: a group inherits what the one around it says, and ends with it."""
+"""Reads the tokens of Rich Text Format into pages.
+
+A group inherits what the one around it says, and ends with it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class RtfReader:
         self.is_cut_off = False
 
     def read(self) -> Iterator[RtfPage]:
-        """The pages in order, at least one. Raises UnreadableDocument (`nesting_too_deep`)."""
+        """The pages in order, at least one.
+
+        Raises UnreadableDocument (`nesting_too_deep`).
+        """
         for token in tokens(self._data):
             if self._to_skip and self._skips(token):
                 continue
@@ -229,7 +235,10 @@ class RtfReader:
                 pass
 
     def _begin_link(self, code: str) -> None:
-        """Begins a link where a field's code is one; it ends with the group around the code, which is the field."""
+        """Begins a link where a field's code is one.
+
+        It ends with the group around the code, which is the field.
+        """
         match = _HYPERLINK.match(code)
         if match is not None:
             address = match.group(1)
@@ -274,7 +283,10 @@ class RtfReader:
             self._buffer = []
 
     def _table_word(self, word: str, number: int | None, group: _Group) -> None:
-        """A word of the table of fonts or styles; their names are the text behind it, up to a semicolon."""
+        """A word of the table of fonts or styles.
+
+        Their names are the text behind it, up to a semicolon.
+        """
         if group.place is Place.FONTS:
             if word == "f" and number is not None:
                 group.entry = number

@@ -1,4 +1,6 @@
-"""Rich Text Format: text with its structure, notes, changes and pictures, page by page.
+"""Reads Rich Text Format page by page.
+
+Text with its structure, notes, changes and pictures.
 
 Read by a reader of our own: striprtf gives one string, without headings, lists, tables, notes, headers, links, hidden
 text, changes or pictures, and no other library under a permissive licence reads them either.

@@ -1,4 +1,6 @@
-"""Cuts Rich Text Format into its tokens, from front to back and without holding more than one.
+"""Cuts Rich Text Format into its tokens.
+
+From front to back, holding no more than one.
 
 Source: Rich Text Format Specification 1.9.1 (Microsoft, 2008), "Conventions of an RTF Reader".
 """

@@ -1,4 +1,7 @@
-"""What the control words of Rich Text Format mean. Source: Rich Text Format Specification 1.9.1 (Microsoft, 2008)."""
+"""What the control words of Rich Text Format mean.
+
+Source: Rich Text Format Specification 1.9.1 (Microsoft, 2008).
+"""
 
 from __future__ import annotations
 

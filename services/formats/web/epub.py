@@ -1,4 +1,6 @@
-"""EPUB: the documents of the spine in their order, a page each, through the reader of HTML.
+"""Reads EPUB, a page for each document of the spine.
+
+Through the reader of HTML.
 
 Source: EPUB 3.3 (W3C Recommendation) and Open Publication Format 2.0.1 (IDPF), with the same container
 and spine.
@@ -143,7 +145,10 @@ def _check_rights(archive: Archive, book: _Book, context: ExtractContext) -> Non
 
 
 def _read_item(archive: Archive, item: _Item, page: PageBuilder) -> list[TreePicture]:
-    """Adds the chapter's blocks to `page` and returns its pictures. Raises UnreadableDocument."""
+    """Adds the chapter's blocks to `page` and returns its pictures.
+
+    Raises UnreadableDocument.
+    """
     if item.media_type.startswith("image/") and item.media_type != "image/svg+xml":
         return [TreePicture("/" + item.path)]
     data = archive.read(item.path, at_most=MAX_PART_BYTES)
@@ -180,7 +185,10 @@ def _write_pictures(
 
 
 def _path(item: _Item, address: str) -> str:
-    """The member of the archive that `address` names from within `item`; empty for one outside the book."""
+    """The member of the archive that `address` names from within `item`.
+
+    Empty for one outside the book.
+    """
     try:
         parts = urlsplit(address)
     except ValueError:

@@ -1,4 +1,7 @@
-"""HTML: what a reader of the page would see, as blocks; nothing is fetched, and no script or style comes out."""
+"""HTML: what a reader of the page would see, as blocks.
+
+Nothing is fetched, and no script or style comes out.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ def extract_html(upload: Upload, context: ExtractContext) -> Iterator[Part]:
 
 
 def declared_charset(data: bytes) -> str:
-    """The encoding that a page names in its beginning, as it is written there; empty without one."""
+    """The encoding that a page names in its beginning, as it is written there.
+
+    Empty without one.
+    """
     start = data[:_CHARSET_WITHIN]
     declared = _META_CHARSET.search(start) or _XML_ENCODING.match(start)
     return declared.group(1).decode("ascii") if declared else ""

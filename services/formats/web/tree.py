@@ -1,4 +1,7 @@
-"""Walks a tree of HTML elements and puts its text into blocks; iterative, since a tree may be deep."""
+"""Walks a tree of HTML elements and puts its text into blocks.
+
+Iterative, since a tree may be deep.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,9 @@ class TreePicture:
 
 
 def read_tree(root: Element, page: PageBuilder) -> list[tuple[str, str]]:
-    """Adds the blocks below `root` to `page`; returns (address, alternative text) of the pictures in data: URIs.
+    """Adds the blocks below `root` to `page`.
+
+    Returns (address, alternative text) of the pictures in data: URIs.
 
     `TreeReader` gives their captions too, and the pictures at other addresses.
     """
@@ -81,7 +86,10 @@ def read_tree(root: Element, page: PageBuilder) -> list[tuple[str, str]]:
 
 
 class TreeReader:
-    """Puts trees of HTML into `page`; `pictures` holds those that were met, at whatever address, in order."""
+    """Puts trees of HTML into `page`.
+
+    `pictures` holds those that were met, at whatever address, in order.
+    """
 
     def __init__(self, page: PageBuilder, *, has_chrome: bool = True) -> None:
         """With `has_chrome` menus and the page's foot are told from its text, as sites have them and books do not."""
@@ -314,7 +322,10 @@ def struck_texts(root: Element) -> Iterator[str]:
 
 
 def table_rows(table: Element) -> list[list[str]] | None:
-    """The grid of a table of data, a spanning cell's text in its first place; None where the table lays out a page."""
+    """The grid of a table of data, a spanning cell's text in its first place.
+
+    None where the table lays out a page.
+    """
     if table.get("role") in ("presentation", "none") or next(table.iterdescendants("table"), None) is not None:
         return None
     grid: list[list[str]] = []
@@ -365,7 +376,10 @@ def _span(cell: Element, name: str) -> int:
 
 
 def code_language(element: Element) -> str:
-    """The programming language that a class such as `language-python` names; empty without one."""
+    """The programming language that a class such as `language-python` names.
+
+    Empty without one.
+    """
     for holder in (element, *element.iterchildren("code")):
         for word in (holder.get("class") or "").split():
             if word.startswith(("language-", "lang-")):

@@ -1,4 +1,7 @@
-"""RapidOCR: reads receipts, forms and poor print, where Tesseract is unsure; no language data is needed."""
+"""RapidOCR: reads receipts, forms and poor print, where Tesseract is unsure.
+
+No language data is needed.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ VOTERS = 15
 
 
 class RapidOcrEngine:
-    """Reads pages with RapidOCR's networks inside this process. Safe to call from several threads: one at a time reads.
+    """Reads pages with RapidOCR's networks inside this process.
+
+    Safe to call from several threads: one at a time reads.
 
     It is told the languages only to keep other scripts out.
     """

@@ -1,4 +1,6 @@
-"""RapidOCR's networks, from the files of its wheel: where text stands, which way up it is, and what it says.
+"""Runs RapidOCR's networks, from the files of its wheel.
+
+Where text stands, which way up it is, and what it says.
 
 Detection is RapidOCR's own. Recognition runs its model line by line here, because two things are wanted that RapidOCR
 does not give: how likely a space is between two letters, and letters of the asked alphabets only. Nothing is
@@ -66,7 +68,10 @@ class RapidOcrInstall:
 
 
 def find_rapidocr() -> RapidOcrInstall | None:
-    """The installed RapidOCR, or None where it, its runtime or a model is missing. Nothing is loaded."""
+    """The installed RapidOCR, or None where it, its runtime or a model is missing.
+
+    Nothing is loaded.
+    """
     found = find_spec("rapidocr")
     if found is None or found.origin is None or find_spec("onnxruntime") is None or find_spec("cv2") is None:
         return None
@@ -81,7 +86,10 @@ def find_rapidocr() -> RapidOcrInstall | None:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter that was recognised; `at` is where its middle stands on the line, from 0 (left) to 1."""
+    """A letter that was recognised.
+
+    `at` is where its middle stands on the line, from 0 (left) to 1.
+    """
 
     text: str
     confidence: float
@@ -89,7 +97,10 @@ class Letter:
 
 
 class RapidOcrModels:
-    """The three networks, loaded when they are first needed. For one thread; each run takes one thread of its own."""
+    """The three networks, loaded when they are first needed.
+
+    For one thread; each run takes one thread of its own.
+    """
 
     def __init__(self, install: RapidOcrInstall) -> None:
         self._install = install
@@ -128,7 +139,10 @@ class RapidOcrModels:
         )
 
     def is_upside_down(self, line: Gray) -> bool | None:
-        """Whether the writing on `line` stands on its head; None where the network is not sure."""
+        """Whether the writing on `line` stands on its head.
+
+        None where the network is not sure.
+        """
         if self._direction is None:
             self._direction = _session(self._install.models / _DIRECTION)
         strip = _strip(line, _DIRECTION_WIDTH)
@@ -136,7 +150,10 @@ class RapidOcrModels:
         return None if max(upright, turned) < 0.9 else bool(turned > upright)
 
     def recognise(self, line: Gray, *, latin_only: bool) -> list[Letter]:
-        """The letters and spaces on `line` from left to right; with `latin_only`, none of another script."""
+        """The letters and spaces on `line` from left to right.
+
+        With `latin_only`, none of another script.
+        """
         if self._recogniser is None:
             self._recogniser = _session(self._install.models / _RECOGNITION)
             facts = self._recogniser.get_modelmeta().custom_metadata_map
@@ -166,7 +183,9 @@ def is_latin(text: str) -> bool:
 
 
 def decode(odds: NDArray[np.float32], characters: Sequence[str], step: float) -> list[Letter]:
-    """The likeliest letters of `odds`, `float32[steps, characters]`; a step takes the share `step` of the line.
+    """The likeliest letters of `odds`, `float32[steps, characters]`.
+
+    A step takes the share `step` of the line.
 
     The same letter twice needs a blank between. Source: connectionist temporal classification, Graves et al. 2006,
     section 3.2, best path.

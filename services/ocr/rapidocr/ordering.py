@@ -92,7 +92,10 @@ def _bands(lines: list[FoundLine], gap: float) -> list[list[FoundLine]]:
 
 
 def _columns(lines: list[FoundLine], gap: float) -> list[list[FoundLine]]:
-    """`lines` cut wherever a stripe of white, `gap` wide, goes through all of them; from left to right."""
+    """`lines` cut wherever a stripe of white, `gap` wide, goes through all of them.
+
+    From left to right.
+    """
     return _cut(lines, gap, 0)
 
 

@@ -1,4 +1,4 @@
-"""The two ways of running Tesseract: a process for each run, and the library inside this process.
+"""Runs Tesseract as a process, or as a library in this process.
 
 Both take a prepared page and give words in pixels of it. The library reads a page in four fifths of the CPU time,
 because the language's data is loaded once (docs/decisions/0005-ocr-engines.md); a crash in it ends the process, so it
@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from services.content import Box
 from services.errors import UnreadableDocument
 from services.ocr.preparation import Quarter
+from services.ocr.tesseract.install import ORIENTATION_DATA, TesseractInstall
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from tesserocr import PyTessBaseAPI
-
-    from services.ocr.tesseract.engine import TesseractInstall
-
-ORIENTATION_DATA = "osd"
-"""Tesseract's name for its orientation and script data: no language."""
 
 AUTOMATIC, COLUMN, BLOCK, SPARSE = 3, 4, 6, 11
 """Tesseract's page segmentation modes."""
@@ -58,7 +54,10 @@ class TesseractWord:
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """What Tesseract thinks of the way up and the script of a page; the larger the confidences the surer."""
+    """What Tesseract thinks of the way up and the script of a page.
+
+    The larger the confidences the surer.
+    """
 
     turn: Quarter
     """Degrees clockwise that would turn the page upright."""
@@ -69,7 +68,10 @@ class Orientation:
 
 
 class TesseractDriver(Protocol):
-    """Runs Tesseract once. Raises RunTooLong, and UnreadableDocument (`ocr_failed`) when it gives up on the page."""
+    """Runs Tesseract once.
+
+    Raises RunTooLong, and UnreadableDocument (`ocr_failed`) when it gives up on the page.
+    """
 
     def words(
         self, image: Image, languages: Sequence[str], *, psm: int, local_threshold: bool, timeout_s: float
@@ -153,7 +155,10 @@ class LibraryDriver:
     """
 
     def __init__(self, data_dir: str) -> None:
-        """`data_dir` holds the traineddata files. Raises ImportError where tesserocr is not installed."""
+        """`data_dir` holds the traineddata files.
+
+        Raises ImportError where tesserocr is not installed.
+        """
         import tesserocr  # noqa: F401
 
         self._data_dir = data_dir

@@ -1,4 +1,7 @@
-"""One page through Tesseract: which way up, how large, by which page segmentation; the best attempt is kept."""
+"""One page through Tesseract: which way up, how large, by which page segmentation.
+
+The best attempt is kept.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,9 @@ class Reading:
 
 
 class TesseractPage:
-    """Attempts on one page under one deadline; turned and scaled copies live only while they are read.
+    """Attempts on one page under one deadline.
+
+    Turned and scaled copies live only while they are read.
 
     Everything raises UnreadableDocument: `ocr_timeout` once the page took `timeout_s` seconds, `ocr_failed`.
     """
@@ -242,7 +247,10 @@ def transposition(quarter: Quarter) -> Any:
 
 
 def result_of(read: Reading, dpi: float) -> OcrResult:
-    """`read` with its words grouped as Tesseract grouped them; boxes in points of the page as it was given."""
+    """`read` with its words grouped as Tesseract grouped them.
+
+    Boxes in points of the page as it was given.
+    """
     points = 72.0 / dpi
     to_points = points / read.placement.scale
     blocks: list[LooseBlock] = []

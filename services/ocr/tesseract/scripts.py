@@ -1,4 +1,7 @@
-"""Which of the installed languages a page is written in: its script by `osd`, then whose data reads a sample best."""
+"""Tells which of the installed languages a page is written in.
+
+Its script by `osd`, then whose data reads a sample best.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,10 @@ MOST_TRIED = 12
 
 
 def script_of(language: str) -> str:
-    """`osd`'s word for the script that a language of Tesseract is written in; a script's own data is `script/Name`."""
+    """`osd`'s word for the script that a language of Tesseract is written in.
+
+    A script's own data is `script/Name`.
+    """
     folder, _, name = language.rpartition("/")
     if folder:
         return _SAME_SCRIPT.get(name, name)
@@ -68,7 +74,10 @@ def script_of(language: str) -> str:
 
 
 def candidates(installed: Sequence[str], found: Orientation | None) -> list[str]:
-    """The languages of `installed` that a page of the script `found` may be written in; all where that is not known."""
+    """The languages of `installed` that a page of the script `found` may be written in.
+
+    All where that is not known.
+    """
     languages = [code for code in installed if "/" not in code] or list(installed)
     if found is not None and found.script_confidence >= SCRIPT_GATE:
         script = _SAME_SCRIPT.get(found.script, found.script)
@@ -77,7 +86,10 @@ def candidates(installed: Sequence[str], found: Orientation | None) -> list[str]
 
 
 def detect_languages(page: TesseractPage, installed: Sequence[str]) -> tuple[str, ...]:
-    """One or two of `installed`, the likelier first, that `page` is written in. Raises as reading it does."""
+    """One or two of `installed`, the likelier first, that `page` is written in.
+
+    Raises as reading it does.
+    """
     if len(installed) == 1:
         return tuple(installed)
     found = page.orientation()

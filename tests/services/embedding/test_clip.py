@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.embedding.base import open_image_embedder
 from services.embedding.clip import OpenClipEmbedder, find_checkpoint, read_picture
+from services.embedding.opening import open_image_embedder
 from services.errors import CapabilityMissing, UnreadableDocument
 from services.settings import Settings
 from tests.support.picture_models import NATIVE, SIGLIP, write_checkpoint, write_pictures
@@ -114,7 +114,7 @@ def test_pickled_weights_are_never_taken(tmp_path: Path) -> None:
 def test_absent_weights_are_noticed_without_importing_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from services.settings import Settings; "
-        "from services.embedding.base import open_image_embedder; folder = Path(sys.argv[1]); "
+        "from services.embedding.opening import open_image_embedder; folder = Path(sys.argv[1]); "
         "assert open_image_embedder(Settings(cache_dir=folder, data_dir=folder)) is None; "
         "assert 'torch' not in sys.modules and 'open_clip' not in sys.modules"
     )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from services.embedding.base import Vectors, open_text_embedder
+from services.embedding.base import Vectors
 from services.embedding.mpnet import MpnetEmbedder
+from services.embedding.opening import open_text_embedder
 from services.errors import CapabilityMissing
 from services.settings import Settings
 
@@ -91,7 +92,8 @@ def test_meaning_decides(exact: MpnetEmbedder) -> None:
 
 def test_nothing_is_loaded_before_the_first_use() -> None:
     code = (
-        "import sys; from services.settings import Settings; from services.embedding.base import open_text_embedder; "
+        "import sys; from services.settings import Settings; "
+        "from services.embedding.opening import open_text_embedder; "
         "embedder = open_text_embedder(Settings()); assert not embedder.is_loaded; "
         "assert embedder.space == 'all-mpnet-base-v2@78c0197b6159'; assert 'torch' not in sys.modules; "
         "embedder.warm_up(); assert embedder.is_loaded"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.embedding.base import open_text_embedder
 from services.embedding.batches import token_batches
 from services.embedding.dtype import choose_arithmetic
 from services.embedding.hashing import HashEmbedder
+from services.embedding.opening import open_text_embedder
 from services.embedding.priority_lock import Turns
 from services.settings import Settings
 

@@ -16,7 +16,8 @@ from services.formats.pdf.quality import is_garbled
 from services.formats.pdf.reader import extract_pdf
 from services.formats.registry import Format
 from services.ocr.base import NoOcr, OcrEngine
-from services.ocr.tesseract.engine import TesseractEngine, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import find_tesseract
 from services.options import Options
 
 DATA = Path(__file__).parents[2] / "data"

@@ -17,7 +17,8 @@ from services.formats.pdf.quality import is_poor_layer
 from services.formats.pdf.reader import extract_pdf
 from services.formats.pdf.scans import looks_printed
 from services.ocr.base import NoOcr, OcrEngine
-from services.ocr.tesseract.engine import TesseractEngine, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import find_tesseract
 from services.options import Options
 from tests.data.build_scans import LETTER, photo, scan
 from tests.support.format_cases import DATA, check_offsets, pages, pictures, read

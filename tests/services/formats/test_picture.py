@@ -19,7 +19,8 @@ from services.formats.pictures.gif import MAX_ANIMATION_FRAMES
 from services.formats.pictures.reader import extract_picture
 from services.formats.registry import Format
 from services.ocr.base import NoOcr, OcrEngine
-from services.ocr.tesseract.engine import TesseractEngine, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import find_tesseract
 from services.options import Options
 from tests.data.build_pictures import SLIDES, gif_bytes, slide
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from services.content import BlockKind, Limits
 from services.errors import TooLarge, UnreadableDocument
-from services.formats.data import json_values as jsonvalues
-from services.formats.markup import xml as xmltext
+from services.formats.data import json_values
+from services.formats.markup.xml import PAGE_CHARS
 from services.formats.page_images import render_page
 from services.formats.registry import Format
 from services.options import Options
@@ -103,7 +103,7 @@ def test_long_xml_is_cut_into_pages(tmp_path: Path) -> None:
     row = b"<r><a>" + b"word " * 200 + b"</a></r>\n"
     found = pages(read(b"<d>" + row * 5_000 + b"</d>", tmp_path, name="a.xml"))
     assert [page.number for page in found] == [1, 2, 3, 4, 5]
-    assert all(len(page.text) < xmltext.PAGE_CHARS + 2_000 for page in found)
+    assert all(len(page.text) < PAGE_CHARS + 2_000 for page in found)
 
 
 def test_rst_includes_no_file_and_no_raw_markup(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_large_array_of_records_repeats_its_header_on_every_page(tmp_path: Path)
         assert len(found) == len(tables) > 2
         assert {table.rows[0] for table in tables} == {columns}
         assert sum(len(table.rows) - 1 for table in tables) == count
-        assert all(len(page.text) < 2 * jsonvalues.PAGE_CHARS for page in found)
+        assert all(len(page.text) < 2 * json_values.PAGE_CHARS for page in found)
 
 
 def test_records_that_share_few_keys_do_not_blow_the_text_up(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from services.content import BlockKind
 from services.errors import UnreadableDocument
 from services.formats.kit.decoding import clean_text, decode_text
-from services.formats.markup import text as plain
+from services.formats.markup.text import PAGE_CHARS
 from services.options import Options
 from tests.data.build_samples import JAPANESE, LEASE, RUSSIAN
 from tests.support.format_cases import DATA, compare_with_golden, issues, outline, pages, read, text_of
@@ -72,9 +72,9 @@ def test_text_of_white_space_gives_an_empty_page(tmp_path: Path) -> None:
 
 def test_very_long_text_is_cut_into_pages_at_a_blank_line(tmp_path: Path) -> None:
     paragraph = b"word " * 2000 + b"\n\n"
-    found = pages(read(paragraph * (plain.PAGE_CHARS // len(paragraph) + 10), tmp_path, name="a.txt"))
+    found = pages(read(paragraph * (PAGE_CHARS // len(paragraph) + 10), tmp_path, name="a.txt"))
     assert [page.number for page in found] == [1, 2]
-    assert all(len(page.text) <= plain.PAGE_CHARS for page in found)
+    assert all(len(page.text) <= PAGE_CHARS for page in found)
     assert found[1].text.startswith("word word")
 
 

@@ -19,7 +19,8 @@ from services.ocr.auto import AutoEngine
 from services.ocr.base import NoOcr, OcrEngine
 from services.ocr.engines import Engines, find_engines, open_engine, open_reader, pack_engines, unpack_engines
 from services.ocr.tesseract.drivers import AUTOMATIC, LibraryDriver, ProcessDriver, RunTooLong, TesseractDriver
-from services.ocr.tesseract.engine import TesseractEngine, TesseractInstall
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import TesseractInstall
 from services.ocr.tesseract.scripts import candidates, script_of
 from services.ocr.window import OcrWindow
 from services.ocr.workers import OcrWorkers

@@ -17,7 +17,8 @@ from services.errors import CapabilityMissing, UnreadableDocument
 from services.ocr.base import NoOcr
 from services.ocr.layout import Line, LooseBlock, LooseWord, compose
 from services.ocr.tesseract.drivers import AUTOMATIC, BLOCK, COLUMN, Orientation, ProcessDriver, TesseractWord
-from services.ocr.tesseract.engine import TesseractEngine, TesseractInstall, find_tesseract
+from services.ocr.tesseract.engine import TesseractEngine
+from services.ocr.tesseract.install import TesseractInstall, find_tesseract
 from services.ocr.window import OcrWindow
 
 DATA = Path(__file__).parents[2] / "data"

@@ -77,7 +77,9 @@ class CellReader:
         """Rows of which cells were left out because they passed `MAX_ROW_CHARS`."""
 
     def rows(self, package: OfficePackage, part: str, sheet: Sheet) -> Iterator[Row]:
-        """The rows of `part` that hold anything; hidden columns are noted in `sheet` before the first of them.
+        """The rows of `part` that hold anything.
+
+        Hidden columns are noted in `sheet` before the first of them.
 
         What the sheet declares as its size is not believed. Raises what `OfficePackage.elements` does.
         """

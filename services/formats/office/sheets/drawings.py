@@ -1,4 +1,4 @@
-"""What lies over and beside the cells of a worksheet: comments, text boxes, charts, pictures."""
+"""Reads the comments, text boxes, charts and pictures of a worksheet."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def read_persons(package: OfficePackage, main: str) -> dict[str, str]:
 
 
 def read_comments(package: OfficePackage, part: str, persons: dict[str, str]) -> list[CellComment]:
-    """The remarks on the cells of the sheet in `part`; threads as their single remarks."""
+    """The remarks on the cells of the sheet in `part`.
+
+    Threads as their single remarks.
+    """
     found: list[CellComment] = []
     threaded: set[tuple[int, int]] = set()
     for name in package.related(part, "threadedComment"):
@@ -83,7 +86,10 @@ def read_comments(package: OfficePackage, part: str, persons: dict[str, str]) ->
 
 
 def read_drawings(package: OfficePackage, part: str) -> Drawings:
-    """The drawings of the sheet in `part`, in their order; damaged parts are counted and left out."""
+    """The drawings of the sheet in `part`, in their order.
+
+    Damaged parts are counted and left out.
+    """
     found = Drawings()
     for name in package.related(part, "drawing"):
         try:

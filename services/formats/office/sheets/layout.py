@@ -1,4 +1,7 @@
-"""Lays the rows of a spreadsheet out as pages: tables where cells stand together, paragraphs where one stands alone."""
+"""Lays the rows of a spreadsheet out as pages.
+
+Cells that stand together are tables, one that stands alone is a paragraph.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +72,20 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class SheetPage:
-    """A page and the last row on it, from 0; on the last page of a sheet beyond all rows."""
+    """A page and the last row on it, from 0.
+
+    On the last page of a sheet beyond all rows.
+    """
 
     page: Page
     last_row: int
 
 
 def lay_out(sheet: Sheet, rows: Iterable[Row], first_number: int) -> Iterator[SheetPage]:
-    """The pages of a sheet, at least one, numbered from `first_number`; each holds its table's header row again."""
+    """The pages of a sheet, at least one, numbered from `first_number`.
+
+    Each holds its table's header row again.
+    """
     writer = _Writer(sheet, first_number)
     for row in rows:
         if row.cells:
@@ -323,7 +332,10 @@ def column_name(column: int) -> str:
 
 
 def column_index(letters: str) -> int:
-    """The column, from 0, of letters such as `AB`; -1 where they name none that a sheet has."""
+    """The column, from 0, of letters such as `AB`.
+
+    -1 where they name none that a sheet has.
+    """
     if not 1 <= len(letters) <= 3 or not (letters.isascii() and letters.isalpha()):
         return -1
     number = 0
@@ -333,7 +345,10 @@ def column_index(letters: str) -> int:
 
 
 def clean(text: str) -> str:
-    """`text` of a cell without the characters that stand for none; lone surrogates become U+FFFD."""
+    """`text` of a cell without the characters that stand for none.
+
+    Lone surrogates become U+FFFD.
+    """
     if text.isprintable():
         return text
     kept = (char for char in text if char >= " " or char in "\n\t")

@@ -1,4 +1,8 @@
-"""Numbers and dates of spreadsheets as the format codes of Excel show them; a code is read once and applied often.
+"""Shows numbers and dates as the format codes of Excel do.
+
+A code is read once and applied often.
+
+A code is read once and applied often.
 
 Source: ECMA-376 part 1, 18.8.30 and 18.8.31. No maintained library renders these codes: openpyxl, python-calamine and
 xlrd only tell whether a code is one of dates.
@@ -131,13 +135,11 @@ class NumberFormat:
 
     sections: tuple[Section, ...]
 
-    @property
-    def is_date(self) -> bool:
-        """True where numbers are shown as days or times."""
-        return bool(self.sections[0].kinds & {"date", "elapsed"})
-
     def show(self, value: float, *, from_1904: bool = False) -> str:
-        """`value` as the format shows it, without padding; `from_1904` counts days from 1904 instead of 1900."""
+        """`value` as the format shows it, without padding.
+
+        `from_1904` counts days from 1904 instead of 1900.
+        """
         section, signed = self._section_of(value)
         if not section.tokens:
             return ""
@@ -223,7 +225,10 @@ _CHARACTERS = {".": "point", ",": "comma", "%": "percent", "/": "slash", "@": "a
 
 
 def general(value: float) -> str:
-    """`value` as the format General shows it in a wide column; integers in full up to 15 digits."""
+    """`value` as the format General shows it in a wide column.
+
+    Integers in full up to 15 digits.
+    """
     if value != value or value in (float("inf"), float("-inf")):
         return "#NUM!"
     if value == int(value) and abs(value) < _INTEGERS_IN_FULL:
@@ -260,7 +265,10 @@ def _show_number(section: Section, value: float) -> str:
 
 
 def _parts_of(tokens: Sequence[Token]) -> tuple[list[Token], list[Token] | None, list[Token] | None]:
-    """What stands before the decimal point, behind it, and from the exponent on; None for what the code lacks."""
+    """What stands before the decimal point, behind it, and from the exponent on.
+
+    None for what the code lacks.
+    """
     parts: list[list[Token]] = [[]]
     places_at = power_at = 0
     for token in tokens:
@@ -360,7 +368,10 @@ def _show_power(whole: Sequence[Token], places: Sequence[Token] | None, power: S
 
 
 def _show_fraction(tokens: Sequence[Token], number: Decimal) -> str | None:
-    """A whole number and a fraction, such as `2 3/8`; None where the code has a slash for another reason."""
+    """A whole number and a fraction, such as `2 3/8`.
+
+    None where the code has a slash for another reason.
+    """
     from fractions import Fraction
 
     slash = next(at for at, (kind, _) in enumerate(tokens) if kind == "slash")
@@ -386,7 +397,10 @@ def _show_fraction(tokens: Sequence[Token], number: Decimal) -> str | None:
 
 
 def _show_date(tokens: Sequence[Token], serial: float, *, from_1904: bool) -> str | None:
-    """The day and time that `serial` counts, as the format's `tokens` show it; None where Excel has no such day."""
+    """The day and time that `serial` counts, as the format's `tokens` show it.
+
+    None where Excel has no such day.
+    """
     moment = _moment_of(tokens, serial, from_1904=from_1904)
     if moment is None:
         return None
@@ -412,7 +426,10 @@ def _show_date(tokens: Sequence[Token], serial: float, *, from_1904: bool) -> st
 
 
 def _moment_of(tokens: Sequence[Token], serial: float, *, from_1904: bool) -> _Moment | None:
-    """The day and time, rounded to what `tokens` show of a second; None where Excel has no such day."""
+    """The day and time, rounded to what `tokens` show of a second.
+
+    None where Excel has no such day.
+    """
     is_elapsed = any(kind == "elapsed" for kind, _ in tokens)
     if not -_LAST_DAY <= serial <= _LAST_DAY + 1 or (serial < 0 and not is_elapsed):
         return None

@@ -1,4 +1,4 @@
-"""Parts of a workbook that its sheets refer to: shared strings, styles, the list of sheets."""
+"""Reads a workbook's shared strings, styles and list of sheets."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def read_shared_strings(package: OfficePackage, part: str, max_bytes: int, strin
 
 
 def string_item(item: Element) -> str:
-    """The text of a shared or inline string, its runs joined; hints for pronunciation are left out."""
+    """The text of a shared or inline string, its runs joined.
+
+    Hints for pronunciation are left out.
+    """
     parts: list[str] = []
     for piece in item:
         name = local(piece)

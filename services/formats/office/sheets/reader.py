@@ -1,4 +1,6 @@
-"""XLSX and XLSM: the cells of all sheets as they are shown, with comments, text boxes, charts and pictures.
+"""Reads XLSX and XLSM: the cells of all sheets as they are shown.
+
+With comments, text boxes, charts and pictures.
 
 Streamed: the memory is that of one page, of the shared strings as plain bytes, and of the sheet's drawings. Macros are
 not looked at.
@@ -30,7 +32,9 @@ from services.formats.office.sheets.parts import (
 
 
 def extract_xlsx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page a sheet, or for each million characters of it; `DocumentInfo.page_count` counts the sheets.
+    """One page a sheet, or for each million characters of it.
+
+    `DocumentInfo.page_count` counts the sheets.
 
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`.

@@ -1,4 +1,6 @@
-"""XLS of Excel 5 to 2003, by xlrd: the cells of all sheets as they are shown, with their notes and links.
+"""Reads XLS of Excel 5 to 2003 with xlrd.
+
+The cells of all sheets as they are shown, with their notes and links.
 
 xlrd reads no charts, text boxes, pictures, headers and footers of this format; they are not given.
 """
@@ -38,7 +40,9 @@ _VT_LPSTR, _VT_LPWSTR = 30, 31
 
 
 def extract_xls(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page a sheet, or for each million characters of it; `DocumentInfo.page_count` counts the sheets.
+    """One page a sheet, or for each million characters of it.
+
+    `DocumentInfo.page_count` counts the sheets.
 
     Raises:
         UnreadableDocument: `corrupt_document`.

@@ -1,4 +1,7 @@
-"""What slides take over from their layouts and masters: where a placeholder stands and whether its text has bullets."""
+"""What slides take over from their layouts and masters.
+
+Where a placeholder stands, and whether its text has bullets.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ def bullets_of(styles: Element | None) -> dict[int, Bullet]:
 
 
 def bullet_of(properties: Element | None) -> Bullet | None:
-    """The bullet that a paragraph's properties set; None where they leave it to the style."""
+    """The bullet that a paragraph's properties set.
+
+    None where they leave it to the style.
+    """
     for item in children(properties):
         name = local(item)
         if name == "buNone":
@@ -124,7 +130,10 @@ def bullet_of(properties: Element | None) -> Bullet | None:
 
 
 def frame_of(transform: Element | None) -> Frame | None:
-    """Where a shape stands in its parent's coordinates, turned about its centre; None where the file does not say."""
+    """Where a shape stands in its parent's coordinates, turned about its centre.
+
+    None where the file does not say.
+    """
     offset, extent = first(transform, "off"), first(transform, "ext")
     if transform is None or offset is None or extent is None:
         return None

@@ -1,4 +1,7 @@
-"""Reading order of what stands on a slide: an XY cut, columns before rows where there are real columns."""
+"""The order in which the shapes of a slide are read.
+
+An XY cut, columns before rows where there are real columns.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ def _parts(group: list[tuple[Box, Item]], page_width: float) -> list[list[tuple[
 
 
 def _columns(group: list[tuple[Box, Item]], page_width: float) -> list[list[tuple[Box, Item]]]:
-    """The columns of the group, of which each is wide enough to be read by itself; empty where it has none."""
+    """The columns of the group, of which each is wide enough to be read by itself.
+
+    Empty where it has none.
+    """
     columns = _cut(group, 0)
     wide = all(
         max(box[2] for box, _ in column) - min(box[0] for box, _ in column) >= _MIN_COLUMN_SHARE * page_width

@@ -1,4 +1,6 @@
-"""PPTX and PPTM: a page for each slide, with the boxes of its shapes, speaker notes, comments and pictures.
+"""Reads PPTX and PPTM, a page for each slide.
+
+With the boxes of its shapes, speaker notes, comments and pictures.
 
 Read from the XML parts and not through python-pptx, which inflates every part without a limit, ends at the first
 relationship that leads nowhere, and knows neither diagrams, threaded comments nor alternate content.
@@ -40,7 +42,9 @@ _BACKGROUND_FROM_SLIDES = 4
 
 
 def extract_pptx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """One page a slide, in the order of the presentation; hidden ones are kept and marked.
+    """One page a slide, in the order of the presentation.
+
+    Hidden ones are kept and marked.
 
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`.
@@ -100,7 +104,10 @@ class _Presentation:
         yield from damaged_parts(package)
 
     def _slides(self, main: str, root: Element) -> list[str]:
-        """Names of the slides' parts in order; the empty string for one that the file refers to and lacks."""
+        """Names of the slides' parts in order.
+
+        The empty string for one that the file refers to and lacks.
+        """
         relations = self._package.relations(main)
         found = []
         for number, item in enumerate(children(first(root, "sldIdLst")), 1):
@@ -211,7 +218,10 @@ def _pages(builder: PageBuilder) -> Iterator[Page]:
 
 
 def _in_order(shapes: Sequence[Shape], width: float) -> list[Shape]:
-    """All shapes in reading order: header, title, the rest, footers; what a group holds stays together."""
+    """All shapes in reading order: header, title, the rest, footers.
+
+    What a group holds stays together.
+    """
     ranks = {"header": 0, "title": 1, "footer": 3}
     found: list[Shape] = []
     groups = [_ordered([s for s in shapes if ranks.get(s.role, 2) == rank], width) for rank in range(4)]

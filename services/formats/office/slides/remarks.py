@@ -11,7 +11,10 @@ from services.formats.office.word.runs import alternative
 
 
 def read_authors(package: OfficePackage, main: str) -> dict[str, str]:
-    """Names of those who commented, by id; both the ids of old comments (numbers) and of threaded ones (GUIDs)."""
+    """Names of those who commented, by id.
+
+    Both the ids of old comments (numbers) and of threaded ones (GUIDs).
+    """
     names: dict[str, str] = {}
     for part in package.related(main, "commentAuthors", "authors"):
         for item in children(package.xml(part)):
@@ -20,7 +23,9 @@ def read_authors(package: OfficePackage, main: str) -> dict[str, str]:
 
 
 def speaker_notes(package: OfficePackage, slide_part: str) -> str:
-    """The notes to a slide; its picture, number and date on the notes page are left out.
+    """The notes to a slide.
+
+    Its picture, number and date on the notes page are left out.
 
     Raises UnreadableDocument where the notes' part is damaged.
     """

@@ -1,4 +1,7 @@
-"""The shapes of a slide as blocks with boxes: text, tables, charts, diagrams and pictures, groups unfolded."""
+"""Reads the shapes of a slide as blocks with boxes.
+
+Text, tables, charts, diagrams and pictures, groups unfolded.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,10 @@ class ShapeReader:
         """Charts, diagrams and the like whose part could not be read."""
 
     def read(self, tree: Element | None) -> list[Shape]:
-        """The shapes of a shape tree in their order; a group is one shape with others inside."""
+        """The shapes of a shape tree in their order.
+
+        A group is one shape with others inside.
+        """
         top: list[Shape] = []
         if tree is None:
             return top
@@ -242,7 +248,10 @@ class ShapeReader:
 
 
 def _with_picture(content: Element) -> Element:
-    """Of several ways to show an embedded object, the one with a picture of it; it holds no text."""
+    """Of several ways to show an embedded object, the one with a picture of it.
+
+    It holds no text.
+    """
     options = [item for item in children(content) if local(item) in ("Choice", "Fallback")]
     return next((item for item in options if any(local(i) == "pic" for i in item.iter())), alternative(content))
 
@@ -252,7 +261,10 @@ def _words(text: str) -> Paragraph:
 
 
 def _joined(found: Sequence[Paragraph]) -> Paragraph:
-    """Several lines of a title or footer as one paragraph; their links are kept where there is one line."""
+    """Several lines of a title or footer as one paragraph.
+
+    Their links are kept where there is one line.
+    """
     if len(found) == 1 and "\n" not in found[0].text:
         return found[0]
     return _words(one_line(" ".join(paragraph.text for paragraph in found)))

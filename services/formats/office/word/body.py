@@ -397,7 +397,10 @@ class BodyReader:
         self._write_later()
 
     def _plain_blocks(self, holder: Element, part: str, depth: int) -> Iterator[str]:
-        """Paragraphs inside a cell, a note or a header, on one line each; pictures and notes go to the page."""
+        """Paragraphs inside a cell, a note or a header, on one line each.
+
+        Pictures and notes go to the page.
+        """
         _check_depth(depth)
         for item in holder:
             match name_of(item.tag):
@@ -484,7 +487,10 @@ def _table_rows(table: Element) -> Iterable[Element]:
 
 
 def _removed_text(table: Element) -> str:
-    """What the rows said that a tracked change took out, a line for each; empty without such."""
+    """What the rows said that a tracked change took out, a line for each.
+
+    Empty without such.
+    """
     lines = (
         " | ".join(one_line(" ".join(map(deleted_text, cell.iter("{*}p")))) for cell in _row_cells(row))
         for row in _unwrapped(table, "w:tr")
@@ -523,7 +529,10 @@ def _number(value: str | None) -> int:
 
 
 def _points_of(value: str) -> float:
-    """Twips, or a length with its unit as strict files write it, in points; 0 where it is neither."""
+    """Twips, or a length with its unit as strict files write it, in points.
+
+    0 where it is neither.
+    """
     units = {"pt": 1.0, "in": 72.0, "mm": 72 / 25.4, "cm": 72 / 2.54, "pc": 12.0, "pi": 12.0}
     match = _LENGTH.fullmatch(value)
     if match is None:

@@ -1,4 +1,7 @@
-"""Footnotes, endnotes and comments of a WordprocessingML document, which lie in parts of their own."""
+"""Reads the footnotes, endnotes and comments of a Word document.
+
+They lie in parts of their own.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class Notes:
         self._replies = self._read_replies(package, main)
 
     def _read_replies(self, package: OfficePackage, main: str) -> dict[str, list[str]]:
-        """Ids of the comments that answer a comment, by its id. Source: [MS-DOCX] 2.5.4.1, commentEx."""
+        """Ids of the comments that answer a comment, by its id.
+
+        Source: [MS-DOCX] 2.5.4.1, commentEx.
+        """
         by_paragraph = {
             attribute(item, "w14:paraId"): key
             for key, note in self._notes["comment"].items()
@@ -59,7 +65,10 @@ class Notes:
         return found
 
     def take(self, kind: str, key: str) -> Iterator[NoteText]:
-        """The note that is referred to, and the comments that answer it; those that were taken before are left out."""
+        """The note that is referred to, and the comments that answer it.
+
+        Those that were taken before are left out.
+        """
         todo = deque([key])
         while todo:
             current = todo.popleft()

@@ -1,4 +1,6 @@
-"""DOCX: the body in order with its notes, comments, headers, text boxes and pictures, page by page.
+"""Reads DOCX page by page, the body in order.
+
+With its notes, comments, headers, text boxes and pictures.
 
 Read from the XML parts and not through python-docx, which inflates every part without a limit and leaves out text
 boxes, content controls, notes, tracked insertions and formulas.
@@ -21,7 +23,9 @@ from services.formats.office.word.body import BodyReader
 
 
 def extract_docx(upload: Upload, context: ExtractContext) -> Iterator[Part]:
-    """Pages as Word last laid them out, where the file says so; else as its page breaks part them.
+    """Pages as Word last laid them out, where the file says so.
+
+    Where it does not, pages are what its page breaks part.
 
     Raises:
         UnreadableDocument: `corrupt_archive`, `corrupt_document`, `xml_entities`.

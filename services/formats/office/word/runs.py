@@ -1,4 +1,7 @@
-"""What stands inside a paragraph: text, links, changes, breaks, references to notes, pictures and text boxes."""
+"""Reads what stands inside a paragraph of a Word document.
+
+Text, links, changes, breaks, references to notes, pictures and text boxes.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,10 @@ def read_inline(paragraph: Element, part: str, package: OfficePackage) -> Iterat
 
 
 def _word_of(name: str, item: Element, *, hidden: bool) -> Inline | None:
-    """What an element says by itself; None for those whose children, field or drawing say it."""
+    """What an element says by itself.
+
+    None for those whose children, field or drawing say it.
+    """
     if name == "w:t":
         return Words(item.text or "", hidden)
     if name in _CHARACTERS:
@@ -157,7 +163,10 @@ def _word_of(name: str, item: Element, *, hidden: bool) -> Inline | None:
 
 
 def _begin(name: str, item: Element, inner: _Open, part: str, package: OfficePackage) -> Iterator[Inline]:
-    """The piece that an element with children begins with; tells `inner` what holds inside, and what ends it."""
+    """The piece that an element with children begins with.
+
+    Tells `inner` what holds inside, and what ends it.
+    """
     match name:
         case "w:r":
             inner.hidden = inner.hidden or is_property_on(first(item, "w:rPr"), "w:vanish")
@@ -234,7 +243,10 @@ def _holds_text(element: Element) -> bool:
 
 
 def _symbol(code: str) -> str:
-    """The character of a symbol; empty for those that only a font of its own gives a meaning."""
+    """The character of a symbol.
+
+    Empty for those that only a font of its own gives a meaning.
+    """
     try:
         number = int(code, 16)
     except ValueError:

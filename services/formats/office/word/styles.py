@@ -1,4 +1,7 @@
-"""What styles and numbering say of a paragraph: heading, quotation, list item, and its label."""
+"""What styles and numbering say of a paragraph of a Word document.
+
+Heading, quotation, list item, and its label.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The rows and cells of a table whose place on the page is known, from its words and the lines drawn in it."""
+"""Finds the rows and cells of a table whose place is known.
+
+From its words and the lines drawn in it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ _OPEN_ENDS = ("-", ",", "(", "/", "&", " and", " of", " the", " or", " for", " t
 
 @dataclass(slots=True)
 class Grid:
-    """A table's cells by row and column, each with its words in reading order; what its columns cover."""
+    """A table's cells by row and column, each with its words in reading order.
+
+    What its columns cover.
+    """
 
     cells: list[list[list[PlacedWord]]]
     columns: list[tuple[float, float]]
@@ -193,7 +199,10 @@ def _spans(row: _Row, columns: Sequence[tuple[float, float]]) -> bool:
 
 
 def _goes_on(last: _Row, row: _Row, ruling: Ruling, usual: float) -> bool:
-    """True where `row` is no row of its own but the next line of `last`. `usual` is the step between rows, in sizes."""
+    """True where `row` is no row of its own but the next line of `last`.
+
+    `usual` is the step between rows, in sizes.
+    """
     step = (row.line.baseline - last.last.baseline) / max(row.line.size, 1.0)
     if _parted(last, row, ruling):
         return False

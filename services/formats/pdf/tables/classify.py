@@ -1,4 +1,4 @@
-"""Whether lines of words make a table, or contents, a list, prose in columns, a formula or a form."""
+"""Tells tables from contents, lists, prose in columns, formulas and forms."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def is_table(lines: Sequence[VisualLine], ruling: Ruling, frame: Box | None, *, 
 
 
 def _columns_of(lines: Sequence[VisualLine]) -> _Columns | None:
-    """The columns that `lines` stand in; None where there are fewer than two, or too few lines with two phrases."""
+    """The columns that `lines` stand in.
+
+    None where there are fewer than two, or too few lines with two phrases.
+    """
     columns = find_columns(lines)
     core = [line for line in lines if len(line.phrases) >= 2]
     if len(columns) < 2 or len(core) < 2 or len(core) < 0.4 * len(lines):
@@ -100,7 +103,10 @@ def _is_other_matter(found: _Columns) -> bool:
 
 
 def _is_ruled_table(found: _Columns) -> bool:
-    """What lines across or a divided frame say already needs little alignment; most lines must fill half of it."""
+    """What lines across or a divided frame say already needs little alignment.
+
+    Most lines must fill half of it.
+    """
     if len(found.core) < 3 and found.numeric < 0.5:
         return False
     full = sum(len(line.phrases) >= min(0.5 * found.count, 4) for line in found.core)

@@ -1,4 +1,7 @@
-"""The columns of a table whose place on the page is known: phrases of its lines, rivers between them, their extents."""
+"""Finds the columns of a table whose place is known.
+
+From the phrases of its lines and the rivers between them.
+"""
 
 from __future__ import annotations
 
@@ -167,7 +170,10 @@ def _covered(columns: Sequence[Sequence[float]], start: int, x0: float, x1: floa
 
 
 def columns_under(phrase: Phrase, columns: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the columns that `phrase` stands in; more than one where it spans them."""
+    """Indices of the columns that `phrase` stands in.
+
+    More than one where it spans them.
+    """
     x0, x1 = phrase.x0, phrase.x1
     return _covered(columns, bisect_left(columns, x0, key=_right), x0, x1)
 
@@ -189,7 +195,10 @@ def _without_twins(columns: list[list[float]], lines: Sequence[VisualLine]) -> l
 
 
 def column_of(phrase: Phrase, columns: Sequence[Sequence[float]]) -> int:
-    """Index of the column that `phrase` stands in, of several the first; the nearest where it stands in none."""
+    """Index of the column that `phrase` stands in, of several the first.
+
+    The nearest where it stands in none.
+    """
     x0, x1 = phrase.x0, phrase.x1
     at = bisect_left(columns, x0, key=_right)
     over = _covered(columns, at, x0, x1)

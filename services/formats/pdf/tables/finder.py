@@ -1,4 +1,7 @@
-"""The tables of a page, ruled and unruled, out of its lines of words and the straight lines drawn on it."""
+"""Finds the tables of a PDF page, ruled and unruled.
+
+From its lines of words and the straight lines drawn on it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ class Table:
 
 
 def page_tables(lines: Sequence[Line], rules: Sequence[Rule] = ()) -> list[Table]:
-    """The tables that `lines` and `rules` of a page hold; boxes in points of the page as shown.
+    """The tables that `lines` and `rules` of a page hold.
+
+    Boxes in points of the page as shown.
 
     Needs nothing but words with boxes and sizes: it works on lines from OCR too, in reading order, without rules.
     """

@@ -1,4 +1,7 @@
-"""Tables that go on over a page break: which table at the top of a page is the rest of the one before."""
+"""Marks tables that go on over a page break.
+
+The table at the top of a page may be the rest of the one before.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class _Tail:
 
 
 class TableContinuation:
-    """Marks tables that go on from the page before. It sees the pages in order and holds one table's columns."""
+    """Marks tables that go on from the page before.
+
+    It sees the pages in order and holds one table's columns.
+    """
 
     def __init__(self) -> None:
         self._tail: _Tail | None = None
@@ -90,7 +96,10 @@ def _numeric_columns(rows: Cells) -> frozenset[int]:
 
 
 def _columns(table: LooseBlock) -> list[tuple[float, float] | None]:
-    """What the words of each column cover across the rows; None for a column without words."""
+    """What the words of each column cover across the rows.
+
+    None for a column without words.
+    """
     low, high = (0, 2) if table.upright else (1, 3)
     found: list[tuple[float, float] | None] = []
     for column in range(len(table.cells[0])):

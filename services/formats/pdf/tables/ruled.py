@@ -1,4 +1,7 @@
-"""What the straight lines of a page say of its tables: grids that enclose every cell, and frames that hold a table."""
+"""Finds tables by the straight lines of a page.
+
+Grids that enclose every cell, and frames that hold a table.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,9 @@ class RuledGrid:
 
 
 def read_ruling(rules: Sequence[Rule], quarter: int, *, faint: bool) -> Ruling:
-    """`rules` turned as the words are, pieces of one line put together; none where there are too many for a table.
+    """`rules` turned as the words are, pieces of one line put together.
+
+    None where there are too many for a table.
 
     `faint` takes the sides of filled areas too: some tables are drawn by colour alone, others have their cells filled
     line by line, which says nothing of their rows.
@@ -132,7 +137,10 @@ def find_grids(ruling: Ruling, words: Sequence[PlacedWord]) -> list[RuledGrid]:
 
 
 def _cells_of(rows: Sequence[Sequence[Box | None]], words: Sequence[PlacedWord]) -> list[list[list[PlacedWord]]] | None:
-    """The cells of a grid with their words, empty rows and columns left out; None where they are not a table's."""
+    """The cells of a grid with their words, empty rows and columns left out.
+
+    None where they are not a table's.
+    """
     cells, crossing = _fill(rows, words)
     cells = [row for row in cells if any(row)]
     columns = [c for c in range(len(rows[0])) if any(row[c] for row in cells)]
@@ -263,7 +271,10 @@ def _grown(line: Box) -> Box:
 
 
 def _grids(ruling: Ruling) -> list[list[list[Box | None]]]:
-    """Cells by row and column for each grid on the page; None where a merged cell leaves a place empty."""
+    """Cells by row and column for each grid on the page.
+
+    None where a merged cell leaves a place empty.
+    """
     from pdfplumber.table import cells_to_tables, edges_to_intersections, intersections_to_cells
 
     edges: list[dict[str, Any]] = [

@@ -1,4 +1,6 @@
-"""Tables by the alignment of their words: runs of lines whose phrases stand in columns, with guards against prose.
+"""Finds tables by the alignment of their words.
+
+Runs of lines whose phrases stand in columns, with guards against prose.
 
 Source: the steps follow Nurminen, Algorithmic Extraction of Data in Tables in PDF Documents (Tampere, 2013): text edges
 that several lines share make a table; and Kieninger's T-Recs (1998) for columns as blocks that no word crosses.
@@ -42,7 +44,10 @@ _CAPTION = re.compile(f"(?:{_TABLE}|{_FIGURE}){_NUMBERED}|(?:{_SOURCE})\\s?:", r
 
 
 def find_aligned(words: Sequence[PlacedWord], prose: set[int], ruling: Ruling, frames: Sequence[Box]) -> list[Grid]:
-    """The tables among `words`. `prose` are line indices of running text, which ends a table but inside of `frames`."""
+    """The tables among `words`.
+
+    `prose` are line indices of running text, which ends a table but inside of `frames`.
+    """
     frames = [f for f in frames if _worth(f, words, prose)]
     prose = prose - _captions(words)
     framed = {id(w): index for index, f in enumerate(frames) for w in words if holds(_grown(f), w.box)}
@@ -70,7 +75,10 @@ def _worth(frame: Box, words: Sequence[PlacedWord], prose: set[int]) -> bool:
 
 
 def _captions(words: Sequence[PlacedWord]) -> set[int]:
-    """Indices of the lines that begin as captions of tables do; long ones look like running text."""
+    """Indices of the lines that begin as captions of tables do.
+
+    Long ones look like running text.
+    """
     found: set[int] = set()
     for line, group in itertools.groupby(words, key=lambda w: w.line):
         if _TABLE_CAPTION.match(" ".join(w.text for w in itertools.islice(group, 3))):

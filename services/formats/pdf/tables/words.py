@@ -1,4 +1,7 @@
-"""A page's words as a finder of tables sees them: visual lines across the page, phrases, and running text set aside."""
+"""A page's words as a finder of tables sees them.
+
+Visual lines across the page, phrases, and running text set aside.
+"""
 
 from __future__ import annotations
 
@@ -124,12 +127,18 @@ def turned(box: Box, quarter: int) -> Box:
 
 
 def quarter_of(line: Line) -> int:
-    """Direction of writing of `line` in degrees clockwise; 0 where its source does not say."""
+    """Direction of writing of `line` in degrees clockwise.
+
+    0 where its source does not say.
+    """
     return int(getattr(line, "quarter", 0))
 
 
 def place_words(lines: Sequence[Line], quarter: int) -> list[PlacedWord]:
-    """The words of those `lines` that are written towards `quarter`; dots that lead somewhere are marked."""
+    """The words of those `lines` that are written towards `quarter`.
+
+    Dots that lead somewhere are marked.
+    """
     placed: list[PlacedWord] = []
     for index, line in enumerate(lines):
         if quarter_of(line) != quarter or not line.words:
@@ -154,7 +163,10 @@ def place_words(lines: Sequence[Line], quarter: int) -> list[PlacedWord]:
 
 
 def has_columns(words: Sequence[PlacedWord]) -> bool:
-    """True where words stand far from each other at one height, on two lines at least. Prose in one column has none."""
+    """True where words stand far from each other at one height, on two lines at least.
+
+    Prose in one column has none.
+    """
     apart = 0
     heights: list[tuple[float, float]] = []
     for a, b in itertools.pairwise(words):

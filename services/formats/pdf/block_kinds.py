@@ -1,4 +1,7 @@
-"""What the blocks of a PDF page are: headings, captions, footnotes, code, and how deep list items lie."""
+"""Tells headings, captions, footnotes and code of a PDF page.
+
+Also how deep list items lie.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ def share_of(lines: Sequence[TextLine], *, monospaced: bool = False) -> float:
 
 
 def tell_kinds(blocks: Sequence[LooseBlock], facts: PageFacts) -> list[LooseBlock]:
-    """`blocks` with their kinds and levels; neighbouring lines of code become one block, joined footnotes several."""
+    """`blocks` with their kinds and levels.
+
+    Neighbouring lines of code become one block, joined footnotes several.
+    """
     told: list[LooseBlock] = []
     for block in blocks:
         if block.cells or not block.lines:
