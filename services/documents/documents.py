@@ -23,13 +23,13 @@ from database.records import (
 )
 from services.accounts.quotas import StorageQuota
 from services.content import Received
+from services.documents.missing import no_document, no_image
 from services.documents.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.errors import (
     DocatlasError,
     FieldError,
     InputError,
     InvalidOption,
-    NotFound,
     TooLarge,
     TransientError,
 )
@@ -305,7 +305,7 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
     if image is None:
-        raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     return image
 
 
@@ -369,7 +369,3 @@ def existing(document: DocumentRecord | None, document_id: str) -> DocumentRecor
     if document is None:
         raise no_document(document_id)
     return document
-
-
-def no_document(document_id: str) -> NotFound:
-    return NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")
