@@ -23,7 +23,6 @@ from database.records import (
 )
 from services.accounts.quotas import StorageQuota
 from services.content import Received
-from services.documents.missing import no_document, no_image
 from services.documents.page_images import MAX_PAGE_NUMBER, forget_page_images, no_page
 from services.errors import (
     DocatlasError,
@@ -37,6 +36,7 @@ from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Format
+from services.missing import no_document, no_image
 from services.options import Options, parse_options
 from services.queue.job_view import JobView
 from services.queue.submission import announce_all, queue_positions, release_stopped

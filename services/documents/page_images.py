@@ -10,9 +10,9 @@ from database.documents import documents, images
 from database.ids import new_id
 from database.records import Actor
 from services.content import Upload
-from services.documents.missing import no_document, no_image
 from services.errors import NotFound
 from services.formats.registry import RENDERED_FORMATS, Format
+from services.missing import no_document, no_image
 from services.runtime import Runtime
 from services.storage import blob_path
 

@@ -32,10 +32,10 @@ from database.records import (
 )
 from database.store import Transaction
 from services.content import Box, Received
-from services.documents.missing import no_image
 from services.embedding.base import ImageEmbedder
 from services.errors import CapabilityMissing, FieldError, InvalidOption
 from services.filters import check_conditions, refusing_bad_queries
+from services.missing import no_image
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, Range, best_place, union_box
 from services.storage import blob_path
