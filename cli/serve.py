@@ -162,7 +162,7 @@ def _logging_in(url: str, settings: Settings) -> str:
     else:
         made = f"  ./docatlas users add you@example.org --data-dir {shlex.quote(str(settings.data_dir))}\n"
     only_the_token = r"""sed 's/.*"access_token": *"\([^"]*\)".*/\1/'"""
-    return f"{made}  TOKEN=$(curl -s {url}/v1/auth/login {json_body} '{account}' | {only_the_token})\n"
+    return f"{made}  TOKEN=$(curl -sS {url}/v1/auth/login {json_body} '{account}' | {only_the_token})\n"
 
 
 def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from api.models.base import (
     Whole,
 )
 from api.models.documents import ImageModel
-from api.models.search import DOCUMENT_EXAMPLE, TEXT_EXAMPLE, DocumentIds, HitDocument
+from api.models.search import DOCUMENT_EXAMPLE, TEXT_EXAMPLE, DocumentIds, HitDocument, ShortfallModel
 
 _BOX: list[Any] = [72.0, 96.5, 523.2, 110.0]
 
@@ -100,6 +100,7 @@ _CONTEXT_EXAMPLE: dict[str, Any] = {
     "summary": "1 passage from 1 document: Lease of the harbour office (page 2).",
     "tokens": 141,
     "truncated": False,
+    "warnings": [],
 }
 
 
@@ -117,6 +118,7 @@ class ContextAnswer(Answer):
     truncated: bool = Field(
         description="True when a passage or an earlier message was cut or left out because of the budget"
     )
+    warnings: list[ShortfallModel] = Field(description="What the search for sources lacked, as in POST /v1/search")
 
 
 class LegacyContextAnswer(ContextAnswer):

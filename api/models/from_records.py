@@ -186,6 +186,7 @@ def context_members(context: Context) -> dict[str, Any]:
         "summary": context.summary,
         "tokens": context.tokens,
         "truncated": context.truncated,
+        "warnings": [{"code": item.code, "message": item.message} for item in context.warnings],
     }
     return ContextAnswer.model_validate(answer).model_dump()
 

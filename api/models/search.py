@@ -137,10 +137,10 @@ class HitModel(Answer):
 
 
 class ShortfallModel(Answer):
-    """Something that was asked for and could not be done, while the rest could."""
+    """Something that the answer lacks, while the rest is there."""
 
-    code: str = Field(description="Stable word for programs, such as `image_model_missing`")
-    message: str = Field(description="What could not be done and what to do")
+    code: str = Field(description="Stable word for programs, `image_model_missing` or `documents_pending`")
+    message: str = Field(description="What is missing and what to do")
 
 
 class SearchAnswer(Answer):
@@ -183,7 +183,9 @@ class SearchAnswer(Answer):
     recall: Literal["exact", "approximate"] = Field(
         description="`exact`: every vector was compared. `approximate`: an index chose the candidates"
     )
-    warnings: list[ShortfallModel] = Field(description="What was asked for and could not be done")
+    warnings: list[ShortfallModel] = Field(
+        description="What the answer lacks: pictures without their model, or documents that are still being read"
+    )
     partial: bool = partial_field("The database was out of reach: only what this node holds was searched")
 
 

@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, or_
 
 from database import schema
 from database.cursors import decode_cursor, encode_cursor
+from database.filters import matches
 from database.ids import new_id, now
 from database.jobs import waiting
-from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
+from database.records import TERMINAL_STATUSES, DocumentFilter, JobRecord, Json, ListPage
 from database.sql import among_ids
 from database.store import Transaction
 
@@ -127,6 +128,25 @@ def unfinished_ids(tx: Transaction, document_id: str) -> list[str]:
             .order_by(_jobs.c.generation)
         )
     )
+
+
+def has_pending_documents(tx: Transaction, only: DocumentFilter) -> bool:
+    """True while a document of the actor's that `only` lets through waits to be read, or is being read.
+
+    Raises ValueError for a malformed filter.
+    """
+    pending = (
+        select(_jobs.c.job_id)
+        .join(_documents, _documents.c.document_id == _jobs.c.document_id)
+        .where(
+            tx.owns(_jobs),
+            tx.owns(_documents),
+            _jobs.c.type == INGEST,
+            _jobs.c.status.in_(("queued", "in_progress")),
+            matches(only),
+        )
+    )
+    return bool(tx.connection.scalar(select(exists(pending))))
 
 
 def get(tx: Transaction, job_id: str) -> JobRecord | None:

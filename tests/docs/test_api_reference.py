@@ -229,7 +229,7 @@ def test_every_example_of_accounts_works(tmp_path: Path) -> None:
             answers = _run(shell, described, calls[name])
             if name == "register":
                 shell.run(SESSION, names=("ACCESS_TOKEN", "REFRESH_TOKEN", "KEY_ID", "KEY"))
-                command = 'curl -s -H "X-API-Key: $KEY" http://127.0.0.1:8000/v1/documents'
+                command = 'curl -sS -H "X-API-Key: $KEY" http://127.0.0.1:8000/v1/documents'
                 assert shell.run(command).statuses == [200]
             elif name == "change_password":
                 shell.variables["ACCESS_TOKEN"] = answers[0]["access_token"]
