@@ -12,6 +12,7 @@ from api.models.base import (
     EXAMPLE_IMAGE_ID,
     EXAMPLE_SHA256,
     EXAMPLE_TIME,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -45,6 +46,7 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
     "metadata": {"year": 2024},
     "parent_id": None,
     "children": [],
+    "file_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/file",
     "created_at": EXAMPLE_TIME,
     "updated_at": EXAMPLE_TIME,
 }
@@ -79,6 +81,7 @@ class DocumentModel(Answer):
     metadata: dict[str, Any] = Field(description="Your own JSON object from the upload or from PATCH")
     parent_id: str | None = Field(description="Document of the mail or archive that holds this one; null for an upload")
     children: list[str] = Field(description="Ids of the documents that lie in this one")
+    file_url: str = Field(description=f"Address of the original. {SIGNED_NOTE}")
     created_at: str = Field(description="Time of the upload (RFC 3339, UTC)")
     updated_at: str = Field(description="Time of the last change (RFC 3339, UTC)")
 
@@ -208,6 +211,7 @@ class PageModel(Answer):
                 "chars": 2214,
                 "words": 371,
                 "elapsed_ms": 1840,
+                "page_image_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/pages/1/image",
             }
         }
     )
@@ -226,6 +230,9 @@ class PageModel(Answer):
     chars: int = Field(description="Characters of the page's text")
     words: int = Field(description="Words of the page's text")
     elapsed_ms: int = Field(description="Milliseconds that reading the page took")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
 
 
 class WordModel(Answer):
@@ -255,6 +262,7 @@ class PageDetail(Answer):
                 "engine": "",
                 "chars": 5,
                 "elapsed_ms": 12,
+                "page_image_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/pages/1/image",
                 "char_start": 0,
                 "text": "Lease",
                 "words": [{"text": "Lease", "box": _BOX, "char_start": 0, "char_end": 5, "confidence": None}],
@@ -276,6 +284,9 @@ class PageDetail(Answer):
     engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
     chars: int = Field(description="Characters of `text`")
     elapsed_ms: int = Field(description="Milliseconds that reading the page took")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
     char_start: int = Field(description="Offset of the page's text in the document's text")
     text: str = Field(description="The page's text, in reading order")
     words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
@@ -324,8 +335,8 @@ class ImageModel(Answer):
     alt: str = Field(description="What the file says that it shows")
     caption: str = Field(description="What stands beside it on the page")
     has_vector: bool = Field(description="False while it waits for the picture model")
-    url: str = Field(description="Path of the picture's bytes")
-    thumbnail_url: str = Field(description="Path of a small WebP of it")
+    url: str = Field(description=f"Address of the picture's bytes. {SIGNED_NOTE}")
+    thumbnail_url: str = Field(description=f"Address of a small WebP of it. {SIGNED_NOTE}")
 
 
 class SpanModel(Answer):

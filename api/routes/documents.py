@@ -9,7 +9,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.http.dependencies import ActorDep, DocumentId, PagingDep, RuntimeDep
+from api.http.addresses import Addresses
+from api.http.dependencies import ActorDep, AddressesDep, DocumentId, PagingDep, RuntimeDep
 from api.http.errors import request_id_of
 from api.http.uploads import json_field, only_fields, read_upload, whole_number
 from api.models.base import EXAMPLE_DOCUMENT_ID, JsonObject, ListModel, page_of
@@ -57,7 +58,9 @@ _METADATA = TypeAdapter[dict[str, Any]](JsonObject)
     openapi_extra={"requestBody": UPLOAD_FORM},
     summary="Upload files",
 )
-async def upload_documents(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> UploadAnswer:
+async def upload_documents(
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> UploadAnswer:
     """Stores one or many files and queues a job for each. A bad file among several is `rejected` and costs no other.
 
     A single file that is refused is answered with its error's own status. One job: `Location` is its path.
@@ -78,7 +81,9 @@ async def upload_documents(request: Request, response: Response, runtime: Runtim
         response.headers["Location"] = f"/v1/jobs/{accepted[0].job.job.job_id}"
     request_id = request_id_of(request.scope)
     return UploadAnswer(
-        data=[upload_entry(entry, instance=request.scope["path"], request_id=request_id) for entry in accepted]
+        data=[
+            upload_entry(entry, addresses, instance=request.scope["path"], request_id=request_id) for entry in accepted
+        ]
     )
 
 
@@ -92,6 +97,7 @@ def list_documents(
     request: Request,
     runtime: RuntimeDep,
     actor: ActorDep,
+    addresses: AddressesDep,
     paging: PagingDep,
     status: Annotated[
         list[DocumentStatus] | None,
@@ -124,23 +130,25 @@ def list_documents(
         limit=paging.limit,
         cursor=paging.cursor,
     )
-    return page_of([document_model(document) for document in found.data], found.next_cursor)
+    return page_of([document_model(document, addresses) for document in found.data], found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}", response_model=DocumentModel, summary="Read a document's record")
-def get_document(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+def get_document(
+    document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> DocumentModel:
     """The document with its status, its counts and what went wrong with parts of it."""
     document = documents.get_document(runtime, actor, document_id)
-    return document_model(document, documents.children_of(runtime, actor, document_id))
+    return document_model(document, addresses, documents.children_of(runtime, actor, document_id))
 
 
 @router.patch("/v1/documents/{document_id}", response_model=DocumentModel, summary="Edit title and metadata")
 def patch_document(
-    document_id: DocumentId, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep
+    document_id: DocumentId, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
 ) -> DocumentModel:
     """Changes what is given and leaves the rest. `metadata` takes the place of the whole object."""
     document = documents.update_document(runtime, actor, document_id, title=patch.title, metadata=patch.metadata)
-    return document_model(document, documents.children_of(runtime, actor, document_id))
+    return document_model(document, addresses, documents.children_of(runtime, actor, document_id))
 
 
 @router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
@@ -175,9 +183,11 @@ def reprocess_document(
     tags=["original design"],
     summary="Upload one file, text only",
 )
-async def process(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> ProcessAnswer:
+async def process(
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> ProcessAnswer:
     """Stores the text of one file without vectors. Kept for clients of the original design; see POST /v1/documents."""
-    return await _process(request, response, runtime, actor, embed=False)
+    return await _process(request, response, runtime, actor, addresses, embed=False)
 
 
 @router.post(
@@ -189,14 +199,14 @@ async def process(request: Request, response: Response, runtime: RuntimeDep, act
     summary="Upload one file",
 )
 async def process_with_embeddings(
-    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
 ) -> ProcessAnswer:
     """Stores the text of one file with vectors. Kept for clients of the original design; see POST /v1/documents."""
-    return await _process(request, response, runtime, actor, embed=True)
+    return await _process(request, response, runtime, actor, addresses, embed=True)
 
 
 async def _process(
-    request: Request, response: Response, runtime: Runtime, actor: ActorDep, *, embed: bool
+    request: Request, response: Response, runtime: Runtime, actor: ActorDep, addresses: Addresses, *, embed: bool
 ) -> ProcessAnswer:
     async with read_upload(
         request,
@@ -216,15 +226,15 @@ async def _process(
         accepted = await to_thread.run_sync(
             lambda: documents.accept(runtime, actor, form.files, options=options, embed=embed, options_at="")
         )
-    return _process_answer(accepted[0], response)
+    return _process_answer(accepted[0], response, addresses)
 
 
-def _process_answer(entry: Accepted, response: Response) -> ProcessAnswer:
+def _process_answer(entry: Accepted, response: Response, addresses: Addresses) -> ProcessAnswer:
     assert entry.document is not None  # a single file that is refused raises
     job = None if entry.job is None else job_model(entry.job)
     if job is not None:
         response.headers["Location"] = f"/v1/jobs/{job.id}"
-    document = document_model(entry.document)
+    document = document_model(entry.document, addresses)
     return ProcessAnswer(
         document_id=document.id,
         job_id=None if job is None else job.id,
