@@ -10,6 +10,7 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_IMAGE_ID,
+    EXAMPLE_JOB_ID,
     EXAMPLE_SHA256,
     EXAMPLE_TIME,
     SIGNED_NOTE,
@@ -22,7 +23,7 @@ from api.models.base import (
     ProblemModel,
     Whole,
 )
-from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel
+from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel, JobReference
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 
 DocumentStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelled"]
@@ -42,6 +43,8 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
     "chunk_count": 31,
     "image_count": 2,
     "status": "completed",
+    "error": None,
+    "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "completed"},
     "warnings": [],
     "metadata": {"year": 2024},
     "parent_id": None,
@@ -77,6 +80,11 @@ class DocumentModel(Answer):
     status: DocumentStatus = Field(
         description="`completed_with_errors`: parts could not be read (see `warnings`), and the rest can be searched"
     )
+    error: ProblemModel | None = Field(description="Why a `failed` document failed; null otherwise")
+    job: JobReference | None = Field(
+        description="Its newest job. Null where there is none, and in the entry of a `duplicate` upload that waits for "
+        "none"
+    )
     warnings: list[IssueModel] = Field(description="What went wrong with parts of the document")
     metadata: dict[str, Any] = Field(description="Your own JSON object from the upload or from PATCH")
     parent_id: str | None = Field(description="Document of the mail or archive that holds this one; null for an upload")
@@ -86,18 +94,34 @@ class DocumentModel(Answer):
     updated_at: str = Field(description="Time of the last change (RFC 3339, UTC)")
 
 
+class DifferenceModel(Answer):
+    """What an upload says otherwise than the document that holds the same bytes."""
+
+    member: Literal["filename", "metadata"] = Field(description="Member of the document")
+    stored: Any = Field(description="What the document had before the upload")
+    given: Any = Field(description="What the upload says")
+
+
 class UploadEntry(Answer):
     """What became of one uploaded file."""
 
     filename: str = Field(description="Name of the file as it was uploaded, cleaned for display")
     outcome: Literal["created", "duplicate", "updated", "rejected"] = Field(
         description="`created`: a new document. `duplicate`: the same bytes were read with the same options before, so "
-        "nothing is done again. `updated`: the same bytes with other options, or after a failure: the same document "
-        "with a new job. `rejected`: see `error`"
+        "nothing is done again, and its name and metadata stay: see `kept`. `updated`: the same bytes with other "
+        "options, or after a failure: the same document with a new job, the new name and, where given, the new "
+        "metadata: see `changed`. `rejected`: see `error`"
     )
     document: DocumentModel | None = Field(description="The document; null when the file was rejected")
     job: JobModel | None = Field(description="The job under way; null where there is none")
     error: ProblemModel | None = Field(description="Why the file was rejected; else null")
+    changed: list[DifferenceModel] = Field(
+        default_factory=list, description="What an `updated` document has from this upload now, and what it had before"
+    )
+    kept: list[DifferenceModel] = Field(
+        default_factory=list,
+        description="What a `duplicate` document keeps although the upload says otherwise. PATCH changes its metadata",
+    )
 
 
 class UploadAnswer(Answer):
@@ -113,12 +137,15 @@ class UploadAnswer(Answer):
                         "document": {
                             **DOCUMENT_EXAMPLE,
                             "status": "queued",
+                            "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "queued"},
                             "page_count": 0,
                             "chunk_count": 0,
                             "image_count": 0,
                         },
                         "job": QUEUED_JOB_EXAMPLE,
                         "error": None,
+                        "changed": [],
+                        "kept": [],
                     }
                 ]
             }
@@ -137,7 +164,11 @@ class ProcessAnswer(Answer):
                 "document_id": DOCUMENT_EXAMPLE["id"],
                 "job_id": QUEUED_JOB_EXAMPLE["id"],
                 "status": "queued",
-                "document": {**DOCUMENT_EXAMPLE, "status": "queued"},
+                "document": {
+                    **DOCUMENT_EXAMPLE,
+                    "status": "queued",
+                    "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "queued"},
+                },
                 "job": QUEUED_JOB_EXAMPLE,
             }
         }

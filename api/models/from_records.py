@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.http.addresses import Addresses
-from api.http.errors import error_json
+from api.http.errors import error_json, stored_problem_json
 from api.models.context import ContextAnswer
 from api.models.documents import (
     ChunkModel,
@@ -22,7 +22,7 @@ from api.models.documents import (
 )
 from api.models.jobs import job_model
 from api.models.search import HitModel, SearchAnswer, SearchNote
-from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
+from database.records import ChunkRecord, DocumentRecord, ImageRecord, JobRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
 from services.documents.json import document_json
@@ -30,10 +30,14 @@ from services.page_json import unpack_words
 from services.search.search import Hit, SearchResult
 
 
-def document_model(document: DocumentRecord, addresses: Addresses, children: Sequence[str] = ()) -> DocumentModel:
-    """The document as a client sees it."""
-    members = document_json(document, children)
-    return DocumentModel.model_validate({**members, "file_url": addresses.file(document.document_id)})
+def document_model(
+    document: DocumentRecord, addresses: Addresses, children: Sequence[str] = (), job: JobRecord | None = None
+) -> DocumentModel:
+    """The document as a client sees it; `job` is its newest one."""
+    members = document_json(document, children, job)
+    error = stored_problem_json(members["error"], instance=f"/v1/documents/{document.document_id}")
+    members |= {"error": error, "file_url": addresses.file(document.document_id)}
+    return DocumentModel.model_validate(members)
 
 
 def upload_entry(entry: Accepted, addresses: Addresses, *, instance: str, request_id: str | None) -> UploadEntry:
@@ -43,9 +47,13 @@ def upload_entry(entry: Accepted, addresses: Addresses, *, instance: str, reques
         {
             "filename": entry.filename,
             "outcome": entry.outcome,
-            "document": None if entry.document is None else document_model(entry.document, addresses),
+            "document": None
+            if entry.document is None
+            else document_model(entry.document, addresses, job=None if entry.job is None else entry.job.job),
             "job": None if entry.job is None else job_model(entry.job),
             "error": error,
+            "changed": [one.as_json() for one in entry.changed],
+            "kept": [one.as_json() for one in entry.kept],
         }
     )
 

@@ -18,7 +18,7 @@ from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, O
 from api.models.from_records import document_model, upload_entry
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
-from database.records import Condition, DocumentFilter
+from database.records import Actor, Condition, DocumentFilter, DocumentRecord
 from services.documents import documents
 from services.documents.documents import Accepted
 from services.errors import FieldError, InvalidOption
@@ -122,7 +122,7 @@ def list_documents(
         runtime,
         actor,
         only=DocumentFilter(conditions=_metadata_conditions(request)),
-        status=_with_cancelling(status or []),
+        status=status or (),
         file_type=[item.value for item in format or []],
         created_after=created_after,
         name_contains=q,
@@ -130,7 +130,9 @@ def list_documents(
         limit=paging.limit,
         cursor=paging.cursor,
     )
-    return page_of([document_model(document, addresses) for document in found.data], found.next_cursor)
+    newest = documents.newest_jobs(runtime, actor, [document.document_id for document in found.data])
+    data = [document_model(document, addresses, job=newest.get(document.document_id)) for document in found.data]
+    return page_of(data, found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}", response_model=DocumentModel, summary="Read a document's record")
@@ -138,8 +140,7 @@ def get_document(
     document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
 ) -> DocumentModel:
     """The document with its status, its counts and what went wrong with parts of it."""
-    document = documents.get_document(runtime, actor, document_id)
-    return document_model(document, addresses, documents.children_of(runtime, actor, document_id))
+    return _full_model(runtime, actor, addresses, documents.get_document(runtime, actor, document_id))
 
 
 @router.patch("/v1/documents/{document_id}", response_model=DocumentModel, summary="Edit title and metadata")
@@ -148,7 +149,7 @@ def patch_document(
 ) -> DocumentModel:
     """Changes what is given and leaves the rest. `metadata` takes the place of the whole object."""
     document = documents.update_document(runtime, actor, document_id, title=patch.title, metadata=patch.metadata)
-    return document_model(document, addresses, documents.children_of(runtime, actor, document_id))
+    return _full_model(runtime, actor, addresses, document)
 
 
 @router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
@@ -229,12 +230,19 @@ async def _process(
     return _process_answer(accepted[0], response, addresses)
 
 
+def _full_model(runtime: Runtime, actor: Actor, addresses: Addresses, document: DocumentRecord) -> DocumentModel:
+    """The document with the ids of those inside it and its newest job."""
+    children = documents.children_of(runtime, actor, document.document_id)
+    job = documents.newest_jobs(runtime, actor, [document.document_id]).get(document.document_id)
+    return document_model(document, addresses, children, job)
+
+
 def _process_answer(entry: Accepted, response: Response, addresses: Addresses) -> ProcessAnswer:
     assert entry.document is not None  # a single file that is refused raises
     job = None if entry.job is None else job_model(entry.job)
     if job is not None:
         response.headers["Location"] = f"/v1/jobs/{job.id}"
-    document = document_model(entry.document, addresses)
+    document = document_model(entry.document, addresses, job=None if entry.job is None else entry.job.job)
     return ProcessAnswer(
         document_id=document.id,
         job_id=None if job is None else job.id,
@@ -255,11 +263,6 @@ def _metadata(given: dict[str, Any] | None) -> dict[str, Any] | None:
         raise InvalidOption(
             f"`metadata` {message}.", code="invalid_request", errors=(FieldError("/metadata", message),)
         ) from error
-
-
-def _with_cancelling(statuses: list[DocumentStatus]) -> list[str]:
-    """A document whose job is being cancelled is stored as `cancelling` and shown as `in_progress`."""
-    return [*statuses, "cancelling"] if "in_progress" in statuses else list(statuses)
 
 
 def _metadata_conditions(request: Request) -> tuple[Condition, ...]:
