@@ -63,9 +63,10 @@ def search(
         with _patience("searching"):
             result = run_search(runtime, LOCAL_ACTOR, request)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import search_answer
 
-        print_json(search_answer(result, with_text=True).model_dump(mode="json"))
+        print_json(search_answer(result, PLAIN, with_text=True).model_dump(mode="json"))
         return
     for warning in result.warnings:
         print_error(warning.message, warning.code)
@@ -103,9 +104,10 @@ def context(
         with _patience("looking for sources"):
             prepared = prepare_context(runtime, LOCAL_ACTOR, request)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import context_members
 
-        print_json(context_members(prepared))
+        print_json(context_members(prepared, PLAIN))
         return
     print_text(prepared.prompt)
     progress_console().print(plain(f"{prepared.tokens} tokens; {prepared.summary}"))
