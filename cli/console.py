@@ -26,8 +26,8 @@ from services.settings import PREFIX, Settings, program_name, unknown_variables
 if TYPE_CHECKING:
     from services.runtime import Runtime
 
-PIPE_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe, where nothing tells a width: ids stay whole."""
+PIPE_WIDTH = 1_000_000
+"""Columns of what goes into a file or a pipe: more than any cell has, so that a table is as wide as its content."""
 
 DataDir = Annotated[
     Path | None,
@@ -147,7 +147,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, rig
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(plain(value) for value in row))
-    result_console().print(table)
+    console = result_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)  # the last column is padded to its longest cell
 
 
 def print_line(text: str) -> None:

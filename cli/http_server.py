@@ -6,10 +6,23 @@ So it can say that it listens, and let waiting clients go.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import socket
 from collections.abc import Callable
 
 import uvicorn
+
+_SIGNATURE = re.compile(r"(?i)(?<=[?&]signature=)[^&#]*")
+
+
+class WithoutSignatures(logging.Filter):
+    """Takes the signatures of addresses out of the log of requests: each is a key to a file while it lasts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_SIGNATURE.sub("...", one) if isinstance(one, str) else one for one in record.args)
+        return True
 
 
 class HttpServer(uvicorn.Server):
@@ -22,6 +35,7 @@ class HttpServer(uvicorn.Server):
         self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_stopping: Callable[[], None]
     ) -> None:
         super().__init__(config)
+        logging.getLogger("uvicorn.access").addFilter(WithoutSignatures())
         self._on_listening, self._on_stopping = on_listening, on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from cli.console import (
 from cli.follow import follow_jobs
 from cli.models import require_text_model
 from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
+from cli.passwords import AskPassword, PasswordFile, document_password, in_options, require_own_worker
 from database.records import LOCAL_ACTOR, DocumentRecord
 from services.documents.json import document_json
 from services.errors import DocatlasError, InputError, NotFound, error_from
@@ -35,7 +37,7 @@ from services.options import parse_options
 
 if TYPE_CHECKING:
     from services.content import Received
-    from services.documents.documents import Accepted
+    from services.documents.documents import Accepted, Difference
     from services.queue.job_view import JobView
     from services.runtime import Runtime
 
@@ -55,6 +57,8 @@ class Entry:
     error: DocatlasError | None = None
     children: Sequence[str] = ()
     """Ids of the documents inside a mail or an archive."""
+    changed: Sequence[Difference] = ()
+    kept: Sequence[Difference] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -62,13 +66,16 @@ class Entry:
         return self.error is not None
 
     def as_json(self) -> dict[str, Any]:
+        job = None if self.job is None else self.job.job
         return {
             "path": str(self.path),
             "filename": self.path.name,
             "outcome": self.outcome,
-            "document": document_json(self.document, self.children) if self.document else None,
+            "document": document_json(self.document, self.children, job) if self.document else None,
             "job": self.job.as_json() if self.job else None,
             "error": _error_json(self.error) if self.error else None,
+            "changed": [one.as_json() for one in self.changed],
+            "kept": [one.as_json() for one in self.kept],
         }
 
 
@@ -91,6 +98,8 @@ def ingest(
     metadata: Annotated[
         str | None, typer.Option("--metadata", help="JSON object kept with each document and usable as a filter.")
     ] = None,
+    ask_password: AskPassword = False,
+    password_file: PasswordFile = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the files can be searched, or only queue them.")
     ] = True,
@@ -103,8 +112,11 @@ def ingest(
     """
     options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
     options["extract_images"] = None if images else False
+    options["password"] = document_password(ask_password, password_file, waits=wait)
     tags = parse_object(metadata, "--metadata")
     with open_data(data_dir) as runtime:
+        if options["password"] is not None:
+            require_own_worker(runtime.settings)
         parse_options(options, defaults=runtime.settings.default_options)
         if wait:
             require_text_model(runtime.settings)
@@ -172,7 +184,17 @@ def submit(
         if isinstance(found, DocatlasError):
             entries.append(Entry(path, error=found))
         else:
-            entries.append(Entry(path, found.outcome, found.document, found.job, found.error))
+            entries.append(
+                Entry(
+                    path,
+                    found.outcome,
+                    found.document,
+                    found.job,
+                    found.error,
+                    changed=found.changed,
+                    kept=found.kept,
+                )
+            )
     return entries
 
 
@@ -253,7 +275,7 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     failed = [entry for entry in entries if entry.has_failed]
     for entry in failed:
         assert entry.error is not None
-        detail, path = entry.error.detail, str(entry.path)
+        detail, path = in_options(entry.error.detail), str(entry.path)
         print_error(detail if path in detail else f"{path}: {detail}", entry.error.code)
     if as_json:
         outcomes = [entry.outcome for entry in entries]
@@ -271,9 +293,8 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     rows = []
     for entry in entries:
         document = entry.document
-        what = (
-            as_called(f"[{entry.error.code}] {entry.error.detail}") if entry.error else _notes(document, entry.children)
-        )
+        error = entry.error
+        what = f"[{error.code}] {as_called(in_options(error.detail))}" if error else _notes(entry)
         status = document.status if document else ""
         counts = (document.page_count, document.total_chunks) if document else ("", "")
         rows.append((entry.outcome, status, *counts, entry.path, what))
@@ -284,7 +305,14 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
         sys.stderr.write("no files found\n")
 
 
-def _notes(document: DocumentRecord | None, children: Sequence[str]) -> str:
-    inside = [f"{len(children)} inside"] if children else []
+def _notes(entry: Entry) -> str:
+    document = entry.document
+    inside = [f"{len(entry.children)} inside"] if entry.children else []
+    inside += [f"its {one.member} was {_shown(one.stored)}" for one in entry.changed]
+    inside += [f"keeps its {one.member} {_shown(one.stored)}" for one in entry.kept]
     codes = dict.fromkeys(str(warning.get("code")) for warning in document.warnings) if document else {}
     return ", ".join([*inside, *codes])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -76,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises SystemExit with the exit code.
     """
+    given = _json_behind_command(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(app(args=arguments, prog_name=escaped(program_name()), standalone_mode=False))
+        sys.exit(app(args=given, prog_name=escaped(program_name()), standalone_mode=False))
     except typer.TyperException as error:
         _print_usage_error(error)
         sys.exit(error.exit_code)
@@ -101,6 +102,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         named = f"{error.filename}: " if error.filename else ""
         print_error(f"{named}{error.strerror or error}. Check the path, its rights and the free space.", "system_error")
     sys.exit(1)
+
+
+def _json_behind_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a `--json` from before the command moved behind it, where each command takes it."""
+    groups = {group.name for group in app.registered_groups}
+    left = list(arguments)
+    names: list[str] = []
+    found = False
+    while left and (left[0] == "--json" or not left[0].startswith("-")):
+        word = left.pop(0)
+        if word == "--json":
+            found = True
+            continue
+        names.append(word)
+        if len(names) == 2 or word not in groups:
+            break
+    return [*names, *(["--json"] if found else []), *left]
 
 
 def _print_usage_error(error: typer.TyperException) -> None:

@@ -70,9 +70,10 @@ def search(
             result = run_search(runtime, LOCAL_ACTOR, request)
         is_empty = not result.hits and not _has_documents(runtime)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import search_answer
 
-        print_json(search_answer(result, with_text=True).model_dump(mode="json"))
+        print_json(search_answer(result, PLAIN, with_text=True).model_dump(mode="json"))
         return
     _print_warnings(result.warnings)
     console = result_console()
@@ -112,9 +113,10 @@ def context(
             prepared = prepare_context(runtime, LOCAL_ACTOR, request)
         is_empty = not prepared.sources and not _has_documents(runtime)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import context_members
 
-        print_json(context_members(prepared))
+        print_json(context_members(prepared, PLAIN))
         return
     _print_warnings(prepared.warnings)
     if is_empty:

@@ -146,7 +146,7 @@ What is left out has the server's default; on reprocessing, the document's own v
 | `Location` | path of the new job or key; on 308, of the document that has taken the id's place |
 | `ETag` | changes when the content does |
 | `Content-Disposition` | a safe file name of a download |
-| `Retry-After` | seconds to wait, on 429 and 503 |
+| `Retry-After` | seconds to wait, on every error whose `retryable` is true; a full quota or a missing model has none |
 | `RateLimit`, `RateLimit-Policy` | what is left of the requests of this minute, with accounts |
 | `WWW-Authenticate` | on 401, and on 403 `scope_missing` |
 | `Allow` | on 405: the methods of the path |

@@ -50,7 +50,8 @@ class Settings(BaseSettings):
         (), description="Further names accepted in the Host header (JSON list), beside loopback's and `host`."
     )
     cors_origins: tuple[str, ...] = Field(
-        (), description="Browser origins allowed beside loopback's on any port (JSON list)."
+        (),
+        description="Browser origins allowed beside loopback's on any port (JSON list); `http://10.0.2.2:*`: any port.",
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("docatlas")), description="Folder of the database and the uploaded files."
@@ -90,7 +91,8 @@ class Settings(BaseSettings):
         "none", description="Who may use the server: everybody on loopback, local accounts, or Supabase's users."
     )
     token_secret: SecretStr | None = Field(
-        None, description="At least 32 characters that sign local accounts' tokens; the same on every node."
+        None,
+        description="At least 32 characters that sign local accounts' tokens, and signed URLs; the same on every node.",
     )
     access_token_s: int = Field(900, ge=30, description="Seconds that an access token is valid.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Seconds that a refresh token is valid.")
@@ -115,7 +117,7 @@ class Settings(BaseSettings):
     storage_cache_bytes: int = Field(
         2 * 1024**3, ge=0, description="Bytes of files from the bucket that are kept on this node."
     )
-    signed_url_s: int = Field(300, ge=10, description="Seconds that a signed URL of a stored file is valid.")
+    signed_url_s: int = Field(900, ge=10, description="Seconds that a signed URL of a file or picture is valid.")
     max_upload_bytes: int = Field(200 * 1024**2, gt=0, description="Largest file accepted, in bytes.")
     max_files_per_request: int = Field(1000, ge=100, description="Most files in one upload request.")
     worker_threads: int = Field(

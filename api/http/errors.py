@@ -33,11 +33,7 @@ IS_HEAD = "docatlas.is_head"
 """Set in the scope of a HEAD request, which is handled as a GET (see api.http.middleware.HeadAsGet)."""
 _FASTAPI_UNPARSED = "There was an error parsing the body"
 """What FastAPI says of a body whose bytes are no text."""
-QUOTA_RETRY_S = 60
-"""A quota of what is kept is free again when something was deleted: whoever asks once a minute learns of it in time."""
 _TOKEN_CODES = frozenset({"invalid_token", "token_expired", "invalid_api_key", "account_deleted", "account_disabled"})
-CAPABILITY_RETRY_S = 600
-"""What an operator has to install is not there in five seconds; ten minutes keep clients from hammering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +147,12 @@ def error_response(error: DocatlasError, scope: Mapping[str, Any]) -> JSONRespon
 
 
 def _retry_headers(error: DocatlasError) -> dict[str, str]:
+    """`Retry-After` where the error is `retryable`, and only there: clients send again by themselves what has it.
+
+    A full quota waits for somebody to delete, a missing model for somebody to install.
+    """
     if isinstance(error, (TransientError, errors.RateLimited)):
         return {"Retry-After": str(max(1, math.ceil(error.retry.after_s)))}
-    if isinstance(error, errors.CapabilityMissing):
-        return {"Retry-After": str(CAPABILITY_RETRY_S)}
-    if isinstance(error, errors.QuotaExceeded):
-        return {"Retry-After": str(QUOTA_RETRY_S)}
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": _challenge(error)}
     if isinstance(error, errors.Forbidden) and error.code == "scope_missing":

@@ -10,6 +10,7 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_IMAGE_ID,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -68,7 +69,9 @@ class SourceModel(Answer):
     chunk_id: str = Field(description="Id of the passage")
     text: str = Field(description="The passage as it stands in the prompt")
     score: float = Field(description="As `score` of a search's hit")
-    url: str = Field(description="Path of the page: as a picture where the format has a layout, else its text")
+    url: str = Field(
+        description=f"Address of the page: as a picture where the format has a layout, else its text. {SIGNED_NOTE}"
+    )
 
 
 class MessageModel(Answer):

@@ -10,6 +10,7 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_TIME,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -129,8 +130,10 @@ class HitModel(Answer):
     )
     highlights: list[HighlightModel] = Field(description="The words of the query in `text`")
     image_id: str | None = Field(description="Id of the picture; null for a passage")
-    image_url: str | None = Field(description="Path of the picture's bytes; null for a passage")
-    page_image_url: str | None = Field(description="Path of the page as a picture; null where the format has no layout")
+    image_url: str | None = Field(description=f"Address of the picture's bytes; null for a passage. {SIGNED_NOTE}")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
     vector: list[float] | None = Field(
         None, description="The stored vector (768 numbers) where `include` asks for it; else null"
     )

@@ -173,6 +173,20 @@ def newest_of(tx: Transaction, document_id: str, statuses: Sequence[str]) -> Job
     return None if row is None else job_record(row)
 
 
+def latest_of(tx: Transaction, document_ids: Sequence[str]) -> dict[str, JobRecord]:
+    """The newest job of each document, by the document's id; documents without one are left out."""
+    mine = and_(_jobs.c.document_id.in_(among_ids(document_ids)), tx.owns(_jobs))
+    newest = (
+        select(_jobs.c.document_id, func.max(_jobs.c.generation).label("generation"))
+        .where(mine)
+        .group_by(_jobs.c.document_id)
+        .subquery()
+    )
+    is_newest = and_(_jobs.c.document_id == newest.c.document_id, _jobs.c.generation == newest.c.generation)
+    rows = tx.connection.execute(select(_jobs).join(newest, is_newest).where(mine))
+    return {row.document_id: job_record(row) for row in rows}
+
+
 def list_page(
     tx: Transaction,
     *,

@@ -41,8 +41,8 @@ ACCOUNT_CALLS = (
 NOT_OVER_HTTP = frozenset(
     {
         "account_not_found", "cache_unwritable", "copy_refused", "database_admin_url_missing", "database_failed",
-        "database_login_refused", "database_role_unsafe", "local_user", "server_running", "unreadable_picture",
-        "user_not_found",
+        "database_login_refused", "database_role_unsafe", "local_user", "server_running", "signing_key_damaged",
+        "unreadable_picture", "user_not_found",
     }
 )  # fmt: skip
 """Codes of the command line, of a server that does not start, and of a picture that is a warning in its document."""

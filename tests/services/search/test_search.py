@@ -225,7 +225,8 @@ def test_pictures_without_a_model_are_said_to_be_missing(client: httpx.Client, i
     alone = client.post("/v1/search", json={"query": "a crane", "modalities": ["image"]})
     problem = assert_problem(alone, 503, "image_model_missing")
     assert "docatlas models pull" in problem["detail"]
-    assert alone.headers["retry-after"]
+    assert problem["retryable"] is False
+    assert "retry-after" not in alone.headers
     both = search(client, query="the crane", modalities=["text", "image"])
     assert [warning["code"] for warning in both["warnings"]] == ["image_model_missing"]
     assert both["data"]
