@@ -118,9 +118,8 @@ def leave_unremovable_folder(context: ExtractContext) -> None:
         os.mkdir("x")
         os.chdir("x")
     locked = context.folder / "locked"
-    locked.mkdir()
+    locked.mkdir(mode=0o300)  # files can be put into it, and nobody can list it
     (locked / "file").touch()
-    locked.chmod(0)
 
 
 MISDEEDS: Mapping[str, Callable[[ExtractContext], None]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +42,30 @@ def request_for(file: Path, limits: Limits = PATIENT) -> ExtractRequest:
 
 def processes() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def outer_pids(said: str) -> list[str]:
+    """The numbers by which this process knows those below it that call themselves by the numbers in `said`."""
+    found: dict[str, str] = {}
+    for pid in processes():
+        with suppress(FileNotFoundError):
+            status = Path(f"/proc/{pid}/status").read_text()
+            names = next(line.split() for line in status.splitlines() if line.startswith("NSpid:"))
+            found[names[-1]] = names[1]
+    return [found.get(own, own) for own in said.split()]
+
+
+def guard_of(worker: str) -> psutil.Process:
+    """The process that watches over a worker: its parent, or the parent of the one that leads its namespace."""
+    parent = psutil.Process(int(worker)).parent()
+    assert parent is not None
+    guard = parent.parent() if own_namespace(worker) else parent
+    assert guard is not None
+    return guard
+
+
+def own_namespace(worker: str) -> bool:
+    return Path(f"/proc/{worker}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
 
 
 def assert_gone(*pids: str) -> None:

@@ -18,7 +18,7 @@ from services.sandbox.extract import extract
 from services.sandbox.folders import private_folder, remove, sweep_folders
 from services.sandbox.isolation import probe_isolation
 from services.sandbox.pool import ChildPool
-from tests.support.sandbox_cases import assert_gone, processes, read, request_for
+from tests.support.sandbox_cases import assert_gone, guard_of, outer_pids, processes, read, request_for
 from tests.support.waiting import wait_for
 
 
@@ -56,7 +56,7 @@ def test_a_document_goes_on_when_the_template_is_killed_and_the_next_one_is_fine
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    pids = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
+    pids = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
     os.kill(first, signal.SIGKILL)
     assert isinstance(next(pieces), Page)
     file.write_text("fine")
@@ -72,7 +72,7 @@ def test_a_killed_worker_costs_only_its_own_document(pool: ChildPool, tmp_path: 
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    grandchild, worker = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
+    grandchild, worker = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
     os.kill(int(worker), signal.SIGKILL)
     with pytest.raises(DocatlasError) as caught:
         list(pieces)
@@ -85,10 +85,8 @@ def test_a_killed_guard_takes_its_worker_with_it(pool: ChildPool, tmp_path: Path
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    grandchild, worker = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
-    guard = psutil.Process(int(worker)).parent()
-    assert guard is not None
-    guard.kill()
+    grandchild, worker = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
+    guard_of(worker).kill()
     with pytest.raises(DocatlasError) as caught:
         list(pieces)
     assert caught.value.code == "parser_crashed"
@@ -152,9 +150,13 @@ def test_links_in_a_folder_are_removed_and_not_followed(tmp_path: Path) -> None:
     assert (kept / "file").exists()
 
 
-def test_a_probe_says_what_is_in_force() -> None:
-    found = probe_isolation()
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_a_probe_says_what_is_in_force(namespaces: bool) -> None:
+    found = probe_isolation(namespaces=namespaces)
     assert found is not None
-    assert not found.connects
     assert bool(found.network) == (found.network_namespace or found.seccomp)
-    assert found.writes_elsewhere is found.reads_elsewhere is (found.landlock == 0)
+    assert ("network namespace" in found.missing) == (not found.network_namespace)
+    if not namespaces:
+        assert not (found.network_namespace or found.process_namespace or found.mount_namespace)
+    if found.seccomp and found.landlock:
+        assert found.escapes == []
