@@ -80,7 +80,10 @@ def _programs(request: Mapping[str, Any]) -> list[str]:
     """The folders of the programs that the task may start, and of what they read."""
     engine = request.get("ocr") or {}
     programs = [request.get("libreoffice"), *(value for value in engine.values() if isinstance(value, str))]
-    return readable_paths(_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute())
+    prefixes = [_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute()]
+    # A package unpacked beside the system keeps its settings in an /etc of its own.
+    prefixes += [path.parents[2] / "etc" / path.name for path in prefixes if path.parts[-3:-1] == ("usr", "lib")]
+    return readable_paths(prefixes)
 
 
 def _prefix_of(program: Path) -> Path:
