@@ -31,6 +31,7 @@ _DEVICES = _READ_FILE | _WRITE_FILE
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
+
 def abi() -> int:
     """The version of Landlock that the running kernel has switched on, from 1; 0 for none."""
     if sys.platform != "linux":

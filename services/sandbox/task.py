@@ -81,8 +81,9 @@ def _programs(request: Mapping[str, Any]) -> list[str]:
     engine = request.get("ocr") or {}
     programs = [request.get("libreoffice"), *(value for value in engine.values() if isinstance(value, str))]
     prefixes = [_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute()]
-    # A package unpacked beside the system keeps its settings in an /etc of its own.
-    prefixes += [path.parents[2] / "etc" / path.name for path in prefixes if path.parts[-3:-1] == ("usr", "lib")]
+    # A package unpacked beside the system keeps its settings and extensions beside it.
+    for path in [one for one in prefixes if one.parts[-3:-1] == ("usr", "lib")]:
+        prefixes += [path.parents[2] / "etc" / path.name, path.parents[2] / "var" / "spool" / path.name]
     return readable_paths(prefixes)
 
 

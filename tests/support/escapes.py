@@ -110,6 +110,7 @@ def _rights(prefix: str) -> Callable[[Targets], None]:
                 resource.prlimit(process, resource.RLIMIT_CORE, resource.prlimit(process, resource.RLIMIT_CORE))
             case "raw":
                 raw(302, 261, process, 7, None, (ctypes.c_uint64 * 2)())
+
     return attempt
 
 
@@ -206,6 +207,7 @@ def _by_root_of(process: object) -> Callable[[Targets], None]:
     def attempt(targets: Targets) -> None:
         number = targets[process] if process in targets else process
         Path(f"/proc/{number}/root{targets['secret']}").read_bytes()
+
     return attempt
 
 
@@ -213,6 +215,7 @@ def _proc(process: str, name: str) -> Callable[[Targets], None]:
     def attempt(targets: Targets) -> None:
         with open(f"/proc/{targets[process]}/{name}", "rb") as file:
             file.read(1)
+
     return attempt
 
 
@@ -278,6 +281,7 @@ def _enter(kind: str) -> Callable[[Targets], None]:
     def attempt(targets: Targets) -> None:
         with open(f"/proc/{targets['server']}/ns/{kind}", "rb") as namespace:
             called(_libc.setns(namespace.fileno(), 0))
+
     return attempt
 
 

@@ -146,5 +146,8 @@ def test_most_escapes_succeed_without_the_sandbox(targets: dict[str, Any], tmp_p
     )
     found = dict(json.loads(done.stdout))
     succeeded = {name for name, word in found.items() if word.startswith("open")}
-    print({n: w for n, w in found.items() if n not in succeeded}, {n: w for n, w in found.items() if w.startswith("open, ")})
+    print(
+        {n: w for n, w in found.items() if n not in succeeded},
+        {n: w for n, w in found.items() if w.startswith("open, ")},
+    )
     assert len(succeeded) >= 60
