@@ -1,4 +1,4 @@
-"""The process that opens one untrusted file, forked by a template or started by itself: two processes in truth, or three.
+"""The process that opens one untrusted file, forked by a template or started by itself: in truth two, or three.
 
 The guard leads the group and watches: it ends the worker and all that the worker started when a limit is passed, when
 the worker ends, or when the server is gone, and it says why on its status pipe. Where a namespace of processes can be

@@ -60,8 +60,8 @@ def confine(request: Mapping[str, Any]) -> dict[str, Any]:
 
     `request` has `guarded` (processes that may not be sent a signal), `private` (the only folder to write to),
     `readable` (files to read), `programs` (folders to read and to start programs from), `hidden` (folders of which
-    nothing else may be read), `network` (the server's network namespace), `namespaces` (whether to use them) and `leads_processes` (whether the guard made one of
-    processes).
+    nothing else may be read), `network` (the server's network namespace), `namespaces` (whether to use them) and
+    `leads_processes` (whether a process in between leads a namespace of processes).
     """
     namespaces.hide_memory()
     private, hidden, sockets = request["private"], request["hidden"], is_converted(request)
@@ -114,7 +114,7 @@ def try_to_leave(folder: Path, targets: Mapping[str, Any]) -> dict[str, bool]:
         "connects_local": _can(lambda: _connect_to(targets["socket"])),
         "writes_elsewhere": _can(lambda: _write_in(folder.parent)),
         "reads_elsewhere": _can(other.read_bytes),
-        "changes_modes": _can(lambda: other.chmod(0o600)),
+        "changes_modes": _can(lambda: _change_mode_of(other)),
         "limits_server": _can(lambda: _read_limits_of(server)),
         "shares_memory": _can(lambda: _write_in(Path("/dev/shm"))),
     }
@@ -143,6 +143,14 @@ def _write_in(folder: Path) -> None:
     path = folder / f"probe-{os.getpid()}"
     path.touch()
     path.unlink()
+
+
+def _change_mode_of(path: Path) -> None:
+    before = path.stat().st_mode
+    path.chmod(before ^ 0o100)
+    if path.stat().st_mode == before:
+        raise PermissionError("the mode is as it was")
+    path.chmod(before)
 
 
 def _read_limits_of(process: int) -> None:

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from services.sandbox import namespaces
@@ -36,8 +36,8 @@ def enter_view(
 ) -> bool:
     """Leaves this process with a view of its own for good; False, with nothing changed, where the system refuses.
 
-    In it are the paths `readable` without what lies in `hidden`, then `files` even there, all read-only; `folder`, which
-    alone can be written; the processes of its own namespace; and /tmp where `sockets` is asked for, for sockets only.
+    In it are the paths `readable` without what lies in `hidden`, then `files` even there, all read-only; `folder`,
+    which alone can be written; the processes of its own namespace; and where `sockets` is asked for a /tmp for them.
     Every path is where it was. There is no shared memory. The process needs CAP_SYS_ADMIN over its mount namespace.
     """
     if sys.platform != "linux" or not namespaces.separate_mounts():
@@ -104,9 +104,9 @@ def _fill(
 
 def _show(root: str, path: str, shown: list[str]) -> None:
     """Binds `path` to the same place below `root`, with the links on its way; nothing where it does not exist."""
-    real = path
-    for link, target, real in _way(path):
-        if link and not os.path.lexists(root + link):
+    links, real = _way(path)
+    for link, target in links:
+        if not os.path.lexists(root + link):
             os.makedirs(os.path.dirname(root + link), 0o755, exist_ok=True)
             os.symlink(target, root + link)
     if real in shown or any(is_below(real, one) for one in shown) or not os.path.exists(real):
@@ -116,25 +116,25 @@ def _show(root: str, path: str, shown: list[str]) -> None:
     shown.append(real)
 
 
-def _way(path: str) -> Iterator[tuple[str, str, str]]:
-    """The links on the way to `path` with their targets and, at last, an empty one with the path without links."""
-    todo, current, count = [part for part in reversed(path.split("/")) if part], "/", 0
+def _way(path: str) -> tuple[list[tuple[str, str]], str]:
+    """The links on the way to `path` with their targets, and the path without links."""
+    todo, current = [part for part in reversed(path.split("/")) if part], "/"
+    links: list[tuple[str, str]] = []
     while todo:
         part = todo.pop()
         if part in (".", ".."):
             current = os.path.dirname(current) if part == ".." else current
             continue
         following = os.path.join(current, part)
-        if not os.path.islink(following) or count == _MOST_LINKS:
+        if not os.path.islink(following) or len(links) == _MOST_LINKS:
             current = following
             continue
-        count += 1
         target = os.readlink(following)
-        yield following, target, ""
+        links.append((following, target))
         todo += [step for step in reversed(target.split("/")) if step]
         if target.startswith("/"):
             current = "/"
-    yield "", "", current
+    return links, current
 
 
 def _make_place(root: str, path: str, *, is_folder: bool) -> None:

@@ -1,4 +1,4 @@
-"""The paths that a parsing worker may read beside its document: the system's, the program's, never the data folder's."""
+"""The paths that a parsing worker may read beside its document: the system's and the program's, not the data folder."""
 
 from __future__ import annotations
 

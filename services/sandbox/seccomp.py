@@ -1,7 +1,7 @@
 """A seccomp filter for the parsing worker: only the system calls that parsing needs, with harmless arguments.
 
-The filter lists what is allowed. It is inherited by every program that the worker starts, and cannot be taken off again.
-It sees numbers, never what a pointer points to: which file is opened and whom a message is addressed to is kept by
+The filter lists what is allowed. Every program that the worker starts inherits it, and nothing takes it off again. It
+sees numbers, never what a pointer points to: which file is opened and whom a message is addressed to is kept by
 Landlock and the mount namespace, or by refusing the socket. A library would need libseccomp beside it (a shared object
 that no wheel brings).
 """
@@ -41,12 +41,16 @@ _FILE_COMMANDS = (8, 10, 15, 1024, 1026)
 _DEVICE_COMMANDS = (
     0x5401, 0x802C542A, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451,
 )  # fmt: skip
-"""ioctl's TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIONCLEX and FIOCLEX. Not among them: FIOSETOWN and
-SIOCSPGRP (signals to other processes), TIOCSTI (typing into a terminal), FS_IOC_SETFLAGS (attributes of files)."""
+"""ioctl's TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIONCLEX and FIOCLEX. Not among them: FIOSETOWN
+and SIOCSPGRP (signals to other processes), TIOCSTI (typing into a terminal), FS_IOC_SETFLAGS (attributes of files)."""
 _PERSONALITY_QUERY = 0xFFFFFFFF
 
 _LOCAL_SOCKETS = ("connect", "bind", "listen", "accept", "accept4")
 """What LibreOffice's converter, which talks to itself over a socket, needs beside `socket`."""
+
+_WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat")
+"""Answered as if they were done. Landlock does not restrict them, and libraries call them on files of their own and give
+up on an error (doc2docx, SQLite in onnxruntime, LibreOffice)."""
 
 _MOST_GUARDED = 300
 """Processes and threads that the filter names at most: a filter has room for 4,096 instructions."""
@@ -81,8 +85,9 @@ def is_supported() -> bool:
 def filter_program(machine: str, guarded: Collection[int], *, sockets: bool = False) -> bytes:
     """The BPF program for `machine` (`x86_64` or `aarch64`): an array of struct sock_filter.
 
-    Signals to the processes in `guarded`, to their groups, to the own group, and to all at once are denied. With
-    `sockets` local stream sockets can be made and connected; without, only pairs that are connected from the start.
+    Signals to the processes in `guarded`, to their groups, to the own group, and to all at once are denied. Modes and
+    owners of files stay as they are. With `sockets` local stream sockets can be made and connected; without, only pairs
+    that are connected from the start.
     """
     arch = _ARCHITECTURES[machine]
     program = _Program()
@@ -107,6 +112,8 @@ def filter_program(machine: str, guarded: Collection[int], *, sockets: bool = Fa
     judge("socket", _check_local_stream if sockets else lambda inner: inner.end(_ERRNO | errno.EACCES))
     for name in _LOCAL_SOCKETS:
         judge(name, lambda inner: inner.end(_ALLOW if sockets else _ERRNO | errno.EACCES))
+    for name in _WITHOUT_EFFECT:
+        judge(name, lambda inner: inner.end(_ERRNO))
     judge("prlimit64", lambda inner: inner.allow_only(0, (0,), errno.EPERM))
     judge("fcntl", lambda inner: inner.refuse_any(1, _FILE_COMMANDS, errno.EPERM))
     judge("ioctl", lambda inner: inner.allow_only(1, _DEVICE_COMMANDS, errno.ENOTTY))

@@ -60,12 +60,14 @@ ALLOWED: Numbers = {
 """Allowed with any arguments."""
 
 JUDGED: Numbers = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55),
+    "lchown": (94, None), "fchownat": (260, 54),
     "kill": (62, 129), "tgkill": (234, 131), "clone": (56, 220), "clone3": (435, 435), "socket": (41, 198),
     "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
     "accept4": (288, 242), "prlimit64": (302, 261), "fcntl": (72, 25), "ioctl": (16, 29), "personality": (135, 92),
     "memfd_create": (319, 279),
 }  # fmt: skip
-"""Allowed for some arguments, or refused with an error of their own; services.sandbox.seccomp says which."""
+"""Allowed for some arguments, or answered in a way of their own; services.sandbox.seccomp says which."""
 
 NEWEST = 462
 """The highest number that was known when this was written (mseal). A later call is answered as one that the kernel does

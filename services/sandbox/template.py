@@ -1,6 +1,6 @@
 """A process that has loaded the parsers and forks a guard with its worker for each document: no start-up, no state.
 
-`python -m services.sandbox.template MODULE [--no-namespaces] [TOKENIZER]`, with a Unix socket as standard input, started by
+`python -m services.sandbox.template MODULE [--no-namespaces] [TOKENIZER]`, with a Unix socket as input, started by
 services.sandbox.pool only. A message is a JSON object (`folder`) with four descriptors: the child's standard input,
 output and error, and its status pipe. The template says `ready` once, and `unfit` when it has more than one thread:
 then a fork would copy locks that nobody will ever release. It ends when the socket closes; the children do not need it.

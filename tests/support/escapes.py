@@ -1,8 +1,8 @@
 """Ways out of the sandbox, each of them tried: what code does that has taken over a parser.
 
 Each function returns when it got what it wanted, and raises OSError with the system's answer otherwise. They do as
-little harm as possible: a signal is number 0, a mode is the one that the file has, nothing is unmounted that they did not
-mount. Outside of the sandbox they are for a process without capabilities only.
+little harm as possible: a signal is number 0, a mode is the one that the file has, nothing is unmounted that they
+did not mount. Outside of the sandbox they are for a process without capabilities only.
 """
 
 from __future__ import annotations
@@ -137,23 +137,31 @@ def _file_flags(targets: Targets) -> None:
         fcntl.ioctl(file, 0x40086602, array.array("l", [0x40]))
 
 
+def _changes(path: object, change: Callable[[], object]) -> None:
+    """Makes the change; PermissionError where it was answered as done and was not."""
+    before = os.stat(str(path)).st_ctime_ns
+    change()
+    if os.stat(str(path)).st_ctime_ns == before:
+        raise PermissionError(errno.EPERM, "nothing was changed")
+
+
 def _own_modes(targets: Targets) -> None:
     path = _folder() / "own-mode"
     path.touch()
-    path.chmod(0o777)
+    _changes(path, lambda: path.chmod(0o777))
 
 
 def _by_descriptor(targets: Targets) -> None:
     folder = os.open(targets["data"], os.O_RDONLY)
     try:
-        os.fchmod(folder, 0o700)
+        _changes(targets["data"], lambda: os.fchmod(folder, 0o700))
     finally:
         os.close(folder)
 
 
 def _opened_by_path_only(targets: Targets) -> None:
     folder = os.open(targets["data"], os.O_PATH)
-    os.chmod(f"/proc/self/fd/{folder}", 0o700)
+    _changes(targets["data"], lambda: os.chmod(f"/proc/self/fd/{folder}", 0o700))
 
 
 def _write(path: Path) -> None:
@@ -205,7 +213,7 @@ def _upwards(targets: Targets) -> None:
 
 def _by_root_of(process: object) -> Callable[[Targets], None]:
     def attempt(targets: Targets) -> None:
-        number = targets[process] if process in targets else process
+        number = targets.get(str(process), process)
         Path(f"/proc/{number}/root{targets['secret']}").read_bytes()
 
     return attempt
@@ -249,6 +257,12 @@ def _new_segment(targets: Targets) -> None:
 
 def _queue(targets: Targets) -> None:
     called(_libc.msgctl(called(_libc.msgget(0, 0o600)), 0, None))
+
+
+def _named_queue(targets: Targets) -> None:
+    name = f"/escape-{os.getpid()}".encode()
+    os.close(called(_libc.mq_open(name, os.O_CREAT, 0o600, None)))
+    called(_libc.mq_unlink(name))
 
 
 def _semaphore(targets: Targets) -> None:
@@ -307,7 +321,7 @@ def _device(targets: Targets) -> None:
 def _set_id(targets: Targets) -> None:
     path = _folder() / "root-shell"
     path.write_bytes(b"#!/bin/sh\n")
-    path.chmod(0o4755)
+    _changes(path, lambda: path.chmod(0o4755))
 
 
 def _capability(targets: Targets) -> None:
@@ -343,7 +357,7 @@ ESCAPES: Mapping[str, Callable[[Targets], object]] = {
     "read the server's limits": _rights("read"),
     "set the server's limits": _rights("set"),
     "read the server's limits by number": _rights("raw"),
-    "read its processors and set them": lambda t: os.sched_setaffinity(t["server"], os.sched_getaffinity(t["server"])),
+    "set its processors": lambda t: os.sched_setaffinity(t["victim"], os.sched_getaffinity(t["victim"])),
     "set its scheduler": lambda t: os.sched_setscheduler(t["victim"], os.SCHED_OTHER, os.sched_param(0)),
     "set its scheduling attributes": lambda t: raw(314, 274, t["victim"], (ctypes.c_uint32 * 12)(48), ctypes.c_uint(0)),
     "set its priority": lambda t: os.setpriority(os.PRIO_PROCESS, t["victim"], 1),
@@ -371,7 +385,7 @@ ESCAPES: Mapping[str, Callable[[Targets], object]] = {
     "list the server's descriptors": lambda t: os.listdir(f"/proc/{t['server']}/fd"),
     "read how the server was started": _processes,
     "take a descriptor of the server": _take_descriptor,
-    "compare kernel objects": lambda t: raw(312, 272, t["victim"], t["server"], 0, ctypes.c_ulong(0), ctypes.c_ulong(0)),
+    "compare kernel objects": lambda t: raw(312, 272, t["victim"], t["victim"], 0, ctypes.c_ulong(), ctypes.c_ulong()),
     # sockets
     "connect to a local socket": lambda t: _local(t, socket.SOCK_STREAM, t["unix"]),
     "connect to an abstract socket": lambda t: _local(t, socket.SOCK_STREAM, "\0" + t["abstract"]),
@@ -386,12 +400,12 @@ ESCAPES: Mapping[str, Callable[[Targets], object]] = {
     "open a socket for ciphers": lambda t: socket.socket(38, socket.SOCK_SEQPACKET).close(),
     "use a ring of the kernel": _ring,
     # modes, owners, times and attributes
-    "open the data folder to everybody": lambda t: os.chmod(t["data"], 0o700),
+    "open the data folder to everybody": lambda t: _changes(t["data"], lambda: os.chmod(t["data"], 0o700)),
     "change a mode by descriptor": _by_descriptor,
     "change a mode by a handle on the path": _opened_by_path_only,
-    "change a mode in a folder": lambda t: raw(268, 53, _AT_FDCWD, _text(t["secret"]), 0o600),
+    "change a mode in a folder": lambda t: _changes(t["secret"], lambda: raw(268, 53, _AT_FDCWD, _text(t["secret"]), 0o600)),
     "change a mode without following": lambda t: raw(452, 452, _AT_FDCWD, _text(t["secret"]), 0o600, 0),
-    "change the owner": lambda t: os.chown(t["secret"], os.getuid(), os.getgid()),
+    "change the owner": lambda t: _changes(t["secret"], lambda: os.chown(t["secret"], os.getuid(), -1)),
     "change the times": lambda t: os.utime(t["secret"], (1, 1)),
     "set an attribute": lambda t: os.setxattr(t["secret"], "user.note", b"x"),
     "remove an attribute": lambda t: os.removexattr(t["secret"], "user.note"),
@@ -429,7 +443,7 @@ ESCAPES: Mapping[str, Callable[[Targets], object]] = {
     "make shared memory": _new_segment,
     "make a message queue": _queue,
     "make semaphores": _semaphore,
-    "make a queue with a name": lambda t: void(called(_libc.mq_open(f"/escape-{os.getpid()}".encode(), 0o100, 0o600, None))),
+    "make a queue with a name": _named_queue,
     "hoard memory that nobody counts": _uncounted_memory,
     # namespaces and the kernel
     "make a user namespace": _unshare(0x10000000),

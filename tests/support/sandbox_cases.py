@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,26 +46,23 @@ def processes() -> set[int]:
 
 def outer_pids(said: str) -> list[str]:
     """The numbers by which this process knows those below it that call themselves by the numbers in `said`."""
-    found: dict[str, str] = {}
-    for pid in processes():
-        with suppress(FileNotFoundError):
-            status = Path(f"/proc/{pid}/status").read_text()
-            names = next(line.split() for line in status.splitlines() if line.startswith("NSpid:"))
-            found[names[-1]] = names[1]
+    found = {numbers[-1]: numbers[0] for pid in processes() if (numbers := _numbers_of(pid))}
     return [found.get(own, own) for own in said.split()]
 
 
 def guard_of(worker: str) -> psutil.Process:
     """The process that watches over a worker: its parent, or the parent of the one that leads its namespace."""
-    parent = psutil.Process(int(worker)).parent()
-    assert parent is not None
-    guard = parent.parent() if own_namespace(worker) else parent
-    assert guard is not None
-    return guard
+    parents = psutil.Process(int(worker)).parents()
+    return parents[1] if len(_numbers_of(int(worker))) > 1 else parents[0]
 
 
-def own_namespace(worker: str) -> bool:
-    return Path(f"/proc/{worker}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+def _numbers_of(pid: int) -> list[str]:
+    """The numbers of a process in this namespace and in each one below it that it is in; none where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
 
 
 def assert_gone(*pids: str) -> None:

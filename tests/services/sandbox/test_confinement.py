@@ -17,12 +17,12 @@ from services.sandbox.seccomp import filter_program
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_for
 
-ALLOW, KILL = 0x7FFF0000, 0x80000000
+ALLOW, KILL, WITHOUT_EFFECT = 0x7FFF0000, 0x80000000, 0x00050000
 X86, ARM = ("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)
 
 
 def verdict(machine: str, audit: int, number: int, *arguments: int, sockets: bool = False) -> int:
-    """What the filter answers for one system call: 0 for allowed, an errno, or -1 for the end of the process."""
+    """What the filter answers for one system call: allowed (0), an errno, killed (-1), nothing done (-2)."""
     program = filter_program(machine, [1234], sockets=sockets)
     words = [argument & 0xFFFFFFFF for argument in arguments] + [0] * (6 - len(arguments))
     data = struct.pack("<IIQ6Q", number, audit, 0, *words)
@@ -46,7 +46,7 @@ def verdict(machine: str, audit: int, number: int, *arguments: int, sockets: boo
             case 0x45:
                 at += if_true if loaded & constant else if_false
             case 0x06:
-                return {ALLOW: 0, KILL: -1}.get(int(constant), int(constant) & 0xFFFF)
+                return {ALLOW: 0, KILL: -1, WITHOUT_EFFECT: -2}.get(int(constant), int(constant) & 0xFFFF)
 
 
 PERM, NOSYS, ACCES = errno.EPERM, errno.ENOSYS, errno.EACCES
@@ -83,11 +83,11 @@ PERM, NOSYS, ACCES = errno.EPERM, errno.ENOSYS, errno.EACCES
         (X86, 314, (0,), PERM),  # sched_setattr
         (X86, 141, (0, 0), PERM),  # setpriority
         (X86, 251, (1, 0), PERM),  # ioprio_set
-        (X86, 90, (), PERM),  # chmod
-        (X86, 91, (), PERM),  # fchmod
-        (X86, 268, (), PERM),  # fchmodat
+        (X86, 90, (), -2),  # chmod
+        (X86, 91, (), -2),  # fchmod
+        (X86, 268, (), -2),  # fchmodat
         (X86, 452, (), PERM),  # fchmodat2
-        (X86, 92, (), PERM),  # chown
+        (X86, 92, (), -2),  # chown
         (X86, 188, (), PERM),  # setxattr
         (X86, 280, (), PERM),  # utimensat
         (X86, 72, (3, 2), 0),  # fcntl(F_SETFD)
@@ -126,7 +126,7 @@ PERM, NOSYS, ACCES = errno.EPERM, errno.ENOSYS, errno.EACCES
         (ARM, 261, (99, 7), PERM),
         (ARM, 117, (), PERM),
         (ARM, 41, (2,), PERM),  # pivot_root there
-        (ARM, 52, (), PERM),  # fchmod
+        (ARM, 52, (), -2),  # fchmod
         (ARM, 194, (), PERM),  # shmget
         (ARM, 63, (), 0),
     ],

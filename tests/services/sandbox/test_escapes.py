@@ -6,13 +6,12 @@ import ctypes
 import json
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ import pytest
 from services.content import Issue
 from services.sandbox.isolation import Isolation, probe_isolation
 from services.sandbox.pool import ChildPool
-from services.sandbox.readable import without
-from tests.support.escapes import ESCAPES, attempts
+from tests.support.escapes import ESCAPES
 from tests.support.paths import ROOT
 from tests.support.sandbox_cases import read
 
@@ -41,14 +39,25 @@ NEED_SCOPE = {"signal a process of the same user"}
 """The filter names the processes that were there when it was laid; this one is among them."""
 
 
+VICTIM = """
+import time
+from services.sandbox import namespaces
+namespaces.drop_capabilities()  # as any other process of a user has none
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
 @pytest.fixture
 def targets() -> Iterator[dict[str, Any]]:
-    """What the escapes are after: it lies among the program's own files, which a parser may read."""
+    """What the escapes are after; the data folder lies among the program's own files where this user may put it."""
     with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docatlas-data-", dir=sys.prefix)))
+        place = sys.prefix if os.access(sys.prefix, os.W_OK) else None
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="docatlas-data-", dir=place)))
         secret = data / "secret"
         secret.write_text("secret")
-        os.setxattr(secret, "user.note", b"x")
+        with suppress(OSError):  # not every file system has attributes
+            os.setxattr(secret, "user.note", b"x")
         short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s-", dir="/tmp")))
         found: dict[str, Any] = {"data": str(data), "secret": str(secret), "server": os.getpid()}
         for name, kind in (("unix", socket.SOCK_STREAM), ("datagrams", socket.SOCK_DGRAM)):
@@ -70,8 +79,12 @@ def targets() -> Iterator[dict[str, Any]]:
                 continue
             server.listen()
             found[name] = server.getsockname()[1]
-        victim = stack.enter_context(subprocess.Popen(["sleep", "600"], process_group=0))
+        victim = stack.enter_context(
+            subprocess.Popen([sys.executable, "-c", VICTIM], process_group=0, cwd=ROOT, stdout=subprocess.PIPE)
+        )
         stack.callback(victim.kill)
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"ready\n"
         shared = Path(f"/dev/shm/docatlas-{os.getpid()}")
         shared.write_text("of another process")
         stack.callback(shared.unlink)
