@@ -49,8 +49,8 @@ _LOCAL_SOCKETS = ("connect", "bind", "listen", "accept", "accept4")
 """What LibreOffice's converter, which talks to itself over a socket, needs beside `socket`."""
 
 _WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat")
-"""Answered as if they were done. Landlock does not restrict them, and libraries call them on files of their own and give
-up on an error (doc2docx, SQLite in onnxruntime, LibreOffice)."""
+"""Answered as if they were done. Landlock does not restrict them, and libraries call them on files of their own and
+give up on an error (doc2docx) or complain (SQLite in onnxruntime, LibreOffice)."""
 
 _MOST_GUARDED = 300
 """Processes and threads that the filter names at most: a filter has room for 4,096 instructions."""

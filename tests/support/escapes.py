@@ -164,6 +164,10 @@ def _opened_by_path_only(targets: Targets) -> None:
     _changes(targets["data"], lambda: os.chmod(f"/proc/self/fd/{folder}", 0o700))
 
 
+def _in_a_folder(targets: Targets) -> None:
+    _changes(targets["secret"], lambda: raw(268, 53, _AT_FDCWD, _text(targets["secret"]), 0o600))
+
+
 def _write(path: Path) -> None:
     with path.open("ab"):
         pass
@@ -403,7 +407,7 @@ ESCAPES: Mapping[str, Callable[[Targets], object]] = {
     "open the data folder to everybody": lambda t: _changes(t["data"], lambda: os.chmod(t["data"], 0o700)),
     "change a mode by descriptor": _by_descriptor,
     "change a mode by a handle on the path": _opened_by_path_only,
-    "change a mode in a folder": lambda t: _changes(t["secret"], lambda: raw(268, 53, _AT_FDCWD, _text(t["secret"]), 0o600)),
+    "change a mode in a folder": _in_a_folder,
     "change a mode without following": lambda t: raw(452, 452, _AT_FDCWD, _text(t["secret"]), 0o600, 0),
     "change the owner": lambda t: _changes(t["secret"], lambda: os.chown(t["secret"], os.getuid(), -1)),
     "change the times": lambda t: os.utime(t["secret"], (1, 1)),
