@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.http.authentication import Authentication
+from api.http.client_address import ForwardedClient, TrustedProxies
 from api.http.errors import add_error_handlers
 from api.http.fallback import FallbackNotice, on_not_found
 from api.http.metrics import Metrics, RequestCounting
@@ -82,6 +83,7 @@ def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
     app.add_middleware(AccessControl, access=access_of(runtime.settings))
     app.add_middleware(RequestCounting, metrics=app.state.metrics)
     app.add_middleware(RequestIdentity)
+    app.add_middleware(ForwardedClient, proxies=TrustedProxies(runtime.settings.trusted_proxies))
     _describe(app)
     return app
 

@@ -14,7 +14,7 @@ from services.settings import Settings
 PAGE = Path(__file__).with_name("settings.md")
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Server": ("host", "port", "allow_remote", "allowed_hosts", "cors_origins", "log_level"),
+    "Server": ("host", "port", "allow_remote", "allowed_hosts", "cors_origins", "trusted_proxies", "log_level"),
     "Folders": ("data_dir", "cache_dir"),
     "Uploads": ("max_upload_bytes", "max_files_per_request"),
     "OCR and other programs": ("ocr_", "tesseract_path", "libreoffice_path"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.content import Limits
@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     )
     cors_origins: tuple[str, ...] = Field(
         (), description="Browser origins allowed beside loopback's on any port (JSON list)."
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Proxies, by address or network, whose X-Forwarded-For and -Proto are believed (JSON list).",
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("docatlas")), description="Folder of the database and the uploaded files."
