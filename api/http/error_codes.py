@@ -74,7 +74,7 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("NotFound", "api_key_not_found", "No API key of yours has this id."),
     ErrorCode("NotFound", "file_missing", "The stored file is gone. Upload the document again."),
     ErrorCode(405, "method_not_allowed", "The path has other methods; `Allow` names them."),
-    ErrorCode(408, "request_timeout", "Nothing of the body arrived for 60 seconds."),
+    ErrorCode(408, "request_timeout", "The headers or the body came too slowly. Send the request again."),
     ErrorCode(
         "Conflict", "not_ready", "The document has no content yet, or its job failed. Wait for or retry the job."
     ),
@@ -113,10 +113,16 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode(
         "RateLimited", "too_many_attempts", "Too many wrong passwords or tokens. Wait for `Retry-After` seconds."
     ),
+    ErrorCode(
+        "RateLimited", "too_many_connections", "Your address has too many connections open. Close some, or wait."
+    ),
+    ErrorCode(431, "headers_too_large", "The request's line and headers are too long, or too many."),
     ErrorCode("InternalError", "internal_error", "An error of the server. The operator finds `request_id` in the log."),
     ErrorCode("InternalError", "file_damaged", "The stored file is damaged. Delete the document and upload it again."),
     ErrorCode("InternalError", "worker_lost", "Only in a job: its process died again and again."),
     ErrorCode("TransientError", "temporarily_unavailable", "The server cannot do it at the moment. Try again."),
+    ErrorCode("TransientError", "too_many_connections", "The server has as many connections as allowed. Try again."),
+    ErrorCode("TransientError", "body_memory_full", "Other requests' bodies take all the room. Try again."),
     ErrorCode("TransientError", "database_unavailable", "The database does not answer. Try again."),
     ErrorCode("TransientError", "store_busy", "The database is busy or cannot be written. Try again."),
     ErrorCode(

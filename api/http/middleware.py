@@ -14,7 +14,17 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.errors import IS_HEAD, BodyTooLarge, error_response, http_problem, request_id_of
+from api.http.body_memory import BodyMemory, HeldBody, no_room
+from api.http.client_address import address_key, client_address
+from api.http.errors import (
+    IS_HEAD,
+    BodyTooLarge,
+    RefusedWhileReading,
+    error_response,
+    http_problem,
+    request_id_of,
+)
+from api.http.request_limits import BodyTooSlow, is_upload_request
 from api.http.security import SECURITY_HEADERS, Access, cors_headers, preflight_headers
 from database.ids import new_id
 from services.errors import Forbidden, InternalError
@@ -142,21 +152,22 @@ class HeadAsGet:
 
 
 class BodyLimit:
-    """Refuses bodies over `MAX_BODY_BYTES`.
+    """Refuses bodies over `MAX_BODY_BYTES`, and those for which `memory` has no room.
 
     Uploads have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, upload_paths: frozenset[str]) -> None:
-        self._app, self._upload_paths = app, upload_paths
+    def __init__(self, app: ASGIApp, upload_paths: frozenset[str], memory: BodyMemory) -> None:
+        self._app, self._upload_paths, self._memory = app, upload_paths, memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (
-            # With a slash at its end it is redirected to the path itself.
-            scope["method"] == "POST" and scope["path"].removesuffix("/") in self._upload_paths
-        ):
+        if scope["type"] != "http" or is_upload_request(scope, self._upload_paths):
             await self._app(scope, receive, send)
             return
+        with self._memory.hold(address_key(client_address(scope))) as held:
+            await self._limited(scope, receive, send, held)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, held: HeldBody) -> None:
         too_large = BodyTooLarge(MAX_BODY_BYTES)
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > MAX_BODY_BYTES:
@@ -173,6 +184,9 @@ class BodyLimit:
                 # An HTTPException is the one error that FastAPI lets through while it reads a body.
                 await drain(receive)
                 raise too_large
+            if not held.set_bytes(seen):
+                # Not drained here: what was read so far would be held meanwhile. The connection forgets the rest.
+                raise RefusedWhileReading(no_room())
             return message
 
         await self._app(scope, counted, send)
@@ -181,11 +195,14 @@ class BodyLimit:
 async def drain(receive: Receive, limit: int = MAX_DRAINED_BYTES) -> bool:
     """Reads and forgets what is left of a body; True when it came to its end.
 
-    At most `limit` bytes. A connection that is closed while the client still sends is reset, and the client never sees
-    the answer. Source: RFC 9112, section 9.6.
+    At most `limit` bytes, and for as long as a body may take. A connection that is closed while the client still sends
+    is reset, and the client never sees the answer. Source: RFC 9112, section 9.6.
     """
     while limit > 0:
-        message = await receive()
+        try:
+            message = await receive()
+        except BodyTooSlow:
+            return False
         if message["type"] != "http.request":
             return False
         limit -= len(message.get("body", b""))
