@@ -23,6 +23,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "max_headers",
         "headers_timeout_s",
         "body_",
+        "answer_stall_s",
         "max_body_memory_bytes",
     ),
     "Folders": ("data_dir", "cache_dir"),

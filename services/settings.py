@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     body_min_bytes_per_s: float = Field(
         500.0, gt=0, description="Bytes a second that a body, an upload's too, has to bring in each such window."
     )
+    answer_stall_s: float = Field(
+        60.0, gt=0, description="Seconds after which a client that takes nothing of its answer is cut off."
+    )
     max_body_memory_bytes: int = Field(
         128 * 1024**2, ge=16 * 1024**2, description="Bytes of bodies held in memory, over all connections."
     )

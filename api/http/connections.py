@@ -52,13 +52,15 @@ class Connections:
         self.max_header_bytes, self.max_headers = settings.max_header_bytes, settings.max_headers
         self._max_connections = settings.max_connections if max_connections is None else max_connections
         self._limits = {False: settings.max_connections_per_address, True: settings.max_streams_per_address}
-        self._headers_timeout_s = settings.headers_timeout_s
+        self._headers_timeout_s, self._answer_stall_s = settings.headers_timeout_s, settings.answer_stall_s
         self._open: set[HttpConnection] = set()
         self._lingering: set[HttpConnection] = set()
         self._places: Counter[Place] = Counter()
         # Without a complete request, since when, the longest first; once over all, once by address.
         self._waiting: dict[HttpConnection, float] = {}
         self._waiting_of: dict[str, dict[HttpConnection, None]] = {}
+        # With bytes of answers that the client does not take: since when, and how many.
+        self._unsent: dict[HttpConnection, tuple[float, int]] = {}
         self.closed = 0
         """Connections closed since the server started."""
 
@@ -116,6 +118,15 @@ class Connections:
             if not of_address:
                 del self._waiting_of[connection.peer_key]
 
+    def watch_unsent(self, connection: HttpConnection, now: float) -> None:
+        """From now on the client has to take what is sent to it."""
+        if connection in self._open:
+            self._unsent.setdefault(connection, (now, connection.transport.get_write_buffer_size()))
+
+    def forget_unsent(self, connection: HttpConnection) -> None:
+        """The client takes what is sent to it."""
+        self._unsent.pop(connection, None)
+
     def may_linger(self, connection: HttpConnection) -> bool:
         """True where a refused connection may be read on for a while."""
         if len(self._lingering) >= MAX_LINGERING:
@@ -126,6 +137,7 @@ class Connections:
     def remove(self, connection: HttpConnection) -> None:
         """Forgets the connection, which may have been forgotten before."""
         self.request_came(connection)
+        self.forget_unsent(connection)
         self._lingering.discard(connection)
         if connection in self._open:
             self._open.discard(connection)
@@ -133,13 +145,22 @@ class Connections:
             self.closed += 1
 
     def close_expired(self, now: float) -> None:
-        """Closes the connections whose headers took too long."""
-        while self._waiting:
-            connection, since = next(iter(self._waiting.items()))
+        """Closes connections whose headers took too long, and those whose clients take no answer."""
+        for connection, since in list(self._waiting.items()):
             if now - since < self._headers_timeout_s:
-                return
+                break
             self.request_came(connection)
-            connection.time_out(self._headers_timeout_s)
+            if connection.transport.get_write_buffer_size():
+                self.watch_unsent(connection, now)  # a slow client may still read the end of its answer
+            else:
+                connection.time_out(self._headers_timeout_s)
+        for connection, (since, unsent) in list(self._unsent.items()):
+            left = connection.transport.get_write_buffer_size()
+            if left < unsent:
+                self._unsent[connection] = (now, left)
+            elif now - since >= self._answer_stall_s:
+                self.forget_unsent(connection)
+                connection.transport.abort()
 
     def _make_place(self, place: Place) -> bool:
         if self._places[place] < self._limits[place.is_stream]:
@@ -149,7 +170,10 @@ class Connections:
     def _close_one(self, waiting: Mapping[HttpConnection, Any]) -> bool:
         for connection in waiting:
             self.remove(connection)
-            connection.transport.close()
+            if connection.transport.get_write_buffer_size():
+                connection.transport.abort()  # closing would wait for a client that may never read
+            else:
+                connection.transport.close()
             return True
         return False
 
@@ -262,6 +286,14 @@ class HttpConnection(HttpToolsProtocol):
             self._limits.give_back(self, Place(self.peer_key, is_stream=False) if is_direct else None)
             # What is left of a body whose request was answered has this time as well.
             self._limits.wait_for_request(self, self.loop.time())
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._limits.watch_unsent(self, self.loop.time())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._limits.forget_unsent(self)
 
     def time_out(self, seconds: float) -> None:
         """Ends a connection on which no complete request came for `seconds`."""

@@ -248,6 +248,30 @@ class TestBodies:
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
+class TestAnswers:
+    COUNT = 15
+    """Requests sent at once. Their answers are larger than what the system keeps for a client that does not read."""
+
+    def test_client_that_takes_no_answer_is_cut_off(self, small: Server) -> None:
+        with closing(_connect(small)) as connection:
+            assert _send(connection, _get(path="/openapi.json") * self.COUNT)
+            port = connection.getsockname()[1]
+            wait_for(lambda: port in _clients(small))
+            wait_for(lambda: port not in _clients(small))
+            assert _everything(connection).count(b"HTTP/1.1 200") < self.COUNT
+
+    def test_client_that_reads_slowly_gets_all_of_its_answers(self, small: Server) -> None:
+        with closing(_connect(small)) as connection:
+            assert _send(connection, _get(path="/openapi.json") * self.COUNT)
+            said, began = bytearray(), time.monotonic()
+            while piece := connection.recv(128 * 1024):
+                said += piece
+                time.sleep(0.2)
+            assert time.monotonic() - began > 2 * float(SMALL["DOCATLAS_ANSWER_STALL_S"])
+        one = httpx.get(f"{small.base}/openapi.json").content
+        assert said.count(b"HTTP/1.1 200") == said.count(one) == self.COUNT
+
+
 class TestConnections:
     def test_half_requests_of_one_address_keep_nobody_out(
         self, start_server: StartServer, attackers: ExitStack
@@ -389,6 +413,7 @@ SMALL = {
     "DOCATLAS_HEADERS_TIMEOUT_S": "1.5",
     "DOCATLAS_BODY_TIMEOUT_S": "2.5",
     "DOCATLAS_BODY_WINDOW_S": "1.5",
+    "DOCATLAS_ANSWER_STALL_S": "1.5",
 }
 
 
@@ -431,6 +456,13 @@ def _answer_status(connection: socket.socket) -> int:
     except OSError:
         return 0
     return response.status
+
+
+def _clients(server: Server) -> set[int]:
+    """The ports of the clients to which the server holds a connection."""
+    assert server.process is not None
+    found = psutil.Process(server.process.pid).net_connections("tcp")
+    return {connection.raddr.port for connection in found if connection.raddr}
 
 
 def _everything(connection: socket.socket) -> bytes:
