@@ -60,7 +60,10 @@ def options(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
-    """Runs every check of the project: linters, types, layers, tests. Arguments are handed to pytest."""
+    """Runs every check of the project: linters, types, layers, tests.
+
+    `--fast` leaves out the tests that need Postgres, models or processes. Other arguments are handed to pytest.
+    """
     from cli.checks import run_checks
 
     load_settings()

@@ -182,13 +182,18 @@ class Settings(BaseSettings):
     ocr_languages: tuple[str, ...] = Field(
         ("eng",), description='Default OCR languages (JSON list); `["auto"]` finds out which of those installed.'
     )
-    parse_wall_s: float = Field(900.0, gt=0, description="Wall-clock seconds that parsing one document may take.")
-    parse_cpu_s: float = Field(1800.0, gt=0, description="CPU seconds that parsing one document may take.")
+    parse_wall_s: float = Field(
+        900.0, gt=0, le=1e9, description="Wall-clock seconds that parsing one document may take."
+    )
+    parse_cpu_s: float = Field(1800.0, gt=0, le=1e9, description="CPU seconds that parsing one document may take.")
     parse_memory_bytes: int = Field(
-        2 * 1024**3, ge=256 * 1024**2, description="Resident memory of the processes that parse one document."
+        2 * 1024**3, ge=256 * 1024**2, le=2**50, description="Resident memory of the processes that parse one document."
     )
     parse_output_bytes: int = Field(
-        2 * 1024**3, ge=16 * 1024**2, description="Bytes that parsing one document may send, and keep in files."
+        2 * 1024**3,
+        ge=16 * 1024**2,
+        le=2**50,
+        description="Bytes that parsing one document may send, and keep in files.",
     )
     max_pages: int = Field(5000, ge=1, description="Pages of one document.")
     max_pixels: int = Field(50_000_000, ge=1, description="Pixels of one picture.")

@@ -20,9 +20,15 @@ COMMAND = (
 )
 
 
-def _run(project: Path, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    project: Path, *arguments: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(project / "docatlas"), *arguments], capture_output=True, text=True, cwd=folder or project
+        [sys.executable, str(project / "docatlas"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder or project,
+        env={**os.environ, **environment},
     )
 
 
@@ -48,6 +54,26 @@ def test_the_first_start_installs_and_the_second_only_runs(project: Path, tmp_pa
     assert Path(ran["python"]) == project / ".venv"
     second = _run(project, "documents", "list")
     assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_an_environment_that_is_named_by_a_relative_path_lies_where_the_command_was_given(
+    project: Path, tmp_path: Path
+) -> None:
+    first = _run(project, "serve", folder=tmp_path, DOCATLAS_VENV="of my own")
+    assert first.returncode == 0, first.stderr
+    assert Path(json.loads(first.stdout)["python"]) == tmp_path / "of my own"
+    assert "prefetch" in first.stderr
+    second = _run(project, "documents", "list", folder=tmp_path, DOCATLAS_VENV="of my own/")
+    assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_an_environment_that_cannot_be_made_there_is_one_line(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = _run(project, "jobs", folder=tmp_path, DOCATLAS_VENV="file/venv")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"docatlas: {tmp_path / 'file'}: File exists. Set DOCATLAS_VENV to a folder that you may write to."
+    ]
 
 
 def test_two_launchers_at_once_install_once(project: Path) -> None:

@@ -215,6 +215,15 @@ def test_an_index_that_never_comes_to_an_end_is_given_up_in_all(launcher: Module
         assert time.monotonic() - began < 2.0
 
 
+def test_what_an_index_says_that_speaks_no_http_is_told_in_one_line_without_control_characters(
+    launcher: ModuleType,
+) -> None:
+    with _answering([b"\x1b]0;title\x07 nonsense\r\n\r\n"], 0) as address:
+        problem = launcher.index_problem(address)
+    assert "nonsense" in problem
+    assert problem.isprintable()
+
+
 def test_an_index_that_refuses_says_why(launcher: ModuleType, indexes: Indexes) -> None:
     assert launcher.index_problem(indexes.address("absent")) == "it answers 404"
     assert launcher.index_problem(indexes.address("cpu/")) == ""

@@ -43,6 +43,24 @@ def _run(
     return int(ended.value.code or 0), printed.out, printed.err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DOCATLAS_PARSE_WALL_S", "inf"),
+        ("DOCATLAS_PARSE_CPU_S", "inf"),
+        ("DOCATLAS_PARSE_MEMORY_BYTES", "9" * 23),
+        ("DOCATLAS_PARSE_OUTPUT_BYTES", "9" * 20),
+    ],
+)
+def test_a_limit_that_the_system_cannot_lay_is_a_wrong_setting(
+    name: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = {"DOCATLAS_DATA_DIR": str(tmp_path / "data"), "DOCATLAS_TEXT_MODEL": "hash"}
+    code, out, err = _run(capsys, monkeypatch, "documents", "list", **{name: value}, **data)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error [invalid_setting]: {name}: ")
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_stops_at_a_wrong_setting(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
