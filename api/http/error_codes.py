@@ -85,7 +85,7 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("Conflict", "email_taken", "Somebody has registered with this address."),
     ErrorCode("Conflict", "no_password", "The account logs in at Supabase without a password."),
     ErrorCode("Conflict", "too_many_keys", "The user has as many API keys as allowed. Revoke one."),
-    ErrorCode(413, "body_too_large", "The JSON body is larger than 8 MiB; `limit` says how much is allowed."),
+    ErrorCode(413, "body_too_large", "The JSON body is larger than allowed; `limit` says how much that is."),
     ErrorCode("TooLarge", "file_too_large", "The file is larger than `DOCATLAS_MAX_UPLOAD_BYTES`."),
     ErrorCode("TooLarge", "field_too_large", "`options` or `metadata` is larger than 1 MiB."),
     ErrorCode("TooLarge", "too_many_files", "More files than `DOCATLAS_MAX_FILES_PER_REQUEST`. Send several requests."),

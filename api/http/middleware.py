@@ -36,6 +36,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 MAX_BODY_BYTES = 8 * 1024**2
 """Of a request that is not an upload. 10,000 document ids take 400 kB; the rest is room for a long chat history."""
 
+MAX_OPEN_BODY_BYTES = 64 * 1024
+"""Of what is sent to log in or to make an account, by anybody: an address, a password or a token."""
+_OPEN_PREFIXES = ("/v1/auth/", "/auth/")
+
 MAX_DRAINED_BYTES = 256 * 1024**2
 """Of a refused body that are still read, so that the client gets the answer; a second or so on loopback."""
 
@@ -152,7 +156,7 @@ class HeadAsGet:
 
 
 class BodyLimit:
-    """Refuses bodies over `MAX_BODY_BYTES`, and those for which `memory` has no room.
+    """Refuses bodies over their limit, and those for which `memory` has no room.
 
     Uploads have limits of their own.
     """
@@ -168,11 +172,12 @@ class BodyLimit:
             await self._limited(scope, receive, send, held)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send, held: HeldBody) -> None:
-        too_large = BodyTooLarge(MAX_BODY_BYTES)
+        limit = MAX_OPEN_BODY_BYTES if scope["path"].startswith(_OPEN_PREFIXES) else MAX_BODY_BYTES
+        too_large = BodyTooLarge(limit)
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared[:20]) > MAX_BODY_BYTES:
+        if not declared.isdecimal() or int(declared[:20]) > limit:
             await drain(receive)
-            await http_problem(scope, 413, too_large.detail, limit=MAX_BODY_BYTES)(scope, receive, send)
+            await http_problem(scope, 413, too_large.detail, limit=limit)(scope, receive, send)
             return
         seen = 0
 
@@ -180,7 +185,7 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if seen > MAX_BODY_BYTES:
+            if seen > limit:
                 # An HTTPException is the one error that FastAPI lets through while it reads a body.
                 await drain(receive)
                 raise too_large

@@ -242,6 +242,19 @@ class TestBodies:
             assert status == 202, answer
             assert answer["data"][0]["outcome"] == "created", answer
 
+    def test_who_is_not_let_in_gets_no_more_time_or_memory(self, start_server: StartServer) -> None:
+        server = start_server(DOCATLAS_ACCOUNTS="local", DOCATLAS_TOKEN_SECRET="s" * 32, **SMALL)
+        for path in ("/v1/search", "/v1/documents"):
+            with closing(_connect(server)) as connection:
+                assert _send(connection, _post(900_000, path=path) + b'{"query": ')
+                _assert_problem(_answer(connection), 401, "unauthenticated")
+        with closing(_connect(server)) as connection:
+            assert _send(connection, _post(900_000, path="/v1/auth/login") + b'{"email": ' + b" " * 100_000)
+            _assert_problem(_answer(connection), 413, "body_too_large")
+        login = {"email": "nobody@example.org", "password": "a" * 70_000}
+        answer = httpx.post(f"{server.base}/v1/auth/login", json=login)
+        assert (answer.status_code, answer.json()["limit"]) == (413, 64 * 1024)
+
     def test_form_with_more_fields_than_any_call_knows_is_refused(self, small: Server) -> None:
         fields = {f"field{number}": "a" for number in range(40)}
         answer = httpx.post(f"{small.base}/v1/documents", data=fields, files={"files": ("a.txt", b"text")})
