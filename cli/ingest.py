@@ -16,8 +16,11 @@ import typer
 from cli.console import (
     AsJson,
     DataDir,
+    as_called,
+    counted,
     open_data,
     parse_object,
+    print_error,
     print_json,
     print_line,
     print_table,
@@ -126,7 +129,10 @@ def ingest(
         except KeyboardInterrupt:
             queued = sum(entry.job is not None for entry in entries)
             progress_console().print(
-                f"stopped; {queued} files are queued and go on with the next `docatlas ingest` or `docatlas serve`"
+                as_called(
+                    f"stopped; {counted(queued, 'file')} queued, to go on with the next `docatlas ingest` or "
+                    "`docatlas serve`"
+                )
             )
             raise
     _report(entries, as_json=as_json)
@@ -217,7 +223,9 @@ def _receive(runtime: Runtime, path: Path) -> Received:
                 target.write(block)
     except FileNotFoundError:
         copy.unlink(missing_ok=True)
-        return Received(name, None, InputError(f"There is no file {path}. Check the path.", code="file_not_found"))
+        return Received(
+            name, None, InputError(f"There is no file or folder {path}. Check the path.", code="file_not_found")
+        )
     except OSError as error:
         copy.unlink(missing_ok=True)
         reason = error.strerror or type(error).__name__
@@ -265,6 +273,10 @@ def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
 
 def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     failed = [entry for entry in entries if entry.has_failed]
+    for entry in failed:
+        assert entry.error is not None
+        detail, path = in_options(entry.error.detail), str(entry.path)
+        print_error(detail if path in detail else f"{path}: {detail}", entry.error.code)
     if as_json:
         outcomes = [entry.outcome for entry in entries]
         print_json(
@@ -281,13 +293,14 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     rows = []
     for entry in entries:
         document = entry.document
-        what = f"[{entry.error.code}] {in_options(entry.error.detail)}" if entry.error else _notes(entry)
+        error = entry.error
+        what = f"[{error.code}] {as_called(in_options(error.detail))}" if error else _notes(entry)
         status = document.status if document else ""
         counts = (document.page_count, document.total_chunks) if document else ("", "")
         rows.append((entry.outcome, status, *counts, entry.path, what))
     if rows:
         print_table(("outcome", "status", "pages", "chunks", "file", "note"), rows, right=("pages", "chunks"))
-        print_line(f"{len(entries)} files, {len(failed)} of them rejected or failed")
+        print_line(f"{counted(len(entries), 'file')}, {len(failed)} rejected or failed")
     else:
         sys.stderr.write("no files found\n")
 

@@ -12,6 +12,7 @@ from cli.console import (
     Cursor,
     DataDir,
     Limit,
+    as_called,
     open_data,
     print_cursor,
     print_json,
@@ -150,7 +151,8 @@ def print_job(view: JobView, *, as_json: bool) -> None:
         if found[name] is not None
     ]
     rows.append(("progress", progress(view)))
-    rows += [("warning", one.get("message")) for one in found["warnings"]]
+    rows += [("warning", as_called(str(one.get("message")))) for one in found["warnings"]]
     if found["error"]:
-        rows.append(("error", f"[{found['error']['code']}] {in_options(found['error']['detail'])}"))
+        detail = in_options(found["error"]["detail"])
+        rows.append(("error", as_called(f"[{found['error']['code']}] {detail}")))
     print_table(("field", "value"), rows)

@@ -22,8 +22,8 @@ MIN_SECRET_CHARS = 32
 
 PREFIX = "DOCATLAS_"
 
-OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_REWRITE_GOLDEN")
-"""Variables with the prefix that are no settings: two of the launcher, and that by which tests write golden files."""
+OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_PROGRAM", "DOCATLAS_REWRITE_GOLDEN")
+"""Variables with the prefix that are no settings: three of the launcher, and that by which tests write golden files."""
 
 _SERVICE_LINK = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
@@ -290,6 +290,15 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
             close = difflib.get_close_matches(given.removeprefix(PREFIX), known, n=1)
             found[name] = known[close[0]] if close else ""
     return found
+
+
+def program_name(environment: Mapping[str, str] | None = None) -> str:
+    """How a person calls the command: what the launcher says in DOCATLAS_PROGRAM, else `docatlas`.
+
+    `environment` is the process's own where it is None.
+    """
+    environment = os.environ if environment is None else environment
+    return environment.get("DOCATLAS_PROGRAM") or "docatlas"
 
 
 def is_loopback(host: str) -> bool:

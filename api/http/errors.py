@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 import re
@@ -14,6 +15,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
@@ -245,7 +247,9 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         return error_response(error.error, request.scope)
     detail = str(error.detail)
     if error.status_code == 404:
-        detail = f"There is nothing at {request.scope['path'][:200]}. `/docs` lists what there is."
+        path = request.scope["path"]
+        hint = " An id in the path is empty." if "//" in path else ""
+        detail = f"There is nothing at {path[:200]}.{hint} `/docs` lists what there is."
     elif error.status_code == 400 and detail == _FASTAPI_UNPARSED:
         detail = "The body is not valid JSON."
     headers = dict(error.headers or {})
@@ -278,10 +282,11 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
         return http_problem(
             request.scope, 415, "Send the body as JSON, with the header `Content-Type: application/json`."
         )
-    fields = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in found)
+    known = _fields_of_body(request)
+    fields = tuple(FieldError(_pointer(item["loc"]), _message(item, known)) for item in found)
     detail = "; ".join(f"{field.pointer or 'the body'} {field.message}" for field in fields[:5])
-    detail = detail[:1].upper() + detail[1:]
-    invalid = errors.InvalidOption(f"{detail}.", code="invalid_request", errors=fields)
+    detail = detail[:1].upper() + detail[1:] + ("" if detail.endswith("?") else ".")
+    invalid = errors.InvalidOption(detail, code="invalid_request", errors=fields)
     return error_response(invalid, request.scope)
 
 
@@ -294,7 +299,21 @@ def _pointer(location: tuple[Any, ...]) -> str:
     return "".join(f"/{pointer_step(str(step))}" for step in steps)
 
 
-def _message(item: Mapping[str, Any]) -> str:
+def _fields_of_body(request: Request) -> Sequence[str]:
+    """The names that a JSON body of the request may have at its top."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _message(item: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    if item.get("type") == "extra_forbidden":
+        location = tuple(item["loc"])
+        name = str(location[-1])
+        at_top = location[:-1] == ("body",)
+        begun = [field for field in known if field.startswith(name)]
+        close = (begun or difflib.get_close_matches(name, known, n=1))[:1] if at_top else []
+        return f"is no field of this request: did you mean {close[0]!r}?" if close else "is no field of this request"
     message = str(item.get("msg", "is not valid")).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 

@@ -130,7 +130,8 @@ class ProblemModel(Answer):
                 "type": "urn:docatlas:problem:not-found",
                 "title": "Not found",
                 "status": 404,
-                "detail": "There is no document '019aa5d2'.",
+                "detail": "There is no document '019aa5d2'. `GET /v1/documents` or `docatlas documents list` shows "
+                "those there are.",
                 "instance": "/v1/documents/019aa5d2",
                 "code": "document_not_found",
                 "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",

@@ -30,7 +30,6 @@ from services.errors import (
     FieldError,
     InputError,
     InvalidOption,
-    NotFound,
     TooLarge,
     TransientError,
 )
@@ -38,6 +37,7 @@ from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Format
+from services.missing import no_document, no_image
 from services.options import Options, parse_options
 from services.queue.job_view import JobView
 from services.queue.submission import announce_all, queue_positions, release_stopped
@@ -348,7 +348,7 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
     if image is None:
-        raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     return image
 
 
@@ -418,7 +418,3 @@ def existing(document: DocumentRecord | None, document_id: str) -> DocumentRecor
     if document is None:
         raise no_document(document_id)
     return document
-
-
-def no_document(document_id: str) -> NotFound:
-    return NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")

@@ -33,8 +33,9 @@ from database.records import (
 from database.store import Transaction
 from services.content import Box, Received
 from services.embedding.base import ImageEmbedder
-from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
+from services.errors import CapabilityMissing, FieldError, InvalidOption
 from services.filters import check_conditions, refusing_bad_queries
+from services.missing import no_image
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, Range, best_place, union_box
 from services.storage import blob_path
@@ -405,7 +406,7 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
         image = images.get_image(tx, image_id)
         stored = images.image_vectors(tx, [image_id])
     if image is None:
-        raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     if image.space is not None and image_id in stored:
         return stored[image_id], image.space
     embedder = _require_image_embedder(runtime)

@@ -114,7 +114,7 @@ def test_the_command_line_works_as_printed(tmp_path: Path) -> None:
         assert "error [" not in done.stderr, line
         printed[line.split()[1]] = done.stdout
     assert set(printed) == {"ingest", "search", "context", "documents", "jobs", "models", "users", "db"}
-    assert "2 files, 0 of them rejected or failed" in printed["ingest"]
+    assert "2 files, 0 rejected or failed" in printed["ingest"]
     assert "three months notice" in printed["search"]
     assert "quay wall leans by 40 mm" in printed["context"]
     assert "scanned.pdf" in printed["documents"]
