@@ -247,7 +247,7 @@ class Limits:
     memory_bytes: int = 2 * 1024**3
     """Resident memory of the parsing processes together; their address space is bounded by a multiple of it."""
     max_output_bytes: int = 2 * 1024**3
-    """Of what is sent to the server, and of the files in the private folder at one time."""
+    """Of what is sent, of the files in the private folder at one time, and of all the files that are handed over."""
     max_processes: int = 64
     """Processes at one time, of the parser and of the programs that it starts."""
     max_pages: int = 5000

@@ -10,6 +10,9 @@ from services.content import Block, BlockKind, Box, Mark, MarkKind, Page, TextSo
 
 Json = dict[str, Any]
 
+_LARGEST_INTEGER = 2**31 - 1
+"""Of a column in every database."""
+
 
 def pack_layout(page: Page) -> Json:
     """`{"words": [[text, x0, y0, x1, y1, char_start, char_end, confidence|null], ...], "blocks": [{...}, ...]}`.
@@ -114,7 +117,7 @@ def pack_page(page: Page) -> Json:
 def unpack_page(packed: Mapping[str, Any]) -> Page:
     """A page as `pack_page` packed it, checked: offsets inside the text and in order, numbers finite.
 
-    Raises ValueError, KeyError or TypeError where it is not such a page.
+    Raises AttributeError, KeyError, OverflowError, TypeError or ValueError where it is not such a page.
     """
     text = packed["text"]
     if not isinstance(text, str):
@@ -133,6 +136,9 @@ def unpack_page(packed: Mapping[str, Any]) -> Page:
             raise ValueError("a block's offsets overlap or lie outside its page")
         end = block.char_end
     number, confidence = int(packed["number"]), float(packed["confidence"])
+    rotation, elapsed_ms = int(packed["rotation"]), int(packed["elapsed_ms"])
+    if max(number, abs(rotation), abs(elapsed_ms)) > _LARGEST_INTEGER:
+        raise ValueError("a page's number, rotation or time is out of range")
     width, height = float(packed["width"]), float(packed["height"])
     if number < 1 or not 0.0 <= confidence <= 1.0 or not (math.isfinite(width) and math.isfinite(height)):
         raise ValueError("a page's number, size or confidence is out of range")
@@ -146,9 +152,9 @@ def unpack_page(packed: Mapping[str, Any]) -> Page:
         height=height,
         source=TextSource(packed["source"]),
         reason=str(packed["reason"]),
-        rotation=int(packed["rotation"]),
+        rotation=rotation,
         confidence=confidence,
         languages=tuple(str(name) for name in packed["languages"]),
         engine=str(packed["layout"].get("engine", "")),
-        elapsed_ms=int(packed["elapsed_ms"]),
+        elapsed_ms=elapsed_ms,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.content import Limits
@@ -22,8 +22,8 @@ MIN_SECRET_CHARS = 32
 
 PREFIX = "DOCATLAS_"
 
-OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_REWRITE_GOLDEN")
-"""Variables with the prefix that are no settings: two of the launcher, and that by which tests write golden files."""
+OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_PROGRAM", "DOCATLAS_REWRITE_GOLDEN")
+"""Variables with the prefix that are no settings: three of the launcher, and that by which tests write golden files."""
 
 _SERVICE_LINK = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
@@ -50,7 +50,39 @@ class Settings(BaseSettings):
         (), description="Further names accepted in the Host header (JSON list), beside loopback's and `host`."
     )
     cors_origins: tuple[str, ...] = Field(
-        (), description="Browser origins allowed beside loopback's on any port (JSON list)."
+        (),
+        description="Browser origins allowed beside loopback's on any port (JSON list); `http://10.0.2.2:*`: any port.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Proxies, by address or network, whose X-Forwarded-For and -Proto are believed (JSON list).",
+    )
+    max_connections: int = Field(
+        4096, ge=16, description="Connections in all; the oldest without a request is closed for a new one."
+    )
+    max_connections_per_address: int = Field(
+        512, ge=1, description="Connections of one client address; for IPv6, of one /64 network."
+    )
+    max_streams_per_address: int = Field(
+        512, ge=1, description="Long polls, event streams and sockets of one client address; counted apart."
+    )
+    max_header_bytes: int = Field(
+        64 * 1024, ge=4096, description="Bytes of one request's line and headers, and of a line of its body's framing."
+    )
+    max_headers: int = Field(100, ge=8, description="Headers of one request.")
+    headers_timeout_s: float = Field(20.0, gt=0, description="Seconds that a request's headers may take to arrive.")
+    body_timeout_s: float = Field(
+        120.0, gt=0, description="Seconds that a body may take to arrive; an upload's may take six hours."
+    )
+    body_window_s: float = Field(60.0, gt=0, description="Seconds over which the rate of a body is measured.")
+    body_min_bytes_per_s: float = Field(
+        500.0, gt=0, description="Bytes a second that a body, an upload's too, has to bring in each such window."
+    )
+    answer_stall_s: float = Field(
+        60.0, gt=0, description="Seconds after which a client that takes nothing of its answer is cut off."
+    )
+    max_body_memory_bytes: int = Field(
+        128 * 1024**2, ge=16 * 1024**2, description="Bytes of bodies held in memory, over all connections."
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("docatlas")), description="Folder of the database and the uploaded files."
@@ -90,7 +122,8 @@ class Settings(BaseSettings):
         "none", description="Who may use the server: everybody on loopback, local accounts, or Supabase's users."
     )
     token_secret: SecretStr | None = Field(
-        None, description="At least 32 characters that sign local accounts' tokens; the same on every node."
+        None,
+        description="At least 32 characters that sign local accounts' tokens, and signed URLs; the same on every node.",
     )
     access_token_s: int = Field(900, ge=30, description="Seconds that an access token is valid.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Seconds that a refresh token is valid.")
@@ -115,7 +148,7 @@ class Settings(BaseSettings):
     storage_cache_bytes: int = Field(
         2 * 1024**3, ge=0, description="Bytes of files from the bucket that are kept on this node."
     )
-    signed_url_s: int = Field(300, ge=10, description="Seconds that a signed URL of a stored file is valid.")
+    signed_url_s: int = Field(900, ge=10, description="Seconds that a signed URL of a file or picture is valid.")
     max_upload_bytes: int = Field(200 * 1024**2, gt=0, description="Largest file accepted, in bytes.")
     max_files_per_request: int = Field(1000, ge=100, description="Most files in one upload request.")
     worker_threads: int = Field(
@@ -151,13 +184,18 @@ class Settings(BaseSettings):
     ocr_languages: tuple[str, ...] = Field(
         ("eng",), description='Default OCR languages (JSON list); `["auto"]` finds out which of those installed.'
     )
-    parse_wall_s: float = Field(900.0, gt=0, description="Wall-clock seconds that parsing one document may take.")
-    parse_cpu_s: float = Field(1800.0, gt=0, description="CPU seconds that parsing one document may take.")
+    parse_wall_s: float = Field(
+        900.0, gt=0, le=1e9, description="Wall-clock seconds that parsing one document may take."
+    )
+    parse_cpu_s: float = Field(1800.0, gt=0, le=1e9, description="CPU seconds that parsing one document may take.")
     parse_memory_bytes: int = Field(
-        2 * 1024**3, ge=256 * 1024**2, description="Resident memory of the processes that parse one document."
+        2 * 1024**3, ge=256 * 1024**2, le=2**50, description="Resident memory of the processes that parse one document."
     )
     parse_output_bytes: int = Field(
-        2 * 1024**3, ge=16 * 1024**2, description="Bytes that parsing one document may send, and keep in files."
+        2 * 1024**3,
+        ge=16 * 1024**2,
+        le=2**50,
+        description="Bytes that parsing one document may send, and keep in files.",
     )
     max_pages: int = Field(5000, ge=1, description="Pages of one document.")
     max_pixels: int = Field(50_000_000, ge=1, description="Pixels of one picture.")
@@ -252,6 +290,15 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
             close = difflib.get_close_matches(given.removeprefix(PREFIX), known, n=1)
             found[name] = known[close[0]] if close else ""
     return found
+
+
+def program_name(environment: Mapping[str, str] | None = None) -> str:
+    """How a person calls the command: what the launcher says in DOCATLAS_PROGRAM, else `docatlas`.
+
+    `environment` is the process's own where it is None.
+    """
+    environment = os.environ if environment is None else environment
+    return environment.get("DOCATLAS_PROGRAM") or "docatlas"
 
 
 def is_loopback(host: str) -> bool:

@@ -15,14 +15,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PREFETCH = "import sys; print('prefetch', *sys.argv[1:], file=sys.stderr)\n"
 COMMAND = (
-    "import json, sys; print(json.dumps({'arguments': sys.argv[1:], 'python': sys.prefix}))\n"
+    "import json, os, sys; program = os.environ.get('DOCATLAS_PROGRAM')\n"
+    "print(json.dumps({'arguments': sys.argv[1:], 'python': sys.prefix, 'program': program}))\n"
     "raise SystemExit(3 if 'fail' in sys.argv else 0)\n"
 )
 
 
-def _run(project: Path, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    project: Path, *arguments: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(project / "docatlas"), *arguments], capture_output=True, text=True, cwd=folder or project
+        [sys.executable, str(project / "docatlas"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder or project,
+        env={**os.environ, **environment},
     )
 
 
@@ -48,6 +55,41 @@ def test_the_first_start_installs_and_the_second_only_runs(project: Path, tmp_pa
     assert Path(ran["python"]) == project / ".venv"
     second = _run(project, "documents", "list")
     assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_an_environment_that_is_named_by_a_relative_path_lies_where_the_command_was_given(
+    project: Path, tmp_path: Path
+) -> None:
+    first = _run(project, "serve", folder=tmp_path, DOCATLAS_VENV="of my own")
+    assert first.returncode == 0, first.stderr
+    assert Path(json.loads(first.stdout)["python"]) == tmp_path / "of my own"
+    assert "prefetch" in first.stderr
+    second = _run(project, "documents", "list", folder=tmp_path, DOCATLAS_VENV="of my own/")
+    assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_the_command_learns_how_it_was_called(project: Path, tmp_path: Path) -> None:
+    path = f"{project}{os.pathsep}{os.environ['PATH']}"
+    for command, folder, program in (
+        (["./docatlas", "jobs"], project, "./docatlas"),
+        ([sys.executable, "docatlas", "jobs"], project, "./docatlas"),
+        (["docatlas", "jobs"], tmp_path, "docatlas"),
+        ([str(project / "docatlas"), "jobs"], tmp_path, f"'{project}/docatlas'"),
+    ):
+        environment = {**os.environ, "PATH": path if command[0] == "docatlas" else os.environ["PATH"]}
+        done = subprocess.run(["env", *command], capture_output=True, text=True, cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["program"] == program
+    assert json.loads(_run(project, "test").stdout)["program"] is None
+
+
+def test_an_environment_that_cannot_be_made_there_is_one_line(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = _run(project, "jobs", folder=tmp_path, DOCATLAS_VENV="file/venv")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"docatlas: {tmp_path / 'file'}: File exists. Set DOCATLAS_VENV to a folder that you may write to."
+    ]
 
 
 def test_two_launchers_at_once_install_once(project: Path) -> None:

@@ -185,9 +185,12 @@ def test_an_index_out_of_reach_is_said_in_one_line_and_the_default_one_is_used(c
     address = _closed_port()
     said = clone.install(address)
     assert clone.installed() == PINS
-    assert [line for line in said.splitlines() if address in line] == [
-        f"docatlas: {address}: [Errno 111] Connection refused; PyTorch is taken from pip's default index"
-    ]
+    [line] = [line for line in said.splitlines() if address in line]
+    assert line.startswith(
+        f"docatlas: {address}: [Errno 111] Connection refused; PyTorch is taken from pip's default index. "
+    )
+    assert "3 GB" in line
+    assert "DOCATLAS_TORCH_INDEX" in line
     again = clone.start()
     assert (again.returncode, again.stderr) == (0, "")
 
@@ -213,6 +216,15 @@ def test_an_index_that_never_comes_to_an_end_is_given_up_in_all(launcher: Module
         began = time.monotonic()
         assert launcher.index_problem(address, 1.0) == "no answer within 1 s"
         assert time.monotonic() - began < 2.0
+
+
+def test_what_an_index_says_that_speaks_no_http_is_told_in_one_line_without_control_characters(
+    launcher: ModuleType,
+) -> None:
+    with _answering([b"\x1b]0;title\x07 nonsense\r\n\r\n"], 0) as address:
+        problem = launcher.index_problem(address)
+    assert "nonsense" in problem
+    assert problem.isprintable()
 
 
 def test_an_index_that_refuses_says_why(launcher: ModuleType, indexes: Indexes) -> None:

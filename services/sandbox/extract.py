@@ -15,7 +15,7 @@ from services.sandbox.folders import private_folder
 from services.sandbox.pool import ChildPool
 from services.sandbox.received_files import ReceivedFiles, receiving
 from services.sandbox.supervisor import invalid_output, run_child
-from services.sandbox.wire import Piece, pack_options, pack_upload, picture_type, unpack_part
+from services.sandbox.wire import MALFORMED, Piece, pack_options, pack_upload, picture_type, unpack_part
 
 __all__ = ["ExtractRequest", "Piece", "extract", "rendered_page"]
 
@@ -97,7 +97,7 @@ def _folders(scratch: Path, limits: Limits) -> Iterator[tuple[Path, Path, Receiv
 def _checked(reply: dict[str, Any], files: ReceivedFiles) -> Piece:
     try:
         return unpack_part(reply, files)
-    except (ValueError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise invalid_output() from error
 
 
@@ -129,5 +129,5 @@ def rendered_page(
         try:
             content = files.read("page", max_bytes=BYTES_A_PIXEL * limits.max_pixels)
             return content, picture_type(replies[0].get("media_type"), content)
-        except ValueError as error:
+        except MALFORMED as error:
             raise invalid_output() from error

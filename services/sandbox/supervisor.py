@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
@@ -19,7 +18,7 @@ from services.sandbox import namespaces, usage
 from services.sandbox.child import EXIT_MEMORY
 from services.sandbox.pool import Child, ChildPool, spawn
 from services.sandbox.problems import memory_problem, output_problem
-from services.sandbox.wire import HEADER, MAX_FRAME_BYTES, frame, pack_limits, unpack_problem
+from services.sandbox.wire import HEADER, MALFORMED, MAX_FRAME_BYTES, decode, frame, pack_limits, unpack_problem
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def run_child(
                     ended = True
                 elif message.get("type") == "problem":
                     _log.info("child: %s; %s", message.get("code"), _tail(noise))
-                    raise error_from(unpack_problem(message))
+                    raise _told(message)
                 else:
                     yield message
             if not ended:
@@ -114,12 +113,17 @@ def _messages(
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return decode(body)
+    except (*MALFORMED, RecursionError) as error:
         raise invalid_output() from error
-    if not isinstance(message, dict):
-        raise invalid_output()
-    return message
+
+
+def _told(message: Mapping[str, Any]) -> DocatlasError:
+    """The error for the problem that the child tells."""
+    try:
+        return error_from(unpack_problem(message))
+    except MALFORMED as error:
+        raise invalid_output() from error
 
 
 def invalid_output() -> UnreadableDocument:

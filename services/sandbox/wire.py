@@ -29,6 +29,14 @@ HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 512 * 1024**2
 """A page of 50 million characters with its layout still fits; more is taken for a fault."""
 
+MALFORMED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What unpacking raises where a message is not what the child may send."""
+
+_LARGEST_COUNT = 2**31 - 1
+"""What every database stores as an integer."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
 _PICTURE_SIGNATURES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
@@ -41,6 +49,19 @@ def frame(message: Json) -> bytes:
     """`message` with its length before it."""
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return HEADER.pack(len(body)) + body
+
+
+def decode(body: bytes) -> Json:
+    """The message in a frame's `body`. Raises what MALFORMED names, or RecursionError.
+
+    Half a surrogate pair could be neither stored nor sent; `frame` writes none, JSON could.
+    """
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise TypeError("a message must be an object")
+    if _SURROGATE.search(body):
+        json.dumps(message, ensure_ascii=False).encode("utf-8")
+    return message
 
 
 def pack_upload(upload: Upload) -> Json:
@@ -113,7 +134,7 @@ def pack_span(span: Span) -> Json:
 def unpack_part(message: Mapping[str, Any], files: ReceivedFiles) -> Piece:
     """The part that `message` holds; the file of a picture or an attachment is taken out of `files`.
 
-    Raises ValueError, KeyError or TypeError where the message is not what the child may send.
+    Raises what MALFORMED names where the message is not what the child may send.
     """
     match message["type"]:
         case "page":
@@ -221,6 +242,6 @@ def _line(value: Any, limit: int) -> str:
 
 
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_COUNT:
         raise ValueError("a number from 0 was expected")
     return value

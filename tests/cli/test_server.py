@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from tests.support.command_line import Cli
 from tests.support.databases import Databases
 from tests.support.paths import ROOT
 from tests.support.server_process import Server
@@ -24,6 +25,7 @@ StartServer = Callable[..., Server]
 
 
 def _cli(server: Server, *arguments: str, code: int = 0) -> Any:
+    """What a command in a process of its own prints; `Cli` runs the same code in this one."""
     done = subprocess.run(
         [sys.executable, "-m", "cli", *arguments, "--data-dir", str(server.data_dir), "--json"],
         cwd=ROOT,
@@ -44,31 +46,33 @@ def _found(client: httpx.Client, query: str) -> list[str]:
 
 
 def test_server_finds_what_the_command_line_ingests_and_no_more_what_it_deletes(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, cli: Cli, tmp_path: Path
 ) -> None:
     server = start_server()
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("The quay wall was built of basalt.\n", encoding="utf-8")
     second.write_text("The lighthouse was painted white.\n", encoding="utf-8")
     with server.client() as client:
-        entry = _cli(server, "ingest", str(first))["data"][0]
+        entry = cli.json("ingest", str(first))["data"][0]
         assert entry["document"]["status"] == "completed"
         assert _found(client, "basalt quay wall") == ["first.txt"]
-        _cli(server, "ingest", str(second))
+        cli.json("ingest", str(second))
         assert _found(client, "white lighthouse")[0] == "second.txt"
-        _cli(server, "documents", "delete", entry["document"]["id"])
+        cli.json("documents", "delete", entry["document"]["id"])
         assert _found(client, "basalt quay wall") == ["second.txt"]
         assert client.get(f"/v1/documents/{entry['document']['id']}").status_code == 404
 
 
-def test_server_that_runs_does_the_work_and_doctor_names_it(start_server: StartServer, tmp_path: Path) -> None:
+def test_server_that_runs_does_the_work_and_doctor_names_it(
+    start_server: StartServer, cli: Cli, tmp_path: Path
+) -> None:
     server = start_server()
     assert server.process is not None
-    wait_for(lambda: _holder(server) == server.process.pid if server.process else False)
+    wait_for(lambda: _holder(cli) == server.process.pid if server.process else False)
     path = tmp_path / "note.txt"
     path.write_text("Who reads this holds the lease.\n", encoding="utf-8")
-    job = _cli(server, "ingest", str(path), "--no-wait")["data"][0]["job"]
-    wait_for(lambda: _cli(server, "jobs", "show", job["id"])["status"] == "completed")
+    job = cli.json("ingest", str(path), "--no-wait")["data"][0]["job"]
+    wait_for(lambda: cli.json("jobs", "show", job["id"])["status"] == "completed")
 
 
 def test_commands_see_what_was_uploaded_over_http(start_server: StartServer, tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_commands_go_on_after_the_server_was_killed(start_server: StartServer, t
 
 
 def test_sigterm_ends_the_server_in_order_while_a_job_runs_and_a_client_waits(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, cli: Cli, tmp_path: Path
 ) -> None:
     scans = [Image.effect_noise((1240, 1754), 90) for _ in range(20)]
     scan = tmp_path / "scan.pdf"
@@ -108,8 +112,8 @@ def test_sigterm_ends_the_server_in_order_while_a_job_runs_and_a_client_waits(
         assert not poll.done()
         assert server.stop() == 0
         assert poll.result().json()["status"] in ("in_progress", "queued")
-    assert _cli(server, "jobs", "show", job_id)["status"] == "queued"
-    assert _holder(server) is None
+    assert cli.json("jobs", "show", job_id)["status"] == "queued"
+    assert _holder(cli) is None
 
 
 def test_serve_announces_itself_as_one_json_line(databases: Databases, tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_serve_announces_itself_as_one_json_line(databases: Databases, tmp_path:
     assert process.returncode == 0
 
 
-def _holder(server: Server) -> int | None:
-    checks = {check["name"]: check for check in _cli(server, "doctor")["checks"]}
+def _holder(cli: Cli) -> int | None:
+    checks = {check["name"]: check for check in cli.json("doctor")["checks"]}
     holder: int | None = checks["worker"]["facts"]["holder_pid"]
     return holder

@@ -240,6 +240,9 @@ def serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
             out.write(HEADER.pack(4) + b"\xff\xfe{]")
         case "text", "nested_nonsense":
             out.write(HEADER.pack(200_000) + b"[" * 200_000)
+        case "text", word if word.startswith("send "):
+            body = word.removeprefix("send ").encode()
+            out.write(HEADER.pack(len(body)) + body)
         case _:
             task.serve(request, out, {Format.TEXT: misbehave})
             return

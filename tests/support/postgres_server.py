@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,20 @@ class PostgresServer:
         self.embedded = embedded
         self._names = (f"test_{os.getpid()}_{number}" for number in itertools.count())
         self._has_template = False
+        self._admin: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        """Ends its own connection; the server goes on."""
+        if self._admin is not None:
+            self._admin.close()
 
     def new_database(self, *, migrated: bool = True) -> DatabaseUrls:
         """A database of its own: with every migration applied, or as Postgres makes it."""
         name = next(self._names)
         template = self._template() if migrated else "template0"
-        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        # Copied as files: half the CPU time of a copy that is written to the log, which nobody needs here.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self._run(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return self._urls(name)
 
     def drop(self, database: DatabaseUrls) -> None:
@@ -64,8 +72,9 @@ class PostgresServer:
         return DatabaseUrls(self.embedded.url(ADMIN_ROLE, name), self.embedded.url(SERVER_ROLE, name), name)
 
     def _run(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.embedded.admin_url, autocommit=True) as connection:
-            connection.execute(statement)
+        if self._admin is None or self._admin.closed:
+            self._admin = psycopg.connect(self.embedded.admin_url, autocommit=True)
+        self._admin.execute(statement)
 
 
 @contextmanager
@@ -76,8 +85,8 @@ def open_server() -> Iterator[PostgresServer]:
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     try:
-        with EmbeddedPostgres(folder, settings=FAST, sync=False) as embedded:
-            yield PostgresServer(embedded)
+        with EmbeddedPostgres(folder, settings=FAST, sync=False) as embedded, closing(PostgresServer(embedded)) as made:
+            yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

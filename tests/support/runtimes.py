@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from services import runtime
+from services.queue.queue import Queue
 from services.runtime import Runtime
 from services.sandbox.pool import Child, ChildPool
 from services.settings import Settings
@@ -37,9 +38,9 @@ def shared_pool() -> SharedPool:
     return pool
 
 
-def open_runtime(settings: Settings) -> Runtime:
-    """A runtime on `settings` that reads files in the shared pool; its model has no tokenizer of its own."""
-    opened = runtime.open_runtime(settings)
+def open_runtime(settings: Settings, *, queue: Queue | None = None) -> Runtime:
+    """A runtime as services.runtime opens it, which reads files in the shared pool unless its model has a tokenizer."""
+    opened = runtime.open_runtime(settings, queue=queue)
     if opened.text_embedder.tokenizer_path is None:
         opened.children = shared_pool()
     return opened

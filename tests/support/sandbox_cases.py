@@ -82,7 +82,7 @@ def is_zombie(pid: int) -> bool:
 
 
 @contextmanager
-def files_from(folder: Path, *, max_bytes: int = 1000) -> Iterator[ReceivedFiles]:
+def files_from(folder: Path, *, max_bytes: int = 1_000_000) -> Iterator[ReceivedFiles]:
     """The files in `folder`, received beside it."""
     target = folder.with_name(f"{folder.name}-received")
     target.mkdir()

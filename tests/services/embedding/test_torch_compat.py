@@ -1,7 +1,8 @@
-"""Each case runs in its own process: operators are registered for the life of one."""
+"""Operators are registered for the life of a process, so what defines them runs in one of its own."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 ENSURE = "from services.embedding.torch_compat import ensure_torchvision_operators as ensure\n"
 
+PACKAGES = ("transformers", "sentence_transformers", "open_clip")
 BUILDS_MATCH = """
 import importlib.util, pathlib, torch
 origin = pathlib.Path(importlib.util.find_spec("torchvision").origin).parent
@@ -21,8 +23,9 @@ else:
 """
 
 
-def _run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=240)
+def _run(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -49,6 +52,27 @@ def test_nothing_is_redefined_where_the_operators_are_there() -> None:
     )
 
 
-@pytest.mark.parametrize("package", ["transformers", "sentence_transformers", "open_clip"])
-def test_packages_that_use_torchvision_can_be_imported_afterwards(package: str) -> None:
-    _run("import warnings\n" + ENSURE + f"ensure()\nwarnings.simplefilter('default')\nimport {package}\n")
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    """What importing each package brought, in one process that defined the operators first."""
+    code = (
+        ENSURE
+        + "ensure()\n"
+        + "import importlib, json, sys, traceback, warnings\n"
+        + "warnings.simplefilter('default')\n"
+        + "outcomes = {}\n"
+        + "for package in sys.argv[1:]:\n"
+        + "    try:\n"
+        + "        importlib.import_module(package)\n"
+        + "        outcomes[package] = 'imported'\n"
+        + "    except BaseException:\n"
+        + "        outcomes[package] = traceback.format_exc()\n"
+        + "print(json.dumps(outcomes))\n"
+    )
+    found: dict[str, str] = json.loads(_run(code, *PACKAGES))
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_that_use_torchvision_can_be_imported_afterwards(package: str, outcomes: dict[str, str]) -> None:
+    assert outcomes[package] == "imported"

@@ -21,11 +21,11 @@ from services.jobs.client import cancel, get_job, retry
 from services.jobs.worker import Worker
 from services.queue.embedded import EmbeddedQueue
 from services.queue.queue import Queue
-from services.runtime import open_runtime
 from services.settings import Settings
 from tests.support.child_cases import children_of, job_of, latest_job, mail_with, send
 from tests.support.paths import ROOT
 from tests.support.pipe_queue import PipeQueue
+from tests.support.runtimes import open_runtime
 from tests.support.store_cases import submit
 from tests.support.waiting import wait_for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,6 +71,45 @@ def test_an_extractor_that_misbehaves_ends_as_its_own_problem_and_the_next_docum
         read(pool, tmp_path, word, limits)
     assert caught.value.code == code
     assert [type(piece) for piece in read(pool, tmp_path, "fine")][-1] is Page
+
+
+PAGE = {
+    "type": "page",
+    "number": 1,
+    "text": "here",
+    "width": 1.0,
+    "height": 1.0,
+    "source": "native",
+    "reason": "",
+    "rotation": 0,
+    "confidence": 1.0,
+    "languages": [],
+    "elapsed_ms": 1,
+    "layout": {},
+}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {**PAGE, "layout": []},
+        {**PAGE, "layout": {"blocks": ["x"]}},
+        {**PAGE, "layout": {"words": [["\ud800", 0, 0, 1, 1, 0, 4, None]]}},
+        {**PAGE, "number": 2**63},
+        {**PAGE, "rotation": float("inf")},
+        {**PAGE, "width": 10**400},
+        {"type": "info", "title": "", "author": "", "language": "", "page_count": 10**30},
+        {"type": "problem"},
+        {"type": "problem", "kind": [], "code": 1, "detail": {}},
+    ],
+    ids=str,
+)
+def test_a_message_that_no_parser_sends_is_the_files_problem(
+    message: dict[str, object], pool: ChildPool, tmp_path: Path
+) -> None:
+    with pytest.raises(UnreadableDocument) as caught:
+        read(pool, tmp_path, "send " + json.dumps(message))
+    assert caught.value.code == "parser_output_invalid"
 
 
 def test_prints_of_a_parser_do_not_reach_the_pipe(pool: ChildPool, tmp_path: Path) -> None:

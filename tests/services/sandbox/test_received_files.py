@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.errors import TooLarge
 from services.runtime import Runtime
 from services.sandbox.pool import ChildPool
 from services.sandbox.received_files import receiving
@@ -127,9 +128,35 @@ def test_a_name_that_leaves_the_folder_is_refused(name: str, tmp_path: Path) -> 
 def test_a_file_that_is_too_large_is_refused_and_nothing_of_it_stays(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG * 100)
     with files_from(tmp_path, max_bytes=len(PNG) * 100 - 1) as files:
-        with pytest.raises(ValueError, match="too large"):
+        with pytest.raises(TooLarge) as caught:
             files.take("a.png", hashlib.sha256(PNG * 100).hexdigest())
+        assert caught.value.code == "parse_output_limit"
         assert list(tmp_path.with_name(f"{tmp_path.name}-received").iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1_000_000, 0])
+def test_all_files_of_a_document_are_bounded_together_also_those_with_holes_and_empty_ones(
+    size: int, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+
+    def hand_over() -> None:
+        with (tmp_path / "holes").open("wb") as file:
+            file.truncate(size)
+        files.take("holes", digest).unlink()
+
+    with files_from(tmp_path, max_bytes=4_000_000) as files:
+        for _ in range(4 if size else 977):  # 4,096 bytes for an empty one
+            hand_over()
+        with pytest.raises(TooLarge) as caught:
+            hand_over()
+    assert caught.value.code == "parse_output_limit"
+
+
+def test_the_longest_name_that_a_folder_takes_is_no_longer_as_a_copy(tmp_path: Path) -> None:
+    (tmp_path / ("é" * 127)).write_bytes(PNG)
+    with files_from(tmp_path) as files:
+        assert files.take("é" * 127, hashlib.sha256(PNG).hexdigest()).read_bytes() == PNG
 
 
 @pytest.mark.parametrize(
@@ -166,5 +193,5 @@ def test_a_picture_that_is_not_what_its_type_says_is_refused(
     (tmp_path / "a").write_bytes(PNG)
     with receiving(tmp_path, tmp_path.with_name(f"{tmp_path.name}-received"), max_bytes=1000) as files:
         fine = {**message, "sha256": hashlib.sha256(PNG).hexdigest(), "media_type": "image/png", "path": "a"}
-        tmp_path.with_name(f"{tmp_path.name}-received").joinpath("1-a").unlink(missing_ok=True)
+        tmp_path.with_name(f"{tmp_path.name}-received").joinpath("1").unlink(missing_ok=True)
         assert unpack_part(fine, files)
