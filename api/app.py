@@ -18,7 +18,7 @@ from api.http.client_address import ForwardedClient, TrustedProxies
 from api.http.errors import add_error_handlers
 from api.http.fallback import FallbackNotice, on_not_found
 from api.http.metrics import Metrics, RequestCounting
-from api.http.middleware import AccessControl, BodyLimit, Failures, HeadAsGet, RequestIdentity
+from api.http.middleware import AccessControl, BodyLimit, Compression, Failures, HeadAsGet, RequestIdentity
 from api.http.request_limits import ABANDONED_AFTER_S, BodyTimes, RequestLimits
 from api.http.security import access_of
 from api.http.uploads import remove_abandoned
@@ -78,10 +78,12 @@ def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS, memory=app.state.body_memory)
     app.add_middleware(FallbackNotice, fallback=runtime.fallback)
-    app.add_middleware(Authentication, gate=None if runtime.accounts.mode == "none" else runtime.accounts.gate)
+    accounts = runtime.accounts
+    app.add_middleware(Authentication, gate=None if accounts.mode == "none" else accounts.gate, signer=accounts.signer)
     app.add_middleware(RequestLimits, times=BodyTimes.of(runtime.settings), upload_paths=documents.UPLOAD_PATHS)
     app.add_middleware(Failures)
     app.add_middleware(AccessControl, access=access_of(runtime.settings))
+    app.add_middleware(Compression)
     app.add_middleware(RequestCounting, metrics=app.state.metrics)
     app.add_middleware(RequestIdentity)
     app.add_middleware(ForwardedClient, proxies=TrustedProxies(runtime.settings.trusted_proxies))

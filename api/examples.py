@@ -122,7 +122,7 @@ def _command(method: str, path: str, operation: Mapping[str, Any], kind: str, bo
     address = f'"{address}"' if re.search(r"[?&$]", address) else address
     verb = "" if method == "get" or (method == "post" and kind) else f" -X {method.upper()}"
     saved = f" -o {SAVED[name]}" if name in SAVED else ""
-    yield f"curl -s{verb}{saved} {address}"
+    yield f"curl -sS{verb}{saved} {address}"
     if "accounts" in operation.get("tags", ()) and operation.get("security"):
         yield '-H "Authorization: Bearer $ACCESS_TOKEN"'
     if kind == "application/json":

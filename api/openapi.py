@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.examples import code_samples
+from api.http.addresses import is_signed
 from api.http.authentication import required_scope
 from api.http.error_codes import ERROR_CODES, OPENS_FILES, REFUSALS_NOTE, ErrorCode, codes_of
 from api.http.errors import PROBLEM_TYPE
@@ -137,6 +138,12 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "description": "An access token of POST /v1/auth/login, or an API key.",
     },
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "signed_url": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "signature",
+        "description": "With `expires`, as it stands in the addresses that answers hold. It opens this one path.",
+    },
 }
 
 STATUS_TITLES: dict[int, str] = {
@@ -235,6 +242,8 @@ def _secure(method: str, path: str, operation: dict[str, Any]) -> None:
         operation["security"] = []
         return
     operation["security"] = [{"bearer": []}, {"api_key": []}]
+    if method == "get" and is_signed(path):
+        operation["security"].append({"signed_url": []})
     operation["x-required-scope"] = scope
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.settings import PREFIX, Settings, unknown_variables
+from cli.wrong_settings import describe_wrong_setting
+from services.settings import PREFIX, Settings, program_name, unknown_variables
 
 if TYPE_CHECKING:
     from services.runtime import Runtime
 
-PIPE_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe, where nothing tells a width: ids stay whole."""
+PIPE_WIDTH = 1_000_000
+"""Columns of what goes into a file or a pipe: more than any cell has, so that a table is as wide as its content."""
 
 DataDir = Annotated[
     Path | None,
@@ -60,7 +61,7 @@ def load_settings(data_dir: Path | None = None, *, allow_unknown: bool = False, 
     try:
         settings = Settings(**said)
     except ValidationError as error:
-        wrong = [_setting_error(one) for one in error.errors()]
+        wrong = [describe_wrong_setting(one) for one in error.errors()]
         raise WrongSetting("; ".join(unknown + wrong), "invalid_setting") from error
     except SettingsError as error:
         wrong = [_list_error(error)]
@@ -75,11 +76,6 @@ def unknown_setting(name: str, closest: str) -> str:
     if closest:
         return f"{name} is no setting: did you mean {closest}?"
     return f"{name} is no setting: unset it, or look its name up in the README under Settings"
-
-
-def _setting_error(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{PREFIX}{str(error['loc'][0]).upper()}: {message}" if error["loc"] else message
 
 
 def _list_error(error: SettingsError) -> str:
@@ -151,7 +147,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, rig
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(plain(value) for value in row))
-    result_console().print(table)
+    console = result_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)  # the last column is padded to its longest cell
 
 
 def print_line(text: str) -> None:
@@ -183,18 +186,41 @@ def plain(value: object) -> Text:
 
 def print_error(detail: str, code: str) -> None:
     """Prints the one line on stderr with which a command fails."""
-    line = " ".join(detail.split())
-    sys.stderr.write(f"error [{code}]: {line}\n")
+    _print_message("error", detail, code)
+
+
+def print_warning(detail: str, code: str) -> None:
+    """Prints one line on stderr about something that a result lacks."""
+    _print_message("warning", detail, code)
+
+
+def _print_message(kind: str, detail: str, code: str) -> None:
+    sys.stderr.write(f"{kind} [{code}]: {escaped(as_called(' '.join(detail.split())))}\n")
     sys.stderr.flush()
 
 
+def escaped(text: str) -> str:
+    """`text` with every control and bidi character but line breaks and tabs written as an escape."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def as_called(text: str) -> str:
+    """`text` with the commands in it written as this command was called, such as `./docatlas`."""
+    return text.replace("`docatlas ", f"`{program_name()} ")
+
+
 def human_bytes(count: float) -> str:
-    """`count` bytes in a unit that a person reads."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+    """`count` bytes in a unit that a person reads; units are powers of ten."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`count` with its noun, as in `1 file` and `2 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def parse_object(text: str | None, option: str) -> dict[str, Any] | None:

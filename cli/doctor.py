@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import AsJson, DataDir, WrongSetting, load_settings, plain, print_json, result_console
+from cli.console import AsJson, DataDir, WrongSetting, as_called, load_settings, plain, print_json, result_console
 
 _STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 
@@ -41,9 +41,9 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         for column in ("what", "status", "found"):
             table.add_column(column, overflow="fold")
         for check in checks:
-            found = plain(check.summary)
+            found = plain(as_called(check.summary))
             if check.advice:
-                found.append("\n").append_text(plain(f"→ {check.advice}"))
+                found.append("\n").append_text(plain(as_called(f"→ {check.advice}")))
             table.add_row(plain(check.name), Text(check.status, style=_STYLES[check.status]), found)
         result_console().print(table)
     if is_broken:

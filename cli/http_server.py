@@ -6,6 +6,8 @@ So it can say that it listens, and let waiting clients go.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import socket
 from collections.abc import Callable
 
@@ -24,6 +26,17 @@ TRIMMED_BYTES = 16 * 1024**2
 TRIMMED_CONNECTIONS = 256
 """Closed connections after which it is given back as well."""
 
+_SIGNATURE = re.compile(r"(?i)(?<=[?&]signature=)[^&#]*")
+
+
+class WithoutSignatures(logging.Filter):
+    """Takes the signatures of addresses out of the log of requests: each is a key to a file while it lasts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_SIGNATURE.sub("...", one) if isinstance(one, str) else one for one in record.args)
+        return True
+
 
 class HttpServer(uvicorn.Server):
     """Calls `on_listening` once requests are answered, and `on_stopping` at the end.
@@ -41,6 +54,7 @@ class HttpServer(uvicorn.Server):
         on_stopping: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        logging.getLogger("uvicorn.access").addFilter(WithoutSignatures())
         self._connections, self._body_memory = connections, body_memory
         self._on_listening, self._on_stopping = on_listening, on_stopping
         self._trimmed_at = (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +16,11 @@ import typer
 from cli.console import (
     AsJson,
     DataDir,
+    as_called,
+    counted,
     open_data,
     parse_object,
+    print_error,
     print_json,
     print_line,
     print_table,
@@ -25,6 +29,7 @@ from cli.console import (
 from cli.follow import follow_jobs
 from cli.models import require_text_model
 from cli.options import ChunkOverlap, ChunkSize, Ocr, OcrLanguages, Pages, options_given
+from cli.passwords import AskPassword, PasswordFile, document_password, in_options, require_own_worker
 from database.records import LOCAL_ACTOR, DocumentRecord
 from services.documents.json import document_json
 from services.errors import DocatlasError, InputError, NotFound, error_from
@@ -32,7 +37,7 @@ from services.options import parse_options
 
 if TYPE_CHECKING:
     from services.content import Received
-    from services.documents.documents import Accepted
+    from services.documents.documents import Accepted, Difference
     from services.queue.job_view import JobView
     from services.runtime import Runtime
 
@@ -52,6 +57,8 @@ class Entry:
     error: DocatlasError | None = None
     children: Sequence[str] = ()
     """Ids of the documents inside a mail or an archive."""
+    changed: Sequence[Difference] = ()
+    kept: Sequence[Difference] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -59,13 +66,16 @@ class Entry:
         return self.error is not None
 
     def as_json(self) -> dict[str, Any]:
+        job = None if self.job is None else self.job.job
         return {
             "path": str(self.path),
             "filename": self.path.name,
             "outcome": self.outcome,
-            "document": document_json(self.document, self.children) if self.document else None,
+            "document": document_json(self.document, self.children, job) if self.document else None,
             "job": self.job.as_json() if self.job else None,
             "error": _error_json(self.error) if self.error else None,
+            "changed": [one.as_json() for one in self.changed],
+            "kept": [one.as_json() for one in self.kept],
         }
 
 
@@ -88,6 +98,8 @@ def ingest(
     metadata: Annotated[
         str | None, typer.Option("--metadata", help="JSON object kept with each document and usable as a filter.")
     ] = None,
+    ask_password: AskPassword = False,
+    password_file: PasswordFile = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the files can be searched, or only queue them.")
     ] = True,
@@ -100,8 +112,11 @@ def ingest(
     """
     options = options_given(ocr, ocr_language, chunk_size, chunk_overlap, pages)
     options["extract_images"] = None if images else False
+    options["password"] = document_password(ask_password, password_file, waits=wait)
     tags = parse_object(metadata, "--metadata")
     with open_data(data_dir) as runtime:
+        if options["password"] is not None:
+            require_own_worker(runtime.settings)
         parse_options(options, defaults=runtime.settings.default_options)
         if wait:
             require_text_model(runtime.settings)
@@ -114,7 +129,10 @@ def ingest(
         except KeyboardInterrupt:
             queued = sum(entry.job is not None for entry in entries)
             progress_console().print(
-                f"stopped; {queued} files are queued and go on with the next `docatlas ingest` or `docatlas serve`"
+                as_called(
+                    f"stopped; {counted(queued, 'file')} queued, to go on with the next `docatlas ingest` or "
+                    "`docatlas serve`"
+                )
             )
             raise
     _report(entries, as_json=as_json)
@@ -166,7 +184,17 @@ def submit(
         if isinstance(found, DocatlasError):
             entries.append(Entry(path, error=found))
         else:
-            entries.append(Entry(path, found.outcome, found.document, found.job, found.error))
+            entries.append(
+                Entry(
+                    path,
+                    found.outcome,
+                    found.document,
+                    found.job,
+                    found.error,
+                    changed=found.changed,
+                    kept=found.kept,
+                )
+            )
     return entries
 
 
@@ -195,7 +223,9 @@ def _receive(runtime: Runtime, path: Path) -> Received:
                 target.write(block)
     except FileNotFoundError:
         copy.unlink(missing_ok=True)
-        return Received(name, None, InputError(f"There is no file {path}. Check the path.", code="file_not_found"))
+        return Received(
+            name, None, InputError(f"There is no file or folder {path}. Check the path.", code="file_not_found")
+        )
     except OSError as error:
         copy.unlink(missing_ok=True)
         reason = error.strerror or type(error).__name__
@@ -243,6 +273,10 @@ def _wait(runtime: Runtime, entries: Sequence[Entry]) -> None:
 
 def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     failed = [entry for entry in entries if entry.has_failed]
+    for entry in failed:
+        assert entry.error is not None
+        detail, path = in_options(entry.error.detail), str(entry.path)
+        print_error(detail if path in detail else f"{path}: {detail}", entry.error.code)
     if as_json:
         outcomes = [entry.outcome for entry in entries]
         print_json(
@@ -259,18 +293,26 @@ def _report(entries: Sequence[Entry], *, as_json: bool) -> None:
     rows = []
     for entry in entries:
         document = entry.document
-        what = f"[{entry.error.code}] {entry.error.detail}" if entry.error else _notes(document, entry.children)
+        error = entry.error
+        what = f"[{error.code}] {as_called(in_options(error.detail))}" if error else _notes(entry)
         status = document.status if document else ""
         counts = (document.page_count, document.total_chunks) if document else ("", "")
         rows.append((entry.outcome, status, *counts, entry.path, what))
     if rows:
         print_table(("outcome", "status", "pages", "chunks", "file", "note"), rows, right=("pages", "chunks"))
-        print_line(f"{len(entries)} files, {len(failed)} of them rejected or failed")
+        print_line(f"{counted(len(entries), 'file')}, {len(failed)} rejected or failed")
     else:
         sys.stderr.write("no files found\n")
 
 
-def _notes(document: DocumentRecord | None, children: Sequence[str]) -> str:
-    inside = [f"{len(children)} inside"] if children else []
+def _notes(entry: Entry) -> str:
+    document = entry.document
+    inside = [f"{len(entry.children)} inside"] if entry.children else []
+    inside += [f"its {one.member} was {_shown(one.stored)}" for one in entry.changed]
+    inside += [f"keeps its {one.member} {_shown(one.stored)}" for one in entry.kept]
     codes = dict.fromkeys(str(warning.get("code")) for warning in document.warnings) if document else {}
     return ", ".join([*inside, *codes])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,12 +12,14 @@ from cli.console import (
     Cursor,
     DataDir,
     Limit,
+    as_called,
     open_data,
     print_cursor,
     print_json,
     print_page_json,
     print_table,
 )
+from cli.passwords import in_options
 from database.records import LOCAL_ACTOR
 
 if TYPE_CHECKING:
@@ -24,12 +27,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Jobs: list, show, cancel, retry, backfill.", no_args_is_help=True)
 
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 
 @app.command("list")
 def list_(
-    status: Annotated[list[str] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    status: Annotated[list[JobStatus] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
     document: Annotated[str | None, typer.Option("--document", help="Only this document's.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -42,7 +56,12 @@ def list_(
 
     with open_data(data_dir) as runtime, refusing_bad_queries():
         page = client.list_jobs(
-            runtime, LOCAL_ACTOR, status=status or (), document_id=document, limit=limit, cursor=cursor
+            runtime,
+            LOCAL_ACTOR,
+            status=[one.value for one in status or ()],
+            document_id=document,
+            limit=limit,
+            cursor=cursor,
         )
     if as_json:
         print_page_json([view.as_json() for view in page.data], page.next_cursor)
@@ -132,7 +151,8 @@ def print_job(view: JobView, *, as_json: bool) -> None:
         if found[name] is not None
     ]
     rows.append(("progress", progress(view)))
-    rows += [("warning", one.get("message")) for one in found["warnings"]]
+    rows += [("warning", as_called(str(one.get("message")))) for one in found["warnings"]]
     if found["error"]:
-        rows.append(("error", f"[{found['error']['code']}] {found['error']['detail']}"))
+        detail = in_options(found["error"]["detail"])
+        rows.append(("error", as_called(f"[{found['error']['code']}] {detail}")))
     print_table(("field", "value"), rows)

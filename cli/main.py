@@ -14,13 +14,14 @@ from typing import Annotated
 import typer
 
 from cli import db, documents, jobs, models, users
-from cli.console import WrongSetting, load_settings, print_error
+from cli.console import WrongSetting, escaped, load_settings, print_error
 from cli.doctor import doctor
 from cli.ingest import ingest
 from cli.search import context, search
 from cli.serve import serve
 from database.errors import LoginRefused, StoreBusy, StoreError
 from services.errors import DocatlasError
+from services.settings import program_name
 
 app = typer.Typer(
     name="docatlas",
@@ -75,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises SystemExit with the exit code.
     """
+    given = _json_behind_command(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(app(args=arguments, prog_name="docatlas", standalone_mode=False))
+        sys.exit(app(args=given, prog_name=escaped(program_name()), standalone_mode=False))
     except typer.TyperException as error:
         _print_usage_error(error)
         sys.exit(error.exit_code)
@@ -102,11 +104,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(1)
 
 
+def _json_behind_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a `--json` from before the command moved behind it, where each command takes it."""
+    groups = {group.name for group in app.registered_groups}
+    left = list(arguments)
+    names: list[str] = []
+    found = False
+    while left and (left[0] == "--json" or not left[0].startswith("-")):
+        word = left.pop(0)
+        if word == "--json":
+            found = True
+            continue
+        names.append(word)
+        if len(names) == 2 or word not in groups:
+            break
+    return [*names, *(["--json"] if found else []), *left]
+
+
 def _print_usage_error(error: typer.TyperException) -> None:
     """Says on one line what is wrong with the command line, and where its help is."""
     message = error.format_message().replace("Value error, ", "")
     if not message:
         return  # a group of commands without one: its help has been printed
     context = getattr(error, "ctx", None)  # typer exports no class that has it
-    command = "docatlas" if context is None else context.command_path
+    command = program_name() if context is None else context.command_path
     print_error(f"{message.rstrip('.?')}{'?' if message.endswith('?') else '.'} See `{command} --help`.", "usage_error")

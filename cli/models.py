@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from cli.console import (
     AsJson,
     DataDir,
+    as_called,
     human_bytes,
     load_settings,
     print_error,
@@ -44,11 +46,12 @@ def pull(names: Names = None, data_dir: DataDir = None, as_json: AsJson = False)
 
     with open_progress() as report:
         states = weights.pull(load_settings(data_dir), names or (), progress=report)
-    _report(states, as_json=as_json)
+    told = [state if state.problem is None else replace(state, advice="see the error") for state in states]
+    _report(states if as_json else told, as_json=as_json)
     failed = [state for state in states if state.problem is not None]
     for state in failed:
         assert state.problem is not None
-        print_error(f"{state.name}: {state.problem.detail}", state.problem.code)
+        print_error(state.problem.detail, state.problem.code)
     if failed:
         raise typer.Exit(1)
 
@@ -106,6 +109,9 @@ def _report(states: Sequence[ModelState], *, as_json: bool) -> None:
         return
     print_table(
         ("model", "for", "status", "size", "licence", "source", "what to do"),
-        [(s.name, s.purpose, s.status, human_bytes(s.size_bytes), s.licence, s.source, s.advice) for s in states],
+        [
+            (s.name, s.purpose, s.status, human_bytes(s.size_bytes), s.licence, s.source, as_called(s.advice))
+            for s in states
+        ],
         right=("size",),
     )

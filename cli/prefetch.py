@@ -10,11 +10,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from cli.console import WrongSetting, load_settings
+from cli.console import WrongSetting, as_called, escaped, load_settings
 from cli.progress import EVERY_S, open_progress
-from services.embedding.weights import ModelState, list_models, pull
+from services.embedding.weights import ModelState, list_models, pull, tried_file
 from services.settings import Settings
 
 RETRY_S = 24 * 3600.0
@@ -41,7 +40,7 @@ def main(purposes: Sequence[str], *, every_s: float = EVERY_S) -> None:
 def _is_due(settings: Settings, state: ModelState) -> bool:
     if settings.offline or state.source == "folder" or (state.purpose == "text" and settings.text_model == "hash"):
         return False
-    tried = _tried(settings, state)
+    tried = tried_file(settings, state)
     return state.purpose == "text" or not (tried.exists() and time.time() - tried.stat().st_mtime < RETRY_S)
 
 
@@ -49,19 +48,15 @@ def _fetch(settings: Settings, state: ModelState, every_s: float) -> None:
     print(f"docatlas: fetching the {_KINDS[state.purpose]} {state.name}", file=sys.stderr, flush=True)
     with open_progress(every_s) as report:
         (result,) = pull(settings, [state.purpose], progress=report)
-    tried = _tried(settings, state)
+    tried = tried_file(settings, state)
     if result.problem is None:
         tried.unlink(missing_ok=True)
         return
-    print(f"docatlas: {result.problem.detail}", file=sys.stderr)
+    print(f"docatlas: {escaped(as_called(' '.join(result.problem.detail.split())))}", file=sys.stderr)
     if state.purpose == "pictures":
         print("docatlas: until then pictures are kept, and cannot be searched", file=sys.stderr)
         if tried.parent.is_dir():
             tried.touch()
-
-
-def _tried(settings: Settings, state: ModelState) -> Path:
-    return settings.cache_dir / "models" / f".{state.name}.tried"
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.rule import Rule
@@ -13,18 +13,24 @@ from rich.rule import Rule
 from cli.console import (
     AsJson,
     DataDir,
+    counted,
+    escaped,
     open_data,
     plain,
-    print_error,
     print_json,
     print_line,
     print_text,
+    print_warning,
     progress_console,
     result_console,
 )
 from cli.models import require_text_model
-from database.records import LOCAL_ACTOR
+from database.records import LOCAL_ACTOR, DocumentFilter
 from services.content import Box
+
+if TYPE_CHECKING:
+    from services.runtime import Runtime
+    from services.search.search import Shortfall
 
 TEXT_LINES = 8
 """Lines of a passage that a person is shown; `--json` has all of it."""
@@ -62,13 +68,14 @@ def search(
             require_text_model(runtime.settings)
         with _patience("searching"):
             result = run_search(runtime, LOCAL_ACTOR, request)
+        is_empty = not result.hits and not _has_documents(runtime)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import search_answer
 
-        print_json(search_answer(result, with_text=True).model_dump(mode="json"))
+        print_json(search_answer(result, PLAIN, with_text=True).model_dump(mode="json"))
         return
-    for warning in result.warnings:
-        print_error(warning.message, warning.code)
+    _print_warnings(result.warnings)
     console = result_console()
     for hit in result.hits:
         console.print(
@@ -76,12 +83,14 @@ def search(
         )
         if hit.chunk is not None:
             lines = hit.chunk.chunk_text.strip().splitlines()
-            print_text("\n".join(lines[:TEXT_LINES] + (["…"] if len(lines) > TEXT_LINES else [])))
+            print_text(escaped("\n".join(lines[:TEXT_LINES] + (["…"] if len(lines) > TEXT_LINES else []))))
         elif hit.image is not None:
             print_line(f"picture {hit.image.image_id}, {hit.image.width} by {hit.image.height} pixels")
         if hit.box is not None:
             print_line(f"box {format_box(hit.box)} of document {hit.document.document_id}")
-    print_line(f"{len(result.hits)} hits in {result.took_ms:.0f} ms")
+    if is_empty:
+        print_warning("nothing is stored yet; run `docatlas ingest` with your files.", "no_documents")
+    print_line(f"{counted(len(result.hits), 'hit')} in {result.took_ms:.0f} ms")
 
 
 def context(
@@ -102,13 +111,29 @@ def context(
         require_text_model(runtime.settings)
         with _patience("looking for sources"):
             prepared = prepare_context(runtime, LOCAL_ACTOR, request)
+        is_empty = not prepared.sources and not _has_documents(runtime)
     if as_json:
+        from api.http.addresses import PLAIN
         from api.models.from_records import context_members
 
-        print_json(context_members(prepared))
+        print_json(context_members(prepared, PLAIN))
         return
+    _print_warnings(prepared.warnings)
+    if is_empty:
+        print_warning("nothing is stored yet; run `docatlas ingest` with your files.", "no_documents")
     print_text(prepared.prompt)
     progress_console().print(plain(f"{prepared.tokens} tokens; {prepared.summary}"))
+
+
+def _has_documents(runtime: Runtime) -> bool:
+    from services.documents import documents
+
+    return bool(documents.list_documents(runtime, LOCAL_ACTOR, only=DocumentFilter(), limit=1, cursor=None).data)
+
+
+def _print_warnings(warnings: Sequence[Shortfall]) -> None:
+    for warning in warnings:
+        print_warning(warning.message, warning.code)
 
 
 def format_box(box: Box) -> str:

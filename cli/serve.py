@@ -173,11 +173,18 @@ def greeting(url: str, settings: Settings, *, as_json: bool) -> str:
         shown, first = ' -H "Authorization: Bearer $TOKEN"', _logging_in(url, settings)
     return (
         f"Docatlas listens on {url} (documentation: {url}/docs)\n"
-        f"Documents are kept in {describe_database(settings)}, files in {settings.data_dir}; Ctrl-C stops the server.\n"
+        f"{_storage(settings)}; Ctrl-C stops the server.\n"
         f"Try, in another terminal:\n{first}"
         f"  curl{shown} -F files=@report.pdf {url}/v1/documents\n"
         f"  curl{shown} {url}/v1/search -H 'Content-Type: application/json' -d '{{\"query\": \"your question\"}}'\n"
     )
+
+
+def _storage(settings: Settings) -> str:
+    """Where documents and files are kept."""
+    if settings.database_url is None and settings.postgres != "embedded":
+        return f"Documents and files are kept in {settings.data_dir}, the database is SQLite"
+    return f"Documents are kept in {describe_database(settings)}, files in {settings.data_dir}"
 
 
 def _logging_in(url: str, settings: Settings) -> str:
@@ -193,7 +200,7 @@ def _logging_in(url: str, settings: Settings) -> str:
     else:
         made = f"  ./docatlas users add you@example.org --data-dir {shlex.quote(str(settings.data_dir))}\n"
     only_the_token = r"""sed 's/.*"access_token": *"\([^"]*\)".*/\1/'"""
-    return f"{made}  TOKEN=$(curl -s {url}/v1/auth/login {json_body} '{account}' | {only_the_token})\n"
+    return f"{made}  TOKEN=$(curl -sS {url}/v1/auth/login {json_body} '{account}' | {only_the_token})\n"
 
 
 def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from cli.console import AsJson, DataDir, open_data, print_json, print_line, print_table
+from cli.passwords import PasswordFile, PasswordStdin, account_password
 
 app = typer.Typer(help="Users: add, list, disable, enable, set a password, delete.", no_args_is_help=True)
 
 User = Annotated[str, typer.Argument(help="The user's id, or the e-mail address of a local account.")]
-FromStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from stdin; else it is asked for, unseen.")
-]
 
 
 @app.command()
@@ -27,7 +24,8 @@ def add(
     user_id: Annotated[
         str | None, typer.Option("--user-id", help="Of a user who is there already, such as one of Supabase's.")
     ] = None,
-    password_stdin: FromStdin = False,
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +35,7 @@ def add(
 
     if user_id is not None and not is_user_id(user_id):
         raise typer.BadParameter("--user-id is no UUID in lower case, such as those that `docatlas users list` prints")
-    password = _password(password_stdin)
+    password = account_password(password_stdin, password_file)
     with open_data(data_dir) as runtime:
         made = users.add_user(runtime, email, password, display_name=name, is_offline=offline, user_id=user_id)
     if as_json:
@@ -105,11 +103,13 @@ def enable(user: User, data_dir: DataDir = None) -> None:
 
 
 @app.command("set-password")
-def set_password(user: User, password_stdin: FromStdin = False, data_dir: DataDir = None) -> None:
+def set_password(
+    user: User, password_stdin: PasswordStdin = False, password_file: PasswordFile = None, data_dir: DataDir = None
+) -> None:
     """Sets the password of a local account and ends its sessions."""
     from services.admin import users
 
-    password = _password(password_stdin)
+    password = account_password(password_stdin, password_file)
     with open_data(data_dir) as runtime:
         user_id = users.set_password(runtime, user, password)
     print_line(f"The password of the user {user_id} is set, and every session has ended.")
@@ -134,14 +134,3 @@ def delete(
         print_json({"id": user_id, "documents": count})
     else:
         print_line(f"Deleted the user {user_id} and {count} documents.")
-
-
-def _password(from_stdin: bool) -> str:
-    """Reads the password from the first line of stdin, or asks for it twice.
-
-    Never from the command line, which others see.
-    """
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    return answer

@@ -262,6 +262,8 @@ class Submission:
     job: JobRecord | None
     superseded: Sequence[str] = ()
     """Jobs that were told to stop because this one takes their place."""
+    before: DocumentRecord | None = None
+    """The document as it was; None where it is new."""
 
 
 T = TypeVar("T")

@@ -33,20 +33,20 @@ TAGS: Mapping[str, str] = {
 
 VARIABLES = """\
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
-DOCUMENT=$(curl -s http://127.0.0.1:8000/v1/documents -F files=@contract.pdf | field '["data"][0]["document"]["id"]')
-JOB=$(curl -s "http://127.0.0.1:8000/v1/jobs?document_id=$DOCUMENT" | field '["data"][0]["id"]')
-curl -s "http://127.0.0.1:8000/v1/jobs/$JOB?wait=60" | field '["status"]'
-IMAGE=$(curl -s "http://127.0.0.1:8000/v1/documents/$DOCUMENT/images" | field '["data"][0]["id"]')
+DOCUMENT=$(curl -sS http://127.0.0.1:8000/v1/documents -F files=@contract.pdf | field '["data"][0]["document"]["id"]')
+JOB=$(curl -sS "http://127.0.0.1:8000/v1/jobs?document_id=$DOCUMENT" | field '["data"][0]["id"]')
+curl -sS "http://127.0.0.1:8000/v1/jobs/$JOB?wait=60" | field '["status"]'
+IMAGE=$(curl -sS "http://127.0.0.1:8000/v1/documents/$DOCUMENT/images" | field '["data"][0]["id"]')
 """
 """Commands that set what the examples use. A test runs them."""
 
 SESSION = """\
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
-SESSION=$(curl -s http://127.0.0.1:8000/v1/auth/login -H 'Content-Type: application/json' \\
+SESSION=$(curl -sS http://127.0.0.1:8000/v1/auth/login -H 'Content-Type: application/json' \\
   -d '{"email": "ada@example.org", "password": "correct horse battery staple"}')
 ACCESS_TOKEN=$(printf %s "$SESSION" | field '["access_token"]')
 REFRESH_TOKEN=$(printf %s "$SESSION" | field '["refresh_token"]')
-MADE=$(curl -s http://127.0.0.1:8000/v1/api-keys -H "Authorization: Bearer $ACCESS_TOKEN" \\
+MADE=$(curl -sS http://127.0.0.1:8000/v1/api-keys -H "Authorization: Bearer $ACCESS_TOKEN" \\
   -H 'Content-Type: application/json' -d '{"name": "example", "scopes": ["read"]}')
 KEY_ID=$(printf %s "$MADE" | field '["id"]')
 KEY=$(printf %s "$MADE" | field '["secret"]')
@@ -146,7 +146,7 @@ What is left out has the server's default; on reprocessing, the document's own v
 | `Location` | path of the new job or key; on 308, of the document that has taken the id's place |
 | `ETag` | changes when the content does |
 | `Content-Disposition` | a safe file name of a download |
-| `Retry-After` | seconds to wait, on 429 and 503 |
+| `Retry-After` | seconds to wait, on every error whose `retryable` is true; a full quota or a missing model has none |
 | `RateLimit`, `RateLimit-Policy` | what is left of the requests of this minute, with accounts |
 | `WWW-Authenticate` | on 401, and on 403 `scope_missing` |
 | `Allow` | on 405: the methods of the path |

@@ -22,8 +22,8 @@ MIN_SECRET_CHARS = 32
 
 PREFIX = "DOCATLAS_"
 
-OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_REWRITE_GOLDEN")
-"""Variables with the prefix that are no settings: two of the launcher, and that by which tests write golden files."""
+OTHER_VARIABLES = ("DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV", "DOCATLAS_PROGRAM", "DOCATLAS_REWRITE_GOLDEN")
+"""Variables with the prefix that are no settings: three of the launcher, and that by which tests write golden files."""
 
 _SERVICE_LINK = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
@@ -50,7 +50,8 @@ class Settings(BaseSettings):
         (), description="Further names accepted in the Host header (JSON list), beside loopback's and `host`."
     )
     cors_origins: tuple[str, ...] = Field(
-        (), description="Browser origins allowed beside loopback's on any port (JSON list)."
+        (),
+        description="Browser origins allowed beside loopback's on any port (JSON list); `http://10.0.2.2:*`: any port.",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         (),
@@ -121,7 +122,8 @@ class Settings(BaseSettings):
         "none", description="Who may use the server: everybody on loopback, local accounts, or Supabase's users."
     )
     token_secret: SecretStr | None = Field(
-        None, description="At least 32 characters that sign local accounts' tokens; the same on every node."
+        None,
+        description="At least 32 characters that sign local accounts' tokens, and signed URLs; the same on every node.",
     )
     access_token_s: int = Field(900, ge=30, description="Seconds that an access token is valid.")
     refresh_token_s: int = Field(30 * 86400, ge=60, description="Seconds that a refresh token is valid.")
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
     storage_cache_bytes: int = Field(
         2 * 1024**3, ge=0, description="Bytes of files from the bucket that are kept on this node."
     )
-    signed_url_s: int = Field(300, ge=10, description="Seconds that a signed URL of a stored file is valid.")
+    signed_url_s: int = Field(900, ge=10, description="Seconds that a signed URL of a file or picture is valid.")
     max_upload_bytes: int = Field(200 * 1024**2, gt=0, description="Largest file accepted, in bytes.")
     max_files_per_request: int = Field(1000, ge=100, description="Most files in one upload request.")
     worker_threads: int = Field(
@@ -288,6 +290,15 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
             close = difflib.get_close_matches(given.removeprefix(PREFIX), known, n=1)
             found[name] = known[close[0]] if close else ""
     return found
+
+
+def program_name(environment: Mapping[str, str] | None = None) -> str:
+    """How a person calls the command: what the launcher says in DOCATLAS_PROGRAM, else `docatlas`.
+
+    `environment` is the process's own where it is None.
+    """
+    environment = os.environ if environment is None else environment
+    return environment.get("DOCATLAS_PROGRAM") or "docatlas"
 
 
 def is_loopback(host: str) -> bool:

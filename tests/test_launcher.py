@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PREFETCH = "import sys; print('prefetch', *sys.argv[1:], file=sys.stderr)\n"
 COMMAND = (
-    "import json, sys; print(json.dumps({'arguments': sys.argv[1:], 'python': sys.prefix}))\n"
+    "import json, os, sys; program = os.environ.get('DOCATLAS_PROGRAM')\n"
+    "print(json.dumps({'arguments': sys.argv[1:], 'python': sys.prefix, 'program': program}))\n"
     "raise SystemExit(3 if 'fail' in sys.argv else 0)\n"
 )
 
@@ -65,6 +66,21 @@ def test_an_environment_that_is_named_by_a_relative_path_lies_where_the_command_
     assert "prefetch" in first.stderr
     second = _run(project, "documents", "list", folder=tmp_path, DOCATLAS_VENV="of my own/")
     assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_the_command_learns_how_it_was_called(project: Path, tmp_path: Path) -> None:
+    path = f"{project}{os.pathsep}{os.environ['PATH']}"
+    for command, folder, program in (
+        (["./docatlas", "jobs"], project, "./docatlas"),
+        ([sys.executable, "docatlas", "jobs"], project, "./docatlas"),
+        (["docatlas", "jobs"], tmp_path, "docatlas"),
+        ([str(project / "docatlas"), "jobs"], tmp_path, f"'{project}/docatlas'"),
+    ):
+        environment = {**os.environ, "PATH": path if command[0] == "docatlas" else os.environ["PATH"]}
+        done = subprocess.run(["env", *command], capture_output=True, text=True, cwd=folder, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["program"] == program
+    assert json.loads(_run(project, "test").stdout)["program"] is None
 
 
 def test_an_environment_that_cannot_be_made_there_is_one_line(project: Path, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ it is named.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.addresses import is_signed
 from api.http.errors import error_response
 from api.http.middleware import drain
 from database.errors import StoreError
@@ -19,6 +22,7 @@ from services.accounts.buckets import Allowance
 from services.accounts.gate import Gate, too_many_requests
 from services.accounts.principal import NOBODY, Principal
 from services.accounts.principal import Scope as AccessScope
+from services.accounts.signed_urls import UrlSigner, invalid_signature
 from services.errors import DocatlasError, TransientError, Unauthenticated
 
 _log = logging.getLogger(__name__)
@@ -46,6 +50,10 @@ MAX_REFUSED_BYTES = 8 * 1024**2
 """Of the body of somebody who is not let in, read so that the answer arrives; see `drain`."""
 
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+
 def required_scope(method: str, path: str) -> AccessScope | None:
     """What a request needs; None where nobody has to log in."""
     # The router's patterns end in `$`, which lets a line feed at the end of the path go.
@@ -62,11 +70,12 @@ def required_scope(method: str, path: str) -> AccessScope | None:
 class Authentication:
     """Puts the principal into the request's state, or refuses the request.
 
-    Without a gate everybody is the local user.
+    Without a gate everybody is the local user. A signed address takes the place of a token where the request shows
+    none, for that path alone.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate | None) -> None:
-        self._app, self._gate = app, gate
+    def __init__(self, app: ASGIApp, gate: Gate | None, signer: UrlSigner | None = None) -> None:
+        self._app, self._gate, self._signer = app, gate, signer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,20 +106,43 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def _principal(self, gate: Gate, scope: Scope) -> Principal:
-        credential = credential_of(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        signed = None if _shows_credential(headers) else self._signed_by(scope)
+        if signed is not None:
+            await self._ask(gate.admit_signed, signed, scope)
+            return signed
+        credential = credential_of(headers)
         known = gate.recall(credential)
         if known is not None:
             return known
+        return await self._ask(gate.look_up, credential, scope)
+
+    def _signed_by(self, scope: Scope) -> Principal | None:
+        """Who signed the address of the request; None where it has no signature. Raises Unauthenticated."""
+        query = QueryParams(scope["query_string"])
+        expires, signatures = query.getlist("expires"), query.getlist("signature")
+        if self._signer is None or not signatures:
+            return None
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD") or not is_signed(path) or len(expires) != 1 or len(signatures) != 1:
+            raise invalid_signature()
+        return self._signer.verify(path, expires[0], signatures[0])
+
+    async def _ask(self, look: Callable[[T], R], shown: T, scope: Scope) -> R:
         limiter = scope["app"].state.gatekeepers
         assert isinstance(limiter, CapacityLimiter)
         try:
             # Threads of its own: who is let in does not wait behind searches.
-            return await to_thread.run_sync(gate.look_up, credential, limiter=limiter)
+            return await to_thread.run_sync(look, shown, limiter=limiter)
         except StoreError as error:
             _log.warning("an account could not be looked up: %s", error)
             raise TransientError(
                 "The database does not answer. Try again in a moment.", code="database_unavailable"
             ) from error
+
+
+def _shows_credential(headers: Headers) -> bool:
+    return "authorization" in headers or "x-api-key" in headers
 
 
 def credential_of(headers: Headers) -> str:

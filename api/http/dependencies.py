@@ -11,6 +11,7 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Path, Query, Request
 
+from api.http.addresses import Addresses, addresses_for
 from database.records import Actor
 from services.accounts.principal import Principal
 from services.errors import Unauthenticated
@@ -47,6 +48,13 @@ async def _principal(request: Request) -> Principal:
 async def _actor(principal: Annotated[Principal, Depends(_principal)]) -> Actor:
     """On whose behalf the store is asked."""
     return principal.actor
+
+
+async def _addresses(
+    runtime: Annotated[Runtime, Depends(_runtime)], principal: Annotated[Principal, Depends(_principal)]
+) -> Addresses:
+    """What makes the addresses of the answer."""
+    return addresses_for(runtime.accounts.signer, principal)
 
 
 async def _hashers(request: Request) -> CapacityLimiter:
@@ -108,6 +116,7 @@ HashersDep = Annotated[CapacityLimiter, Depends(_hashers)]
 SessionKeepersDep = Annotated[CapacityLimiter, Depends(_session_keepers)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 ChildrenDep = Annotated[CapacityLimiter, Depends(_children)]
+AddressesDep = Annotated[Addresses, Depends(_addresses)]
 PagingDep = Annotated[Paging, Depends(_paging)]
 
 DocumentId = Annotated[str, Path(description="Id of the document")]

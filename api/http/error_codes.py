@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from api.http.addresses import is_signed
 from api.http.authentication import required_scope
 from api.http.errors import ERROR_TABLE, HTTP_CODES, type_uri
 
@@ -50,6 +51,8 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("Unauthenticated", "unauthenticated", "No token or API key was sent. Log in first."),
     ErrorCode("Unauthenticated", "invalid_token", "The token cannot be used, or two credentials were sent."),
     ErrorCode("Unauthenticated", "token_expired", "The access token has expired. Use the refresh token."),
+    ErrorCode("Unauthenticated", "invalid_signature", "The signature does not fit the address. Use it unchanged."),
+    ErrorCode("Unauthenticated", "signature_expired", "The signed address has expired. Ask for a new one."),
     ErrorCode("Unauthenticated", "invalid_api_key", "There is no such API key, or it was revoked."),
     ErrorCode("Unauthenticated", "api_key_expired", "The API key has expired. Make a new one."),
     ErrorCode("Unauthenticated", "account_disabled", "The operator has disabled the account."),
@@ -256,4 +259,6 @@ def codes_of(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
     found += [*_ACCESS, *_FAILURES]
     if required_scope(method.upper(), path) is not None:
         found += _CREDENTIALS
+        if method == "get" and is_signed(path):
+            found += ("401 invalid_signature", "401 signature_expired")
     return sorted(dict.fromkeys(found), key=lambda key: key[:3])

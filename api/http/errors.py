@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 import re
@@ -14,6 +15,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
@@ -31,11 +33,7 @@ IS_HEAD = "docatlas.is_head"
 """Set in the scope of a HEAD request, which is handled as a GET (see api.http.middleware.HeadAsGet)."""
 _FASTAPI_UNPARSED = "There was an error parsing the body"
 """What FastAPI says of a body whose bytes are no text."""
-QUOTA_RETRY_S = 60
-"""A quota of what is kept is free again when something was deleted: whoever asks once a minute learns of it in time."""
 _TOKEN_CODES = frozenset({"invalid_token", "token_expired", "invalid_api_key", "account_deleted", "account_disabled"})
-CAPABILITY_RETRY_S = 600
-"""What an operator has to install is not there in five seconds; ten minutes keep clients from hammering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +148,12 @@ def error_response(error: DocatlasError, scope: Mapping[str, Any]) -> JSONRespon
 
 
 def _retry_headers(error: DocatlasError) -> dict[str, str]:
+    """`Retry-After` where the error is `retryable`, and only there: clients send again by themselves what has it.
+
+    A full quota waits for somebody to delete, a missing model for somebody to install.
+    """
     if isinstance(error, (TransientError, errors.RateLimited)):
         return {"Retry-After": str(max(1, math.ceil(error.retry.after_s)))}
-    if isinstance(error, errors.CapabilityMissing):
-        return {"Retry-After": str(CAPABILITY_RETRY_S)}
-    if isinstance(error, errors.QuotaExceeded):
-        return {"Retry-After": str(QUOTA_RETRY_S)}
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": _challenge(error)}
     if isinstance(error, errors.Forbidden) and error.code == "scope_missing":
@@ -249,7 +247,9 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         return error_response(error.error, request.scope)
     detail = str(error.detail)
     if error.status_code == 404:
-        detail = f"There is nothing at {request.scope['path'][:200]}. `/docs` lists what there is."
+        path = request.scope["path"]
+        hint = " An id in the path is empty." if "//" in path else ""
+        detail = f"There is nothing at {path[:200]}.{hint} `/docs` lists what there is."
     elif error.status_code == 400 and detail == _FASTAPI_UNPARSED:
         detail = "The body is not valid JSON."
     headers = dict(error.headers or {})
@@ -282,10 +282,11 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
         return http_problem(
             request.scope, 415, "Send the body as JSON, with the header `Content-Type: application/json`."
         )
-    fields = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in found)
+    known = _fields_of_body(request)
+    fields = tuple(FieldError(_pointer(item["loc"]), _message(item, known)) for item in found)
     detail = "; ".join(f"{field.pointer or 'the body'} {field.message}" for field in fields[:5])
-    detail = detail[:1].upper() + detail[1:]
-    invalid = errors.InvalidOption(f"{detail}.", code="invalid_request", errors=fields)
+    detail = detail[:1].upper() + detail[1:] + ("" if detail.endswith("?") else ".")
+    invalid = errors.InvalidOption(detail, code="invalid_request", errors=fields)
     return error_response(invalid, request.scope)
 
 
@@ -298,7 +299,21 @@ def _pointer(location: tuple[Any, ...]) -> str:
     return "".join(f"/{pointer_step(str(step))}" for step in steps)
 
 
-def _message(item: Mapping[str, Any]) -> str:
+def _fields_of_body(request: Request) -> Sequence[str]:
+    """The names that a JSON body of the request may have at its top."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _message(item: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    if item.get("type") == "extra_forbidden":
+        location = tuple(item["loc"])
+        name = str(location[-1])
+        at_top = location[:-1] == ("body",)
+        begun = [field for field in known if field.startswith(name)]
+        close = (begun or difflib.get_close_matches(name, known, n=1))[:1] if at_top else []
+        return f"is no field of this request: did you mean {close[0]!r}?" if close else "is no field of this request"
     message = str(item.get("msg", "is not valid")).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 

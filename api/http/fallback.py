@@ -6,6 +6,7 @@ See docs/fallback.md.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import Request
@@ -17,6 +18,7 @@ from api.http.errors import error_response
 from api.models.base import partial_answers
 from database.fallback.base import Fallback
 from services.accounts.principal import Principal
+from services.accounts.signed_urls import SIGNATURE_PARAMETERS, UrlSigner
 from services.documents.documents import moved_to
 from services.errors import NotFound, Retry, TransientError
 
@@ -93,6 +95,13 @@ def _primary_unavailable(request: Request, error: NotFound) -> TransientError | 
     )
 
 
+def _signed_again(signer: UrlSigner, path: str, principal: Principal, request: Request) -> str:
+    """The address of the document's new id, as long valid as the one that was asked for."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in SIGNATURE_PARAMETERS]
+    signed = signer.sign(path, principal.user_id, expires_at=principal.expires_at)
+    return f"{signed}&{urlencode(kept)}" if kept else signed
+
+
 async def _moved_answer(request: Request, error: NotFound) -> JSONResponse | None:
     """The redirect of an id that another document has now; None where there is none."""
     path: str = request.scope["path"]
@@ -107,6 +116,10 @@ async def _moved_answer(request: Request, error: NotFound) -> JSONResponse | Non
     if found is None:
         return None
     query = request.url.query
-    location = f"{_DOCUMENTS}{found}{slash}{rest}" + (f"?{query}" if query else "")
+    location = f"{_DOCUMENTS}{found}{slash}{rest}"
+    if principal.kind == "signed_url":
+        location = _signed_again(runtime.accounts.signer, location, principal, request)
+    elif query:
+        location += f"?{query}"
     body = {"id": found, "moved_from": document_id}
     return JSONResponse(body, status_code=PERMANENT_REDIRECT, headers={"Location": location})

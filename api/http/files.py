@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api.http.errors import http_problem, method_of
+from api.http.security import frame_ancestors
 from services.documents.files import FileName, StoredFile, signed_address, stored_file
 from services.filenames import download_name
 from services.runtime import Runtime
@@ -32,7 +33,7 @@ HARMLESS_TYPES = SHOWN_TYPES | {
 _SINGLE_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
-PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
+PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'"
 """Without `sandbox`, in which Chromium's viewer does not start (crbug.com/271452)."""
 
 
@@ -62,10 +63,11 @@ def matches_tag(header: str | None, tag: str) -> bool:
 class StoredFileResponse(FileResponse):
     """A stored file with `Range`, `If-Range` and `If-None-Match`.
 
-    A range outside the file is answered with a problem.
+    A range outside the file is answered with a problem. `pdf_frames` is the directive that says which pages may show a
+    PDF.
     """
 
-    def __init__(self, file: StoredFile, *, if_none_match: str | None) -> None:
+    def __init__(self, file: StoredFile, *, if_none_match: str | None, pdf_frames: str) -> None:
         shown = file.media_type in SHOWN_TYPES
         kind = file.media_type if file.media_type in HARMLESS_TYPES else "application/octet-stream"
         headers = {
@@ -74,7 +76,7 @@ class StoredFileResponse(FileResponse):
             "ETag": f'"{file.sha256}"',
             "Cache-Control": "private, no-cache",
             "Content-Disposition": content_disposition(file.filename, shown=shown),
-            "Content-Security-Policy": PDF_POLICY if kind == "application/pdf" else SANDBOX,
+            "Content-Security-Policy": f"{PDF_POLICY}; {pdf_frames}" if kind == "application/pdf" else SANDBOX,
         }
         status = os.stat(file.path)
         super().__init__(file.path, media_type=kind, headers=headers, stat_result=status)
@@ -107,7 +109,8 @@ def file_response(runtime: Runtime, file: FileName, *, redirect: bool, if_none_m
     """
     address = signed_address(runtime, file) if redirect else None
     if address is None:
-        return StoredFileResponse(stored_file(runtime, file), if_none_match=if_none_match)
+        frames = frame_ancestors(runtime.settings)
+        return StoredFileResponse(stored_file(runtime, file), if_none_match=if_none_match, pdf_frames=frames)
     # The address is a key to the file: no cache may keep it, and no other page be told of it.
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return RedirectResponse(address, status_code=307, headers=headers)

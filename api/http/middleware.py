@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.addresses import is_shown
 from api.http.body_memory import BodyMemory, HeldBody, no_room
 from api.http.client_address import address_key, client_address
 from api.http.errors import (
@@ -42,6 +44,12 @@ _OPEN_PREFIXES = ("/v1/auth/", "/auth/")
 
 MAX_DRAINED_BYTES = 256 * 1024**2
 """Of a refused body that are still read, so that the client gets the answer; a second or so on loopback."""
+
+
+_GZIP_LEVEL = 4
+"""Source: of openapi.json (344 kB) level 4 leaves 39 kB in 2 ms, level 9 34 kB in 13 ms; of 200 vectors (3.4 MB) they
+leave 1.48 MB in 145 ms and 1.42 MB in 980 ms (one core). Starlette compresses large answers in a thread."""
+_SECRET_PATHS = ("/v1/auth", "/auth/", "/v1/api-keys")
 
 
 class RequestIdentity:
@@ -122,6 +130,9 @@ class AccessControl:
             await error_response(refusal, scope)(scope, receive, send)
             return
         send = _varying(send)
+        if is_shown(scope["path"]):
+            policy = self._access.resource_policy(origin or headers.get("referer"), host)
+            send = _adding(send, {"Cross-Origin-Resource-Policy": policy})
         if origin is None:
             await self._app(scope, receive, send)
             return
@@ -136,6 +147,34 @@ class AccessControl:
             await Response(status_code=204, headers=preflight_headers(origin))(scope, receive, send)
             return
         await self._app(scope, receive, _adding(send, cors_headers(origin)))
+
+
+class Compression(GZipMiddleware):
+    """Compresses texts with gzip for clients that take it.
+
+    Files, pictures, ranges and event streams stay as they are. Answers with tokens are never compressed: their length
+    would tell of the secret what a request can make repeat (BREACH). Signed addresses do not matter here: asking for
+    them takes a token, which no other page can borrow.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, compresslevel=_GZIP_LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_shown(scope["path"]) or scope["path"].startswith(_SECRET_PATHS):
+            await self.app(scope, receive, send)
+            return
+
+        async def weakening(message: Message) -> None:
+            """`send` that makes a tag weak where the bytes are not those it was made for. RFC 9110, section 8.8.1."""
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                tag = headers.get("etag", "")
+                if headers.get("content-encoding") == "gzip" and tag.startswith('"'):
+                    headers["ETag"] = f"W/{tag}"
+            await send(message)
+
+        await super().__call__(scope, receive, weakening)
 
 
 class HeadAsGet:

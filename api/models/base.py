@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 MAX_METADATA_BYTES = 64 * 1024
 MAX_JSON_DEPTH = 16
 
+SIGNED_NOTE = "Relative to the server; with accounts signed, and valid for `DOCATLAS_SIGNED_URL_S` seconds"
+
 EXAMPLE_DOCUMENT_ID = "019aa5d2-6f1e-7c3a-9d55-0c1f0f6b7e21"
 EXAMPLE_JOB_ID = "019aa5d2-6f24-7a10-8e4b-5b2a9c3d1f02"
 EXAMPLE_CHUNK_ID = "019aa5d2-9b77-7e41-a2c8-4f6d1e2b3a90"
@@ -128,7 +130,8 @@ class ProblemModel(Answer):
                 "type": "urn:docatlas:problem:not-found",
                 "title": "Not found",
                 "status": 404,
-                "detail": "There is no document '019aa5d2'.",
+                "detail": "There is no document '019aa5d2'. `GET /v1/documents` or `docatlas documents list` shows "
+                "those there are.",
                 "instance": "/v1/documents/019aa5d2",
                 "code": "document_not_found",
                 "request_id": "019aa5d2-8d0f-7b32-9f11-6a5b4c3d2e1f",

@@ -10,6 +10,7 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_IMAGE_ID,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -17,7 +18,7 @@ from api.models.base import (
     Whole,
 )
 from api.models.documents import ImageModel
-from api.models.search import DOCUMENT_EXAMPLE, TEXT_EXAMPLE, DocumentIds, HitDocument
+from api.models.search import DOCUMENT_EXAMPLE, TEXT_EXAMPLE, DocumentIds, HitDocument, ShortfallModel
 
 _BOX: list[Any] = [72.0, 96.5, 523.2, 110.0]
 
@@ -68,7 +69,9 @@ class SourceModel(Answer):
     chunk_id: str = Field(description="Id of the passage")
     text: str = Field(description="The passage as it stands in the prompt")
     score: float = Field(description="As `score` of a search's hit")
-    url: str = Field(description="Path of the page: as a picture where the format has a layout, else its text")
+    url: str = Field(
+        description=f"Address of the page: as a picture where the format has a layout, else its text. {SIGNED_NOTE}"
+    )
 
 
 class MessageModel(Answer):
@@ -100,6 +103,7 @@ _CONTEXT_EXAMPLE: dict[str, Any] = {
     "summary": "1 passage from 1 document: Lease of the harbour office (page 2).",
     "tokens": 141,
     "truncated": False,
+    "warnings": [],
 }
 
 
@@ -117,6 +121,7 @@ class ContextAnswer(Answer):
     truncated: bool = Field(
         description="True when a passage or an earlier message was cut or left out because of the budget"
     )
+    warnings: list[ShortfallModel] = Field(description="What the search for sources lacked, as in POST /v1/search")
 
 
 class LegacyContextAnswer(ContextAnswer):

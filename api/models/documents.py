@@ -10,8 +10,10 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_IMAGE_ID,
+    EXAMPLE_JOB_ID,
     EXAMPLE_SHA256,
     EXAMPLE_TIME,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -21,7 +23,7 @@ from api.models.base import (
     ProblemModel,
     Whole,
 )
-from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel
+from api.models.jobs import QUEUED_JOB_EXAMPLE, JobModel, JobReference
 from services.options import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 
 DocumentStatus = Literal["queued", "in_progress", "completed", "completed_with_errors", "failed", "cancelled"]
@@ -41,10 +43,13 @@ DOCUMENT_EXAMPLE: dict[str, Any] = {
     "chunk_count": 31,
     "image_count": 2,
     "status": "completed",
+    "error": None,
+    "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "completed"},
     "warnings": [],
     "metadata": {"year": 2024},
     "parent_id": None,
     "children": [],
+    "file_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/file",
     "created_at": EXAMPLE_TIME,
     "updated_at": EXAMPLE_TIME,
 }
@@ -75,12 +80,26 @@ class DocumentModel(Answer):
     status: DocumentStatus = Field(
         description="`completed_with_errors`: parts could not be read (see `warnings`), and the rest can be searched"
     )
+    error: ProblemModel | None = Field(description="Why a `failed` document failed; null otherwise")
+    job: JobReference | None = Field(
+        description="Its newest job. Null where there is none, and in the entry of a `duplicate` upload that waits for "
+        "none"
+    )
     warnings: list[IssueModel] = Field(description="What went wrong with parts of the document")
     metadata: dict[str, Any] = Field(description="Your own JSON object from the upload or from PATCH")
     parent_id: str | None = Field(description="Document of the mail or archive that holds this one; null for an upload")
     children: list[str] = Field(description="Ids of the documents that lie in this one")
+    file_url: str = Field(description=f"Address of the original. {SIGNED_NOTE}")
     created_at: str = Field(description="Time of the upload (RFC 3339, UTC)")
     updated_at: str = Field(description="Time of the last change (RFC 3339, UTC)")
+
+
+class DifferenceModel(Answer):
+    """What an upload says otherwise than the document that holds the same bytes."""
+
+    member: Literal["filename", "metadata"] = Field(description="Member of the document")
+    stored: Any = Field(description="What the document had before the upload")
+    given: Any = Field(description="What the upload says")
 
 
 class UploadEntry(Answer):
@@ -89,12 +108,20 @@ class UploadEntry(Answer):
     filename: str = Field(description="Name of the file as it was uploaded, cleaned for display")
     outcome: Literal["created", "duplicate", "updated", "rejected"] = Field(
         description="`created`: a new document. `duplicate`: the same bytes were read with the same options before, so "
-        "nothing is done again. `updated`: the same bytes with other options, or after a failure: the same document "
-        "with a new job. `rejected`: see `error`"
+        "nothing is done again, and its name and metadata stay: see `kept`. `updated`: the same bytes with other "
+        "options, or after a failure: the same document with a new job, the new name and, where given, the new "
+        "metadata: see `changed`. `rejected`: see `error`"
     )
     document: DocumentModel | None = Field(description="The document; null when the file was rejected")
     job: JobModel | None = Field(description="The job under way; null where there is none")
     error: ProblemModel | None = Field(description="Why the file was rejected; else null")
+    changed: list[DifferenceModel] = Field(
+        default_factory=list, description="What an `updated` document has from this upload now, and what it had before"
+    )
+    kept: list[DifferenceModel] = Field(
+        default_factory=list,
+        description="What a `duplicate` document keeps although the upload says otherwise. PATCH changes its metadata",
+    )
 
 
 class UploadAnswer(Answer):
@@ -110,12 +137,15 @@ class UploadAnswer(Answer):
                         "document": {
                             **DOCUMENT_EXAMPLE,
                             "status": "queued",
+                            "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "queued"},
                             "page_count": 0,
                             "chunk_count": 0,
                             "image_count": 0,
                         },
                         "job": QUEUED_JOB_EXAMPLE,
                         "error": None,
+                        "changed": [],
+                        "kept": [],
                     }
                 ]
             }
@@ -134,7 +164,11 @@ class ProcessAnswer(Answer):
                 "document_id": DOCUMENT_EXAMPLE["id"],
                 "job_id": QUEUED_JOB_EXAMPLE["id"],
                 "status": "queued",
-                "document": {**DOCUMENT_EXAMPLE, "status": "queued"},
+                "document": {
+                    **DOCUMENT_EXAMPLE,
+                    "status": "queued",
+                    "job": {"id": EXAMPLE_JOB_ID, "object": "job", "status": "queued"},
+                },
                 "job": QUEUED_JOB_EXAMPLE,
             }
         }
@@ -208,6 +242,7 @@ class PageModel(Answer):
                 "chars": 2214,
                 "words": 371,
                 "elapsed_ms": 1840,
+                "page_image_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/pages/1/image",
             }
         }
     )
@@ -226,6 +261,9 @@ class PageModel(Answer):
     chars: int = Field(description="Characters of the page's text")
     words: int = Field(description="Words of the page's text")
     elapsed_ms: int = Field(description="Milliseconds that reading the page took")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
 
 
 class WordModel(Answer):
@@ -255,6 +293,7 @@ class PageDetail(Answer):
                 "engine": "",
                 "chars": 5,
                 "elapsed_ms": 12,
+                "page_image_url": f"/v1/documents/{EXAMPLE_DOCUMENT_ID}/pages/1/image",
                 "char_start": 0,
                 "text": "Lease",
                 "words": [{"text": "Lease", "box": _BOX, "char_start": 0, "char_end": 5, "confidence": None}],
@@ -276,6 +315,9 @@ class PageDetail(Answer):
     engine: str = Field(description="The OCR engine that read the page or a part of it; empty for native text")
     chars: int = Field(description="Characters of `text`")
     elapsed_ms: int = Field(description="Milliseconds that reading the page took")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
     char_start: int = Field(description="Offset of the page's text in the document's text")
     text: str = Field(description="The page's text, in reading order")
     words: list[WordModel] = Field(description="Each word with its box; empty where the format has no layout")
@@ -324,8 +366,8 @@ class ImageModel(Answer):
     alt: str = Field(description="What the file says that it shows")
     caption: str = Field(description="What stands beside it on the page")
     has_vector: bool = Field(description="False while it waits for the picture model")
-    url: str = Field(description="Path of the picture's bytes")
-    thumbnail_url: str = Field(description="Path of a small WebP of it")
+    url: str = Field(description=f"Address of the picture's bytes. {SIGNED_NOTE}")
+    thumbnail_url: str = Field(description=f"Address of a small WebP of it. {SIGNED_NOTE}")
 
 
 class SpanModel(Answer):

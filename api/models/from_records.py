@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.http.errors import error_json
+from api.http.addresses import Addresses
+from api.http.errors import error_json, stored_problem_json
 from api.models.context import ContextAnswer
 from api.models.documents import (
     ChunkModel,
@@ -21,41 +22,49 @@ from api.models.documents import (
 )
 from api.models.jobs import job_model
 from api.models.search import HitModel, SearchAnswer, SearchNote
-from database.records import ChunkRecord, DocumentRecord, ImageRecord, PageRecord, SearchRecord
+from database.records import ChunkRecord, DocumentRecord, ImageRecord, JobRecord, PageRecord, SearchRecord
 from services.chat.context import Context
 from services.documents.documents import Accepted
 from services.documents.json import document_json
-from services.formats.registry import RENDERED_FORMATS
 from services.page_json import unpack_words
 from services.search.search import Hit, SearchResult
 
 
-def document_model(document: DocumentRecord, children: Sequence[str] = ()) -> DocumentModel:
-    """The document as a client sees it."""
-    return DocumentModel.model_validate(document_json(document, children))
+def document_model(
+    document: DocumentRecord, addresses: Addresses, children: Sequence[str] = (), job: JobRecord | None = None
+) -> DocumentModel:
+    """The document as a client sees it; `job` is its newest one."""
+    members = document_json(document, children, job)
+    error = stored_problem_json(members["error"], instance=f"/v1/documents/{document.document_id}")
+    members |= {"error": error, "file_url": addresses.file(document.document_id)}
+    return DocumentModel.model_validate(members)
 
 
-def upload_entry(entry: Accepted, *, instance: str, request_id: str | None) -> UploadEntry:
+def upload_entry(entry: Accepted, addresses: Addresses, *, instance: str, request_id: str | None) -> UploadEntry:
     """What became of one uploaded file."""
     error = None if entry.error is None else error_json(entry.error, instance=instance, request_id=request_id)
     return UploadEntry.model_validate(
         {
             "filename": entry.filename,
             "outcome": entry.outcome,
-            "document": None if entry.document is None else document_model(entry.document),
+            "document": None
+            if entry.document is None
+            else document_model(entry.document, addresses, job=None if entry.job is None else entry.job.job),
             "job": None if entry.job is None else job_model(entry.job),
             "error": error,
+            "changed": [one.as_json() for one in entry.changed],
+            "kept": [one.as_json() for one in entry.kept],
         }
     )
 
 
-def page_model(page: PageRecord) -> PageModel:
-    """The page without its text."""
-    return PageModel.model_validate({**_page_facts(page), "words": page.word_count})
+def page_model(page: PageRecord, document: DocumentRecord, addresses: Addresses) -> PageModel:
+    """A page of `document`, without its text."""
+    return PageModel.model_validate({**_page_facts(page, document, addresses), "words": page.word_count})
 
 
-def page_detail(page: PageRecord) -> PageDetail:
-    """The page with its text and words."""
+def page_detail(page: PageRecord, document: DocumentRecord, addresses: Addresses) -> PageDetail:
+    """A page of `document`, with its text and words."""
     words = [
         WordModel(
             text=word.text,
@@ -68,7 +77,7 @@ def page_detail(page: PageRecord) -> PageDetail:
     ]
     return PageDetail.model_validate(
         {
-            **_page_facts(page),
+            **_page_facts(page, document, addresses),
             "char_start": page.char_start,
             "text": page.text,
             "words": words,
@@ -77,7 +86,7 @@ def page_detail(page: PageRecord) -> PageDetail:
     )
 
 
-def _page_facts(page: PageRecord) -> dict[str, Any]:
+def _page_facts(page: PageRecord, document: DocumentRecord, addresses: Addresses) -> dict[str, Any]:
     return {
         "number": page.number,
         "width": page.width,
@@ -90,11 +99,12 @@ def _page_facts(page: PageRecord) -> dict[str, Any]:
         "engine": page.engine,
         "chars": len(page.text),
         "elapsed_ms": page.elapsed_ms,
+        "page_image_url": addresses.page_image(document, page.number),
     }
 
 
-def image_model(image: ImageRecord) -> ImageModel:
-    """The picture with the address of its bytes."""
+def image_model(image: ImageRecord, addresses: Addresses) -> ImageModel:
+    """The picture with the addresses of its bytes."""
     return ImageModel(
         id=image.image_id,
         document_id=image.document_id,
@@ -107,8 +117,8 @@ def image_model(image: ImageRecord) -> ImageModel:
         alt=image.alt,
         caption=image.caption,
         has_vector=image.space is not None,
-        url=image_url(image.image_id),
-        thumbnail_url=f"/v1/images/{image.image_id}/thumbnail",
+        url=addresses.picture(image.image_id),
+        thumbnail_url=addresses.thumbnail(image.image_id),
     )
 
 
@@ -126,11 +136,11 @@ def chunk_model(chunk: ChunkRecord) -> ChunkModel:
     )
 
 
-def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
+def search_answer(result: SearchResult, addresses: Addresses, *, with_text: bool) -> SearchAnswer:
     """The hits as a client sees them."""
     return SearchAnswer.model_validate(
         {
-            "data": [hit_model(hit, with_text=with_text) for hit in result.hits],
+            "data": [hit_model(hit, addresses, with_text=with_text) for hit in result.hits],
             "took_ms": result.took_ms,
             "mode": result.mode,
             "recall": "exact" if result.is_exact else "approximate",
@@ -139,7 +149,7 @@ def search_answer(result: SearchResult, *, with_text: bool) -> SearchAnswer:
     )
 
 
-def hit_model(hit: Hit, *, with_text: bool) -> HitModel:
+def hit_model(hit: Hit, addresses: Addresses, *, with_text: bool) -> HitModel:
     """One hit with its addresses."""
     chunk, image = hit.chunk, hit.image
     return HitModel.model_validate(
@@ -156,14 +166,14 @@ def hit_model(hit: Hit, *, with_text: bool) -> HitModel:
             "spans": [] if chunk is None else list(chunk.spans),
             "highlights": [{"char_start": r.char_start, "char_end": r.char_end} for r in hit.highlights],
             "image_id": None if image is None else image.image_id,
-            "image_url": None if image is None else image_url(image.image_id),
-            "page_image_url": page_image_url(hit.document, hit.page),
+            "image_url": None if image is None else addresses.picture(image.image_id),
+            "page_image_url": addresses.page_image(hit.document, hit.page),
             "vector": None if hit.vector is None else [float(x) for x in hit.vector],
         }
     )
 
 
-def context_members(context: Context) -> dict[str, Any]:
+def context_members(context: Context, addresses: Addresses) -> dict[str, Any]:
     """The members of a ContextAnswer."""
     answer = {
         "prompt": context.prompt,
@@ -177,15 +187,16 @@ def context_members(context: Context) -> dict[str, Any]:
                 "chunk_id": source.hit.id,
                 "text": source.text,
                 "score": source.hit.score,
-                "url": page_image_url(source.hit.document, source.hit.page)
-                or f"/v1/documents/{source.hit.document.document_id}/pages/{source.hit.page}",
+                "url": addresses.page_image(source.hit.document, source.hit.page)
+                or addresses.page(source.hit.document.document_id, source.hit.page),
             }
             for source in context.sources
         ],
-        "images": [image_model(image) for image in context.images],
+        "images": [image_model(image, addresses) for image in context.images],
         "summary": context.summary,
         "tokens": context.tokens,
         "truncated": context.truncated,
+        "warnings": [{"code": item.code, "message": item.message} for item in context.warnings],
     }
     return ContextAnswer.model_validate(answer).model_dump()
 
@@ -199,17 +210,6 @@ def search_note(record: SearchRecord) -> SearchNote:
         created_at=record.search_timestamp,
         metadata=record.metadata,
     )
-
-
-def image_url(image_id: str) -> str:
-    return f"/v1/images/{image_id}/content"
-
-
-def page_image_url(document: DocumentRecord, page: int) -> str | None:
-    """Where the page can be seen; None where the format has no layout."""
-    if document.file_type not in RENDERED_FORMATS:
-        return None
-    return f"/v1/documents/{document.document_id}/pages/{page}/image"
 
 
 def _hit_document(hit: Hit) -> dict[str, str]:

@@ -49,6 +49,14 @@ class ProgressModel(Answer):
     pages_total: int = Field(description="Pages of the document; 0 until they have been counted")
 
 
+class JobReference(Answer):
+    """Which job a document has; GET /v1/jobs/{id} tells more."""
+
+    id: str = Field(description="UUID of the job")
+    object: Literal["job"] = Field("job", description="Always `job`")
+    status: JobStatus = Field(description="As `status` of the job")
+
+
 class JobModel(Answer):
     """A piece of background work."""
 

@@ -10,6 +10,7 @@ from api.models.base import (
     EXAMPLE_CHUNK_ID,
     EXAMPLE_DOCUMENT_ID,
     EXAMPLE_TIME,
+    SIGNED_NOTE,
     Answer,
     Asked,
     BoxModel,
@@ -129,18 +130,20 @@ class HitModel(Answer):
     )
     highlights: list[HighlightModel] = Field(description="The words of the query in `text`")
     image_id: str | None = Field(description="Id of the picture; null for a passage")
-    image_url: str | None = Field(description="Path of the picture's bytes; null for a passage")
-    page_image_url: str | None = Field(description="Path of the page as a picture; null where the format has no layout")
+    image_url: str | None = Field(description=f"Address of the picture's bytes; null for a passage. {SIGNED_NOTE}")
+    page_image_url: str | None = Field(
+        description=f"Address of the page as a picture; null where the format has no layout. {SIGNED_NOTE}"
+    )
     vector: list[float] | None = Field(
         None, description="The stored vector (768 numbers) where `include` asks for it; else null"
     )
 
 
 class ShortfallModel(Answer):
-    """Something that was asked for and could not be done, while the rest could."""
+    """Something that the answer lacks, while the rest is there."""
 
-    code: str = Field(description="Stable word for programs, such as `image_model_missing`")
-    message: str = Field(description="What could not be done and what to do")
+    code: str = Field(description="Stable word for programs, `image_model_missing` or `documents_pending`")
+    message: str = Field(description="What is missing and what to do")
 
 
 class SearchAnswer(Answer):
@@ -183,7 +186,9 @@ class SearchAnswer(Answer):
     recall: Literal["exact", "approximate"] = Field(
         description="`exact`: every vector was compared. `approximate`: an index chose the candidates"
     )
-    warnings: list[ShortfallModel] = Field(description="What was asked for and could not be done")
+    warnings: list[ShortfallModel] = Field(
+        description="What the answer lacks: pictures without their model, or documents that are still being read"
+    )
     partial: bool = partial_field("The database was out of reach: only what this node holds was searched")
 
 

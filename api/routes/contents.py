@@ -8,7 +8,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
-from api.http.dependencies import ActorDep, ChildrenDep, DocumentId, ImageId, PageNumber, PagingDep, RuntimeDep
+from api.http.dependencies import (
+    ActorDep,
+    AddressesDep,
+    ChildrenDep,
+    DocumentId,
+    ImageId,
+    PageNumber,
+    PagingDep,
+    RuntimeDep,
+)
 from api.http.files import file_response, matches_tag
 from api.models.base import ListModel, page_of
 from api.models.documents import ChunkModel, ImageModel, PageDetail, PageModel
@@ -105,16 +114,22 @@ def get_content(
 
 
 @router.get("/v1/documents/{document_id}/pages", response_model=ListModel[PageModel], summary="List pages")
-def list_pages(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+def list_pages(
+    document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep, paging: PagingDep
+) -> dict[str, Any]:
     """How each page was read."""
+    document = documents.get_document(runtime, actor, document_id)
     found = documents.list_pages(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
-    return page_of([page_model(page) for page in found.data], found.next_cursor)
+    return page_of([page_model(page, document, addresses) for page in found.data], found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}/pages/{number}", response_model=PageDetail, summary="Read a page")
-def get_page(document_id: DocumentId, number: PageNumber, runtime: RuntimeDep, actor: ActorDep) -> PageDetail:
+def get_page(
+    document_id: DocumentId, number: PageNumber, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> PageDetail:
     """A page's text with the box of every word."""
-    return page_detail(documents.get_page(runtime, actor, document_id, number))
+    document = documents.get_document(runtime, actor, document_id)
+    return page_detail(documents.get_page(runtime, actor, document_id, number), document, addresses)
 
 
 @router.get(
@@ -149,10 +164,12 @@ def _picture(image: page_images.PageImage, if_none_match: str | None) -> Respons
 
 
 @router.get("/v1/documents/{document_id}/images", response_model=ListModel[ImageModel], summary="List pictures")
-def list_images(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> dict[str, Any]:
+def list_images(
+    document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep, paging: PagingDep
+) -> dict[str, Any]:
     """The pictures that were cut out of the document, in order."""
     found = documents.list_images(runtime, actor, document_id, limit=paging.limit, cursor=paging.cursor)
-    return page_of([image_model(image) for image in found.data], found.next_cursor)
+    return page_of([image_model(image, addresses) for image in found.data], found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}/chunks", response_model=ListModel[ChunkModel], summary="List chunks")
@@ -163,9 +180,9 @@ def list_chunks(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, p
 
 
 @router.get("/v1/images/{image_id}", response_model=ImageModel, tags=["images"], summary="Read a picture's record")
-def get_image(image_id: ImageId, runtime: RuntimeDep, actor: ActorDep) -> ImageModel:
+def get_image(image_id: ImageId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep) -> ImageModel:
     """Where the picture stands and how large it is."""
-    return image_model(documents.get_image(runtime, actor, image_id))
+    return image_model(documents.get_image(runtime, actor, image_id), addresses)
 
 
 @router.get(

@@ -9,7 +9,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.http.dependencies import ActorDep, DocumentId, PagingDep, RuntimeDep
+from api.http.addresses import Addresses
+from api.http.dependencies import ActorDep, AddressesDep, DocumentId, PagingDep, RuntimeDep
 from api.http.errors import request_id_of
 from api.http.uploads import json_field, only_fields, read_upload, whole_number
 from api.models.base import EXAMPLE_DOCUMENT_ID, JsonObject, ListModel, page_of
@@ -17,7 +18,7 @@ from api.models.documents import DocumentModel, DocumentPatch, DocumentStatus, O
 from api.models.from_records import document_model, upload_entry
 from api.models.jobs import JobModel, job_model
 from api.openapi import PROCESS_FORM, UPLOAD_FORM
-from database.records import Condition, DocumentFilter
+from database.records import Actor, Condition, DocumentFilter, DocumentRecord
 from services.documents import documents
 from services.documents.documents import Accepted
 from services.errors import FieldError, InvalidOption
@@ -57,7 +58,9 @@ _METADATA = TypeAdapter[dict[str, Any]](JsonObject)
     openapi_extra={"requestBody": UPLOAD_FORM},
     summary="Upload files",
 )
-async def upload_documents(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> UploadAnswer:
+async def upload_documents(
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> UploadAnswer:
     """Stores one or many files and queues a job for each. A bad file among several is `rejected` and costs no other.
 
     A single file that is refused is answered with its error's own status. One job: `Location` is its path.
@@ -78,7 +81,9 @@ async def upload_documents(request: Request, response: Response, runtime: Runtim
         response.headers["Location"] = f"/v1/jobs/{accepted[0].job.job.job_id}"
     request_id = request_id_of(request.scope)
     return UploadAnswer(
-        data=[upload_entry(entry, instance=request.scope["path"], request_id=request_id) for entry in accepted]
+        data=[
+            upload_entry(entry, addresses, instance=request.scope["path"], request_id=request_id) for entry in accepted
+        ]
     )
 
 
@@ -92,6 +97,7 @@ def list_documents(
     request: Request,
     runtime: RuntimeDep,
     actor: ActorDep,
+    addresses: AddressesDep,
     paging: PagingDep,
     status: Annotated[
         list[DocumentStatus] | None,
@@ -116,7 +122,7 @@ def list_documents(
         runtime,
         actor,
         only=DocumentFilter(conditions=_metadata_conditions(request)),
-        status=_with_cancelling(status or []),
+        status=status or (),
         file_type=[item.value for item in format or []],
         created_after=created_after,
         name_contains=q,
@@ -124,23 +130,26 @@ def list_documents(
         limit=paging.limit,
         cursor=paging.cursor,
     )
-    return page_of([document_model(document) for document in found.data], found.next_cursor)
+    newest = documents.newest_jobs(runtime, actor, [document.document_id for document in found.data])
+    data = [document_model(document, addresses, job=newest.get(document.document_id)) for document in found.data]
+    return page_of(data, found.next_cursor)
 
 
 @router.get("/v1/documents/{document_id}", response_model=DocumentModel, summary="Read a document's record")
-def get_document(document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep) -> DocumentModel:
+def get_document(
+    document_id: DocumentId, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> DocumentModel:
     """The document with its status, its counts and what went wrong with parts of it."""
-    document = documents.get_document(runtime, actor, document_id)
-    return document_model(document, documents.children_of(runtime, actor, document_id))
+    return _full_model(runtime, actor, addresses, documents.get_document(runtime, actor, document_id))
 
 
 @router.patch("/v1/documents/{document_id}", response_model=DocumentModel, summary="Edit title and metadata")
 def patch_document(
-    document_id: DocumentId, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep
+    document_id: DocumentId, patch: DocumentPatch, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
 ) -> DocumentModel:
     """Changes what is given and leaves the rest. `metadata` takes the place of the whole object."""
     document = documents.update_document(runtime, actor, document_id, title=patch.title, metadata=patch.metadata)
-    return document_model(document, documents.children_of(runtime, actor, document_id))
+    return _full_model(runtime, actor, addresses, document)
 
 
 @router.delete("/v1/documents/{document_id}", status_code=204, summary="Delete a document")
@@ -175,9 +184,11 @@ def reprocess_document(
     tags=["original design"],
     summary="Upload one file, text only",
 )
-async def process(request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep) -> ProcessAnswer:
+async def process(
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> ProcessAnswer:
     """Stores the text of one file without vectors. Kept for clients of the original design; see POST /v1/documents."""
-    return await _process(request, response, runtime, actor, embed=False)
+    return await _process(request, response, runtime, actor, addresses, embed=False)
 
 
 @router.post(
@@ -189,14 +200,14 @@ async def process(request: Request, response: Response, runtime: RuntimeDep, act
     summary="Upload one file",
 )
 async def process_with_embeddings(
-    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep
+    request: Request, response: Response, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
 ) -> ProcessAnswer:
     """Stores the text of one file with vectors. Kept for clients of the original design; see POST /v1/documents."""
-    return await _process(request, response, runtime, actor, embed=True)
+    return await _process(request, response, runtime, actor, addresses, embed=True)
 
 
 async def _process(
-    request: Request, response: Response, runtime: Runtime, actor: ActorDep, *, embed: bool
+    request: Request, response: Response, runtime: Runtime, actor: ActorDep, addresses: Addresses, *, embed: bool
 ) -> ProcessAnswer:
     async with read_upload(
         request,
@@ -216,15 +227,22 @@ async def _process(
         accepted = await to_thread.run_sync(
             lambda: documents.accept(runtime, actor, form.files, options=options, embed=embed, options_at="")
         )
-    return _process_answer(accepted[0], response)
+    return _process_answer(accepted[0], response, addresses)
 
 
-def _process_answer(entry: Accepted, response: Response) -> ProcessAnswer:
+def _full_model(runtime: Runtime, actor: Actor, addresses: Addresses, document: DocumentRecord) -> DocumentModel:
+    """The document with the ids of those inside it and its newest job."""
+    children = documents.children_of(runtime, actor, document.document_id)
+    job = documents.newest_jobs(runtime, actor, [document.document_id]).get(document.document_id)
+    return document_model(document, addresses, children, job)
+
+
+def _process_answer(entry: Accepted, response: Response, addresses: Addresses) -> ProcessAnswer:
     assert entry.document is not None  # a single file that is refused raises
     job = None if entry.job is None else job_model(entry.job)
     if job is not None:
         response.headers["Location"] = f"/v1/jobs/{job.id}"
-    document = document_model(entry.document)
+    document = document_model(entry.document, addresses, job=None if entry.job is None else entry.job.job)
     return ProcessAnswer(
         document_id=document.id,
         job_id=None if job is None else job.id,
@@ -245,11 +263,6 @@ def _metadata(given: dict[str, Any] | None) -> dict[str, Any] | None:
         raise InvalidOption(
             f"`metadata` {message}.", code="invalid_request", errors=(FieldError("/metadata", message),)
         ) from error
-
-
-def _with_cancelling(statuses: list[DocumentStatus]) -> list[str]:
-    """A document whose job is being cancelled is stored as `cancelling` and shown as `in_progress`."""
-    return [*statuses, "cancelling"] if "in_progress" in statuses else list(statuses)
 
 
 def _metadata_conditions(request: Request) -> tuple[Condition, ...]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 
-from api.http.dependencies import ActorDep, ChildrenDep, PagingDep, RuntimeDep
+from api.http.addresses import Addresses
+from api.http.dependencies import ActorDep, AddressesDep, ChildrenDep, PagingDep, RuntimeDep
 from api.http.uploads import only_fields, read_upload, whole_number
 from api.models.base import ListModel, page_of
 from api.models.context import ContextAnswer, ContextQuery, LegacyContextAnswer
@@ -28,7 +29,7 @@ MAX_PICTURE_BYTES = 32 * 1024**2
 
 
 @router.post("/v1/search", response_model=SearchAnswer, tags=["search"], summary="Search")
-def search_documents(query: SearchQuery, runtime: RuntimeDep, actor: ActorDep) -> SearchAnswer:
+def search_documents(query: SearchQuery, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep) -> SearchAnswer:
     """Passages and pictures that match words or a stored picture, best first, with page and box."""
     request = SearchRequest(
         query=query.query,
@@ -42,7 +43,7 @@ def search_documents(query: SearchQuery, runtime: RuntimeDep, actor: ActorDep) -
         with_vectors="vectors" in query.include,
         exact=query.exact,
     )
-    return search_answer(search.search(runtime, actor, request), with_text="text" in query.include)
+    return search_answer(search.search(runtime, actor, request), addresses, with_text="text" in query.include)
 
 
 @router.post(
@@ -56,6 +57,7 @@ async def search_by_picture(
     request: Request,
     runtime: RuntimeDep,
     actor: ActorDep,
+    addresses: AddressesDep,
     children: ChildrenDep,
     k: Annotated[
         int, Query(ge=1, le=search.MAX_K, description="Hits, at most; the form field `k` goes first", examples=[8])
@@ -81,7 +83,7 @@ async def search_by_picture(
         result = await to_thread.run_sync(
             lambda: search.search_by_picture(runtime, actor, received, k=wanted), limiter=children
         )
-    return search_answer(result, with_text=True)
+    return search_answer(result, addresses, with_text=True)
 
 
 def _wanted(text: str) -> int:
@@ -100,9 +102,11 @@ def list_searches(runtime: RuntimeDep, actor: ActorDep, paging: PagingDep) -> di
 
 
 @router.post("/v1/context", response_model=ContextAnswer, tags=["context"], summary="Prepare a prompt")
-def prepare_context(query: ContextQuery, runtime: RuntimeDep, actor: ActorDep) -> dict[str, Any]:
+def prepare_context(
+    query: ContextQuery, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> dict[str, Any]:
     """A prompt for any chat model, with numbered sources. No language model is called."""
-    return _members(query, runtime, actor)
+    return _members(query, runtime, actor, addresses)
 
 
 @router.post(
@@ -111,9 +115,11 @@ def prepare_context(query: ContextQuery, runtime: RuntimeDep, actor: ActorDep) -
     tags=["original design"],
     summary="Prepare a prompt (original design)",
 )
-def prepare_chat_context(query: ContextQuery, runtime: RuntimeDep, actor: ActorDep) -> dict[str, Any]:
+def prepare_chat_context(
+    query: ContextQuery, runtime: RuntimeDep, actor: ActorDep, addresses: AddressesDep
+) -> dict[str, Any]:
     """As POST /v1/context, with the members of the original design beside it."""
-    members = _members(query, runtime, actor)
+    members = _members(query, runtime, actor, addresses)
     return {
         **members,
         "formatted_prompt": members["prompt"],
@@ -130,7 +136,7 @@ def prepare_chat_context(query: ContextQuery, runtime: RuntimeDep, actor: ActorD
     }
 
 
-def _members(query: ContextQuery, runtime: Runtime, actor: Actor) -> dict[str, Any]:
+def _members(query: ContextQuery, runtime: Runtime, actor: Actor, addresses: Addresses) -> dict[str, Any]:
     request = context.ContextRequest(
         message=query.message,
         history=[context.Turn(turn.role, turn.content) for turn in query.history],
@@ -139,4 +145,4 @@ def _members(query: ContextQuery, runtime: Runtime, actor: Actor) -> dict[str, A
         document_ids=query.document_ids,
         conditions=parse_filters(query.filters),
     )
-    return context_members(context.prepare_context(runtime, actor, request))
+    return context_members(context.prepare_context(runtime, actor, request), addresses)

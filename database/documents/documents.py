@@ -72,7 +72,7 @@ def submit_upload(
     working = jobs.newest_of(tx, stored.document_id, ("queued", "in_progress"))
     read = stored.options if stored.generation > 0 else None
     if options == (read if working is None else working.options):
-        return Submission("duplicate", stored, working)
+        return Submission("duplicate", stored, working, before=stored)
     changes: dict[str, Any] = {"filename": filename, "file_type": file_type, "media_type": media_type}
     if metadata:
         changes["metadata"] = metadata
@@ -81,7 +81,7 @@ def submit_upload(
     tx.connection.execute(update_rows(_documents).where(_documents.c.document_id == stored.document_id).values(changes))
     superseded = jobs.supersede(tx, stored.document_id)
     job = _new_job(tx, stored.document_id, stored.user_id, options)
-    return Submission("updated", _existing(tx, stored.document_id), job, superseded)
+    return Submission("updated", _existing(tx, stored.document_id), job, superseded, before=stored)
 
 
 def resubmit(tx: Transaction, document_id: str, options: Json) -> JobRecord:

@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Row, and_, case, exists, func, insert, or_
 
 from database import schema
 from database.cursors import decode_cursor, encode_cursor
+from database.filters import matches
 from database.ids import new_id, now
 from database.jobs import waiting
-from database.records import TERMINAL_STATUSES, JobRecord, Json, ListPage
+from database.records import TERMINAL_STATUSES, DocumentFilter, JobRecord, Json, ListPage
 from database.sql import among_ids
 from database.store import Transaction
 
@@ -129,6 +130,25 @@ def unfinished_ids(tx: Transaction, document_id: str) -> list[str]:
     )
 
 
+def has_pending_documents(tx: Transaction, only: DocumentFilter) -> bool:
+    """True while a document of the actor's that `only` lets through waits to be read, or is being read.
+
+    Raises ValueError for a malformed filter.
+    """
+    pending = (
+        select(_jobs.c.job_id)
+        .join(_documents, _documents.c.document_id == _jobs.c.document_id)
+        .where(
+            tx.owns(_jobs),
+            tx.owns(_documents),
+            _jobs.c.type == INGEST,
+            _jobs.c.status.in_(("queued", "in_progress")),
+            matches(only),
+        )
+    )
+    return bool(tx.connection.scalar(select(exists(pending))))
+
+
 def get(tx: Transaction, job_id: str) -> JobRecord | None:
     """The job, None when it is absent or another owner's."""
     row = tx.connection.execute(select(_jobs).where(_jobs.c.job_id == job_id, tx.owns(_jobs))).one_or_none()
@@ -151,6 +171,20 @@ def newest_of(tx: Transaction, document_id: str, statuses: Sequence[str]) -> Job
         query = query.where(_jobs.c.status.in_(statuses))
     row = tx.connection.execute(query.order_by(_jobs.c.generation.desc()).limit(1)).one_or_none()
     return None if row is None else job_record(row)
+
+
+def latest_of(tx: Transaction, document_ids: Sequence[str]) -> dict[str, JobRecord]:
+    """The newest job of each document, by the document's id; documents without one are left out."""
+    mine = and_(_jobs.c.document_id.in_(among_ids(document_ids)), tx.owns(_jobs))
+    newest = (
+        select(_jobs.c.document_id, func.max(_jobs.c.generation).label("generation"))
+        .where(mine)
+        .group_by(_jobs.c.document_id)
+        .subquery()
+    )
+    is_newest = and_(_jobs.c.document_id == newest.c.document_id, _jobs.c.generation == newest.c.generation)
+    rows = tx.connection.execute(select(_jobs).join(newest, is_newest).where(mine))
+    return {row.document_id: job_record(row) for row in rows}
 
 
 def list_page(

@@ -95,9 +95,27 @@ class Gate:
         self._remember(credential, principal, usable_s=0.0, seen=seen)
         return principal
 
+    def admit_signed(self, principal: Principal) -> None:
+        """Returns when the user who signed an address is still there.
+
+        The database is asked each time: addresses of a disabled or deleted user are worth nothing at once. Raises
+        Unauthenticated.
+        """
+        try:
+            with self._store.begin(SERVICE_ACTOR) as tx:
+                _refuse_blocked(accounts.block_of(tx, principal.user_id))
+        except StoreError as error:
+            _log.warning("whether a user is blocked could not be looked up: %s", error)
+
     def count_request(self, principal: Principal) -> Allowance | None:
-        """Counts one request of the user; None where they are not limited."""
-        return None if self._requests is None else self._requests.take(principal.user_id)
+        """Counts one request of the user; None where they are not limited.
+
+        Signed addresses are counted apart: whoever was sent one cannot use up its owner's own requests.
+        """
+        if self._requests is None:
+            return None
+        is_signed = principal.kind == "signed_url"
+        return self._requests.take(f"signed {principal.user_id}" if is_signed else principal.user_id)
 
     @property
     def requests_per_minute(self) -> int:

@@ -29,7 +29,7 @@ def is_user_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _USER_ID.fullmatch(value) is not None
 
 
-Kind = Literal["nobody", "local", "supabase", "api_key"]
+Kind = Literal["nobody", "local", "supabase", "api_key", "signed_url"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from services.accounts.local import LocalAccounts
 from services.accounts.login import Login
 from services.accounts.passwords import Argon2Hasher, PasswordHasher
 from services.accounts.sessions import Sessions
+from services.accounts.signed_urls import UrlSigner, open_signer
 from services.accounts.supabase_login import SupabaseLogin
 from services.accounts.supabase_tokens import SupabaseTokens
 from services.accounts.tokens import AccessTokens
@@ -32,6 +33,8 @@ class Accounts:
     gate: Gate
     login: Login
     hasher: PasswordHasher
+    signer: UrlSigner | None
+    """Signs the addresses of files; None without accounts."""
     http: httpx.Client | None
     """Connections to Supabase."""
 
@@ -67,7 +70,7 @@ def open_accounts(settings: Settings, store: Store, *, hasher: PasswordHasher | 
     )
     is_open = settings.registration == "open"
     login = Login(gate, attempts, local=local, supabase=supabase, is_registration_open=is_open)
-    return Accounts(settings.accounts, gate, login, hashes, http)
+    return Accounts(settings.accounts, gate, login, hashes, open_signer(settings), http)
 
 
 def _local_tokens(settings: Settings) -> AccessTokens | None:

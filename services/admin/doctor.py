@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def _folder(name: str, path: Path, setting: str) -> Check:
         return Check(name, "broken", f"{path}: not writable", advice, facts)
     free = shutil.disk_usage(standing).free
     facts["free_bytes"] = free
-    summary = f"{path}{'' if path.exists() else ' (not there yet)'}, {free / 1024**3:.1f} GiB free"
+    summary = f"{path}{'' if path.exists() else ' (not there yet)'}, {free / 1e9:.1f} GB free"
     if free < MIN_FREE_BYTES:
         return Check(name, "warning", summary, f"free some space, or set {setting} to another disk", facts)
     return Check(name, "ok", summary, facts=facts)
@@ -271,11 +272,18 @@ def _text_model(settings: Settings) -> Check:
 
 def _picture_model(settings: Settings) -> Check:
     from services.embedding.opening import open_image_embedder
-    from services.embedding.weights import asks_for_pictures, list_models
+    from services.embedding.weights import asks_for_pictures, list_models, tried_file
 
     state = next(state for state in list_models(settings) if state.purpose == "pictures")
     facts = {"name": state.name, "status": state.status, "folder": str(state.folder), "source": state.source}
     kept = "pictures are kept and cannot be searched"
+    tried = tried_file(settings, state)
+    if state.status != "present" and not asks_for_pictures(settings) and tried.exists():
+        when = datetime.fromtimestamp(tried.stat().st_mtime, UTC)
+        summary = (
+            f"none: fetching it failed on {when:%Y-%m-%d at %H:%M} UTC, and {kept}. To search them, {state.advice}"
+        )
+        return Check("picture model", "ok", summary, facts=facts)
     if state.status != "present" and not asks_for_pictures(settings):
         summary = f"none, and none was asked for: {kept}. To search them, {state.advice}"
         return Check("picture model", "ok", summary, facts=facts)

@@ -21,7 +21,7 @@ from services.embedding.tokenizer import load_tokenizer
 from services.errors import FieldError, InvalidOption
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, best_place
-from services.search.search import Hit, Modality, SearchRequest, find, fuse_by_rank, record_search
+from services.search.search import Hit, Modality, SearchRequest, Shortfall, find, fuse_by_rank, record_search
 
 MIN_SOURCE_TOKENS = 40
 """A source that would be cut to less than this is left out: it would say too little to be cited."""
@@ -80,6 +80,8 @@ class Context:
     """Of all messages, as `token_counter` counts."""
     truncated: bool
     """True when a passage or an earlier turn was cut or left out for the budget's sake."""
+    warnings: Sequence[Shortfall] = ()
+    """What the search for sources lacked."""
 
 
 def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> Context:
@@ -103,7 +105,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
             code="message_too_long",
             errors=(FieldError("/token_budget", f"must be at least {least} for this message"),),
         )
-    hits = _relevant(runtime, actor, request)
+    hits, warnings = _relevant(runtime, actor, request)
     history, history_cut = _recent(request.history, int(HISTORY_SHARE * left), count)
     left -= sum(count(turn.content) for turn in history)
     texts = [hit for hit in hits if hit.chunk is not None]
@@ -121,6 +123,7 @@ def prepare_context(runtime: Runtime, actor: Actor, request: ContextRequest) -> 
         summary=_summary(sources, len(images)),
         tokens=sum(count(turn.content) for turn in messages),
         truncated=history_cut or sources_cut,
+        warnings=warnings,
     )
     record_search(
         runtime,
@@ -145,8 +148,8 @@ def token_counter(tokenizer_path: Path | None) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[Hit]:
-    """The best hits for the message.
+def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> tuple[list[Hit], Sequence[Shortfall]]:
+    """The best hits for the message, and what the search for them lacked.
 
     With earlier turns it is searched once more for them and the message together; both lists are fused by rank.
     """
@@ -156,7 +159,8 @@ def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[H
         document_ids=request.document_ids,
         conditions=request.conditions,
     )
-    lists = [find(runtime, actor, base).hits]
+    found = find(runtime, actor, base)
+    lists = [found.hits]
     earlier = [turn.content for turn in request.history if turn.role == "user"][-QUERY_TURNS:]
     if earlier:
         joined = "\n".join([*earlier, request.message])[-MAX_QUERY_CHARS:]
@@ -164,7 +168,7 @@ def _relevant(runtime: Runtime, actor: Actor, request: ContextRequest) -> list[H
     by_key = {_key(hit): hit for hits in reversed(lists) for hit in hits}
     kept = _distinct([by_key[key] for key, _ in fuse_by_rank([[_key(hit) for hit in hits] for hits in lists])])
     texts = [hit for hit in kept if hit.chunk is not None][: request.k]
-    return texts + [hit for hit in kept if hit.image is not None][:MAX_IMAGES]
+    return texts + [hit for hit in kept if hit.image is not None][:MAX_IMAGES], found.warnings
 
 
 def _key(hit: Hit) -> tuple[Modality, str]:

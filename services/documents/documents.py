@@ -17,6 +17,7 @@ from database.records import (
     DocumentFilter,
     DocumentRecord,
     ImageRecord,
+    JobRecord,
     Json,
     ListPage,
     PageRecord,
@@ -29,7 +30,6 @@ from services.errors import (
     FieldError,
     InputError,
     InvalidOption,
-    NotFound,
     TooLarge,
     TransientError,
 )
@@ -37,6 +37,7 @@ from services.filters import check_conditions, check_time, refusing_bad_queries
 from services.formats.detection.detect import Detection, detect_format
 from services.formats.office.libreoffice import libreoffice_missing
 from services.formats.registry import Format
+from services.missing import no_document, no_image
 from services.options import Options, parse_options
 from services.queue.job_view import JobView
 from services.queue.submission import announce_all, queue_positions, release_stopped
@@ -54,6 +55,20 @@ the journal's commits are merged.
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """What an upload says otherwise than the document that holds its bytes already."""
+
+    member: Literal["filename", "metadata"]
+    stored: Any
+    """What the document had before the upload."""
+    given: Any
+    """What the upload says."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"member": self.member, "stored": self.stored, "given": self.given}
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of one file."""
 
@@ -62,6 +77,10 @@ class Accepted:
     document: DocumentRecord | None = None
     job: JobView | None = None
     error: DocatlasError | None = None
+    changed: Sequence[Difference] = ()
+    """What the document has from this upload now."""
+    kept: Sequence[Difference] = ()
+    """What the document keeps, although the upload says otherwise."""
 
 
 def too_large(limit: int) -> TooLarge:
@@ -136,7 +155,18 @@ def accept(
             if job is not None:
                 keep(job.job_id)
             view = None if job is None else JobView(job, None)
-            accepted.append(Accepted(file.filename, submission.outcome, submission.document, view))
+            found_otherwise = _differences(submission.before, file.filename, metadata)
+            has_changed = submission.outcome == "updated"
+            accepted.append(
+                Accepted(
+                    file.filename,
+                    submission.outcome,
+                    submission.document,
+                    view,
+                    changed=found_otherwise if has_changed else (),
+                    kept=() if has_changed else found_otherwise,
+                )
+            )
         given = [entry.job.job for entry in accepted if entry.job]
         new = {entry.job.job.job_id for entry in accepted if entry.job and entry.outcome != "duplicate"}
         places = queue_positions(tx, (job for job in given if job.status == "queued"), new)
@@ -153,6 +183,18 @@ def accept(
     if len(accepted) == 1 and first.error is not None:
         raise first.error
     return accepted
+
+
+def _differences(before: DocumentRecord | None, filename: str, metadata: Json | None) -> list[Difference]:
+    """Where the upload says something, and something else than the document did."""
+    if before is None:
+        return []
+    found: list[Difference] = []
+    if filename != before.filename:
+        found.append(Difference("filename", before.filename, filename))
+    if metadata and metadata != before.metadata:
+        found.append(Difference("metadata", dict(before.metadata), dict(metadata)))
+    return found
 
 
 def _require_languages(runtime: Runtime, given: Mapping[str, Any] | None, options: Options) -> None:
@@ -211,7 +253,8 @@ def list_documents(
 ) -> ListPage[DocumentRecord]:
     """Documents, newest first: the uploaded ones, or those inside `parent_id`.
 
-    Raises InvalidOption for a malformed cursor, filter or time.
+    One whose job is being cancelled is shown, and found, as `in_progress`. Raises InvalidOption for a malformed cursor,
+    filter or time.
     """
     check_conditions(only.conditions, at="/query")
     check_time(created_after, at="/query/created_after")
@@ -219,7 +262,7 @@ def list_documents(
         return documents.list_page(
             tx,
             only=only,
-            status=status,
+            status=[*status, "cancelling"] if "in_progress" in status else status,
             file_type=file_type,
             created_after=created_after,
             name_contains=name_contains,
@@ -305,7 +348,7 @@ def get_image(runtime: Runtime, actor: Actor, image_id: str) -> ImageRecord:
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
     if image is None:
-        raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     return image
 
 
@@ -345,6 +388,12 @@ def get_page(runtime: Runtime, actor: Actor, document_id: str, number: int) -> P
     return page
 
 
+def newest_jobs(runtime: Runtime, actor: Actor, document_ids: Sequence[str]) -> Mapping[str, JobRecord]:
+    """The newest job of each document, by the document's id."""
+    with runtime.store.begin(actor) as tx:
+        return jobs.latest_of(tx, document_ids)
+
+
 def children_of(runtime: Runtime, actor: Actor, document_id: str) -> Sequence[str]:
     """Ids of the documents that lie in this one, oldest first."""
     with runtime.store.begin(actor) as tx:
@@ -369,7 +418,3 @@ def existing(document: DocumentRecord | None, document_id: str) -> DocumentRecor
     if document is None:
         raise no_document(document_id)
     return document
-
-
-def no_document(document_id: str) -> NotFound:
-    return NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")

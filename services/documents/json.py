@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from database.records import DocumentRecord
+from database.records import DocumentRecord, JobRecord
 
 
-def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dict[str, Any]:
+def document_json(
+    document: DocumentRecord, children: Sequence[str] = (), job: JobRecord | None = None
+) -> dict[str, Any]:
     """The document in the words of `GET /v1/documents/{id}`.
 
-    `children` are the ids of the documents inside it.
+    `children` are the ids of the documents inside it, `job` is its newest one. `error` is `Problem.as_json`, to which
+    HTTP adds members of its own.
     """
     return {
         "id": document.document_id,
@@ -29,6 +32,8 @@ def document_json(document: DocumentRecord, children: Sequence[str] = ()) -> dic
         "image_count": document.image_count,
         # A job may be `cancelling`; its document is in progress until that has happened.
         "status": "in_progress" if document.status == "cancelling" else document.status,
+        "error": job.error if job is not None and document.status == "failed" else None,
+        "job": None if job is None else {"id": job.job_id, "object": "job", "status": job.status},
         "warnings": list(document.warnings),
         "metadata": dict(document.metadata),
         "parent_id": document.parent_id,

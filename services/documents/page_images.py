@@ -12,6 +12,7 @@ from database.records import Actor
 from services.content import Upload
 from services.errors import NotFound
 from services.formats.registry import RENDERED_FORMATS, Format
+from services.missing import no_document, no_image
 from services.runtime import Runtime
 from services.storage import blob_path
 
@@ -49,7 +50,7 @@ def page_image(runtime: Runtime, actor: Actor, document_id: str, number: int, wi
     with runtime.store.begin(actor) as tx:
         document = documents.get(tx, document_id)
     if document is None:
-        raise NotFound(f"There is no document {document_id[:64]!r}.", code="document_not_found")
+        raise no_document(document_id)
     if document.file_type not in RENDERED_FORMATS:
         raise NotFound(
             f"A {document.file_type} document has no page layout to show; read its text instead.", code="no_page_image"
@@ -77,7 +78,7 @@ def thumbnail(runtime: Runtime, actor: Actor, image_id: str, width: int) -> Page
     with runtime.store.begin(actor) as tx:
         image = images.get_image(tx, image_id)
     if image is None:
-        raise NotFound(f"There is no picture {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     width = min(width, image.width)
     stem = f"{image.document_id}-image-{image.image_id}-{width}"
     folder = _cache_folder(runtime)

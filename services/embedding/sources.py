@@ -305,6 +305,7 @@ def _settle(part: Path, target: Path) -> None:
 def unavailable(model: Model, reasons: list[str]) -> TransientError:
     """The error for a model that no source gave."""
     return TransientError(
-        f"{model.name} could not be fetched: {'; '.join(reasons)}. Try `docatlas models pull` again later.",
+        f"{model.name} could not be fetched: {'; '.join(reasons)}. Check the connection and the proxy, then run "
+        "`docatlas models pull`; it goes on where it stopped.",
         code="model_unavailable",
     )

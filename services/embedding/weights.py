@@ -73,6 +73,11 @@ def asks_for_pictures(settings: Settings) -> bool:
     return named or model_folder(settings, PICTURE_MODEL).exists()
 
 
+def tried_file(settings: Settings, state: ModelState) -> Path:
+    """A file whose time is that of the last start which could not fetch the model; absent where none failed."""
+    return settings.cache_dir / "models" / f".{state.name}.tried"
+
+
 def require(settings: Settings, model: Model) -> Path:
     """The folder of a model that is present. Raises CapabilityMissing."""
     if not is_present(settings, model):
@@ -166,7 +171,8 @@ def _pull_one(settings: Settings, model: Model, hub: Hub, progress: Progress) ->
 
     if settings.offline:
         raise CapabilityMissing(
-            f"{model.name} is not in {model_folder(settings, model)} and DOCATLAS_OFFLINE forbids fetching it",
+            f"{model.name} is not in {model_folder(settings, model)} and DOCATLAS_OFFLINE forbids fetching it: set it "
+            "to false and run `docatlas models pull`",
             code="model_missing",
         )
     folder = model_folder(settings, model)

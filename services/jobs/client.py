@@ -96,4 +96,7 @@ def add_backfill(runtime: Runtime, actor: Actor) -> JobView:
 
 def no_job(job_id: str) -> NotFound:
     """The error for an id that none of the actor's jobs has."""
-    return NotFound(f"There is no job {job_id[:64]!r}.", code="job_not_found")
+    return NotFound(
+        f"There is no job {job_id[:64]!r}. `GET /v1/jobs` or `docatlas jobs list` shows those there are.",
+        code="job_not_found",
+    )

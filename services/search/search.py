@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 from database.documents import contents, documents, images, searches
 from database.errors import StoreBusy, StoreUnavailable
+from database.jobs import jobs
 from database.records import (
     Actor,
     ChunkRecord,
@@ -32,8 +33,9 @@ from database.records import (
 from database.store import Transaction
 from services.content import Box, Received
 from services.embedding.base import ImageEmbedder
-from services.errors import CapabilityMissing, FieldError, InvalidOption, NotFound
+from services.errors import CapabilityMissing, FieldError, InvalidOption
 from services.filters import check_conditions, refusing_bad_queries
+from services.missing import no_image
 from services.runtime import Runtime
 from services.search.highlights import QueryWords, Range, best_place, union_box
 from services.storage import blob_path
@@ -138,10 +140,16 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Something that was asked for and could not be done, while the rest could."""
+    """Something that an answer lacks, while the rest is there."""
 
     code: str
     message: str
+
+
+DOCUMENTS_PENDING = Shortfall(
+    "documents_pending",
+    "Documents are still being read, and what is in them may be missing. Search again when their jobs have ended.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +284,10 @@ def _find(
         found = _match_picture(runtime, actor, request, picture)
     else:
         found = _match_words(runtime, actor, request, (request.query or "").strip())
-    hits = _read_hits(runtime, actor, request, found)
+    hits, pending = _read_hits(runtime, actor, request, found)
+    warnings = (*found.warnings, DOCUMENTS_PENDING) if pending else found.warnings
     took_ms = round(1000 * (time.perf_counter() - began), 3)
-    return SearchResult(hits, request.mode, took_ms, found.warnings, found.is_exact), found.query
+    return SearchResult(hits, request.mode, took_ms, warnings, found.is_exact), found.query
 
 
 def _keyword_mode_has_no_pictures() -> InvalidOption:
@@ -397,7 +406,7 @@ def _stored_vector(runtime: Runtime, actor: Actor, image_id: str) -> tuple[Vecto
         image = images.get_image(tx, image_id)
         stored = images.image_vectors(tx, [image_id])
     if image is None:
-        raise NotFound(f"There is no image {image_id[:64]!r}.", code="image_not_found")
+        raise no_image(image_id)
     if image.space is not None and image_id in stored:
         return stored[image_id], image.space
     embedder = _require_image_embedder(runtime)
@@ -506,8 +515,8 @@ def _order(found: _Matches) -> list[tuple[tuple[Modality, str], float]]:
 # Reading the rows of the best
 
 
-def _read_hits(runtime: Runtime, actor: Actor, request: SearchRequest, found: _Matches) -> list[Hit]:
-    """The k best as hits.
+def _read_hits(runtime: Runtime, actor: Actor, request: SearchRequest, found: _Matches) -> tuple[list[Hit], bool]:
+    """The k best as hits, and whether documents that were to be searched are still being read.
 
     What was deleted since it was found is passed over, and the next one takes its place.
     """
@@ -518,6 +527,7 @@ def _read_hits(runtime: Runtime, actor: Actor, request: SearchRequest, found: _M
     hits: list[Hit] = []
     step = max(16, request.k + 4)
     with runtime.store.begin(actor) as tx:
+        pending = jobs.has_pending_documents(tx, request.only)
         for start in range(0, len(order), step):
             if len(hits) >= request.k:
                 break
@@ -531,7 +541,7 @@ def _read_hits(runtime: Runtime, actor: Actor, request: SearchRequest, found: _M
                     hits.append(_text_hit(len(hits) + 1, score, texts[id], row, words, found.beside.get(id)))
                 else:
                     hits.append(_image_hit(len(hits) + 1, score, similar[id], row))
-    return hits
+    return hits, pending
 
 
 def _read_rows(

@@ -52,6 +52,71 @@ def test_same_bytes_and_options_are_a_duplicate(client: httpx.Client) -> None:
     assert (again["outcome"], again["document"]["id"], again["job"]) == ("duplicate", first, None)
 
 
+def test_a_duplicate_says_that_it_keeps_its_name_and_metadata(client: httpx.Client) -> None:
+    content = b"The chandler sells rope by the fathom."
+    document_id = ingest(client, "rope.txt", content, metadata='{"year": 2024}')
+    again = upload(client, "ropes.txt", content, metadata='{"year": 2025}')
+    assert (again["outcome"], again["changed"]) == ("duplicate", [])
+    assert again["kept"] == [
+        {"member": "filename", "stored": "rope.txt", "given": "ropes.txt"},
+        {"member": "metadata", "stored": {"year": 2024}, "given": {"year": 2025}},
+    ]
+    stored = client.get(f"/v1/documents/{document_id}").json()
+    assert (stored["filename"], stored["metadata"]) == ("rope.txt", {"year": 2024})
+    same = upload(client, "rope.txt", content)
+    assert (same["outcome"], same["changed"], same["kept"]) == ("duplicate", [], [])
+
+
+def test_an_update_says_what_it_changed(client: httpx.Client) -> None:
+    content = b"The pilot boards beyond the bar."
+    document_id = ingest(client, "pilot.txt", content, metadata='{"year": 2024}')
+    renamed = upload(client, "pilots.txt", content, options='{"chunk_size": 300, "chunk_overlap": 0}')
+    assert (renamed["outcome"], renamed["kept"]) == ("updated", [])
+    assert renamed["changed"] == [{"member": "filename", "stored": "pilot.txt", "given": "pilots.txt"}]
+    wait(client, renamed["job"]["id"])
+    stored = client.get(f"/v1/documents/{document_id}").json()
+    assert (stored["filename"], stored["metadata"]) == ("pilots.txt", {"year": 2024})
+    options = '{"chunk_size": 400, "chunk_overlap": 0}'
+    filed = upload(client, "pilots.txt", content, options=options, metadata='{"year": 2025}')
+    assert filed["changed"] == [{"member": "metadata", "stored": {"year": 2024}, "given": {"year": 2025}}]
+    wait(client, filed["job"]["id"])
+    assert client.get(f"/v1/documents/{document_id}").json()["metadata"] == {"year": 2025}
+
+
+def test_a_new_document_has_no_differences(client: httpx.Client) -> None:
+    entry = upload(client, "buoy.txt", b"The buoy rings in the swell.", metadata='{"year": 2024}')
+    assert (entry["outcome"], entry["changed"], entry["kept"]) == ("created", [], [])
+    assert entry["document"]["job"] == {"id": entry["job"]["id"], "object": "job", "status": "queued"}
+
+
+def test_a_failed_document_tells_why(client: httpx.Client) -> None:
+    entry = upload(client, "locked.pdf", (DATA / "encrypted.pdf").read_bytes())
+    job = wait(client, entry["job"]["id"])
+    assert job["status"] == "failed"
+    document_id = entry["document"]["id"]
+    document = client.get(f"/v1/documents/{document_id}").json()
+    assert document["status"] == "failed"
+    assert document["job"] == {"id": job["id"], "object": "job", "status": "failed"}
+    assert document["error"]["code"] == "password_required"
+    assert document["error"]["status"] == 422
+    assert document["error"]["instance"] == f"/v1/documents/{document_id}"
+    assert document["error"]["detail"] == job["error"]["detail"]
+    listed = client.get("/v1/documents", params={"status": "failed"}).json()["data"]
+    assert next(one for one in listed if one["id"] == document_id)["error"] == document["error"]
+    renamed = client.patch(f"/v1/documents/{document_id}", json={"title": "Locked"}).json()
+    assert renamed["error"] == document["error"]
+
+
+def test_a_document_that_was_read_after_a_failure_has_no_error(client: httpx.Client) -> None:
+    document_id = upload(client, "locked-again.pdf", (DATA / "encrypted.pdf").read_bytes() + b"\n")["document"]["id"]
+    failed = client.get(f"/v1/documents/{document_id}").json()["job"]["id"]
+    assert wait(client, failed)["status"] == "failed"
+    again = client.post(f"/v1/documents/{document_id}/reprocess", json={"password": "open sesame"}).json()
+    assert wait(client, again["id"])["status"].startswith("completed")
+    document = client.get(f"/v1/documents/{document_id}").json()
+    assert (document["error"], document["job"]["id"]) == (None, again["id"])
+
+
 def test_same_bytes_with_other_options_are_updated(client: httpx.Client) -> None:
     first = ingest(client, "thrice.txt", b"Thrice told.")
     again = upload(client, "thrice.txt", b"Thrice told.", options='{"chunk_size": 500, "chunk_overlap": 10}')

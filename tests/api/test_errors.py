@@ -72,6 +72,19 @@ def test_invalid_body_names_the_field(client: httpx.Client, body: object, pointe
     assert pointer in [error["pointer"] for error in problem["errors"]]
 
 
+def test_unknown_field_names_the_closest_one(client: httpx.Client) -> None:
+    for given, close in (("q", "query"), ("min_scor", "min_score")):
+        problem = assert_problem(client.post("/v1/search", json={"query": "a", given: 1}), 422, "invalid_request")
+        assert problem["detail"] == f"/{given} is no field of this request: did you mean '{close}'?"
+    far = assert_problem(client.post("/v1/search", json={"query": "a", "zzz": 1}), 422, "invalid_request")
+    assert far["detail"] == "/zzz is no field of this request."
+
+
+def test_empty_id_in_the_path_is_said(client: httpx.Client) -> None:
+    problem = assert_problem(client.get("/v1/documents//content"), 404, "route_not_found")
+    assert "An id in the path is empty." in problem["detail"]
+
+
 def test_invalid_query_parameter_names_it(client: httpx.Client) -> None:
     problem = assert_problem(client.get("/v1/documents", params={"limit": 201}), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "/query/limit"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from api.http.files import content_disposition, matches_tag, range_kind
-from api.http.security import SECURITY_HEADERS, access_of
+from api.http.security import SECURITY_HEADERS, access_of, frame_ancestors
 from services.filenames import display_name, download_name
 from services.settings import Settings
-from tests.support.api_server import assert_problem, opened
+from tests.support.account_cases import PASSWORD, bearer, local_server, make_key
+from tests.support.api_server import assert_problem, ingest, opened
 from tests.support.databases import Databases
 
 
@@ -70,6 +72,38 @@ def test_preflight_is_answered_without_a_wildcard(client: httpx.Client) -> None:
     assert "content-type" in reply.headers["access-control-allow-headers"].lower()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Accept", "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "If-Range",
+        "Last-Event-ID", "Range", "X-API-Key", "X-Request-Id", "X-Requested-With", "baggage", "traceparent",
+        "tracestate",
+    ],
+)  # fmt: skip
+def test_a_page_may_send_this_header(client: httpx.Client, name: str) -> None:
+    headers = {
+        "Origin": "https://app.example.org",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": name.lower(),
+    }
+    reply = client.options("/v1/documents", headers=headers)
+    assert reply.status_code == 204
+    assert name.lower() in reply.headers["access-control-allow-headers"].lower().split(", ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Location", "RateLimit", "RateLimit-Policy",
+        "Retry-After", "WWW-Authenticate", "X-Docatlas-Store", "X-Request-Id",
+    ],
+)  # fmt: skip
+def test_a_page_may_read_this_header(client: httpx.Client, name: str) -> None:
+    for path in ("/livez", "/v1/nothing"):
+        reply = client.get(path, headers={"Origin": "https://app.example.org"})
+        assert name in reply.headers["access-control-expose-headers"].split(", ")
+
+
 def test_refused_upload_has_cors_headers(client: httpx.Client) -> None:
     reply = client.post(
         "/v1/documents", files=[("files", ("a.txt", b"x" * 2000))], headers={"Origin": "http://localhost:3000"}
@@ -103,6 +137,84 @@ def test_server_on_the_network_takes_addresses_but_no_foreign_names() -> None:
     assert not access.allows_host("evil.example")
     assert access.allows_origin("http://192.168.1.2:8000", "192.168.1.2:8000")
     assert not access.allows_origin("http://192.168.1.2:8000", "docs.lan:8000")
+
+
+def test_an_origin_may_be_let_in_on_every_port() -> None:
+    access = access_of(Settings(cors_origins=("http://10.0.2.2:*",), allowed_hosts=("10.0.2.2",)))
+    assert access.allows_host("10.0.2.2:8000")
+    for origin in ("http://10.0.2.2", "http://10.0.2.2:3000", "HTTP://10.0.2.2:49152"):
+        assert access.allows_origin(origin, "localhost:8000")
+    for origin in ("https://10.0.2.2:3000", "http://10.0.2.20:3000", "http://10.0.2.2.evil.example", "http://*:*"):
+        assert not access.allows_origin(origin, "localhost:8000")
+    assert not access_of(Settings()).allows_origin("http://10.0.2.2:3000", "localhost:8000")
+    assert not access_of(Settings()).allows_host("10.0.2.2:8000")
+
+
+def test_without_other_origins_files_are_for_our_own_and_loopbacks_pages() -> None:
+    access = access_of(Settings())
+    assert access.resource_policy(None, "localhost:8000") == "same-origin"
+    assert access.resource_policy("http://localhost:5173/", "127.0.0.1:8000") == "cross-origin"
+    assert access.resource_policy("https://evil.example/", "127.0.0.1:8000") == "same-origin"
+
+
+def test_a_setting_cannot_add_a_directive_to_the_policy_of_pdfs() -> None:
+    given = ("https://app.example.org", "https://a.example; script-src *", "https://b.example, default-src *", "*")
+    assert frame_ancestors(Settings(cors_origins=given)).endswith(" https://app.example.org")
+
+
+def test_texts_are_compressed_and_say_so(client: httpx.Client) -> None:
+    plain = client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    packed = client.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) * 4 < len(plain.content)
+    assert packed.json() == plain.json()
+    for reply in (plain, packed):
+        assert {"origin", "accept-encoding"} <= set(reply.headers["vary"].lower().split(", "))
+
+
+def test_what_is_compressed_has_a_weak_tag_and_is_found_by_it(client: httpx.Client) -> None:
+    text = b"The harbour opens at dawn. " * 30
+    document_id = ingest(client, "harbour.txt", text)
+    path = f"/v1/documents/{document_id}/content"
+    packed = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text.startswith("The harbour opens at dawn.")
+    assert packed.headers["etag"].startswith('W/"')
+    assert (
+        client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}).status_code
+        == 304
+    )
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["etag"] == f"W/{plain.headers['etag']}"
+
+
+def test_files_are_sent_as_they_are(client: httpx.Client) -> None:
+    text = b"The library is closed. " * 40
+    document_id = ingest(client, "library.txt", text)
+    path, gzip = f"/v1/documents/{document_id}/file", {"Accept-Encoding": "gzip"}
+    whole = client.get(path, headers=gzip)
+    assert "content-encoding" not in whole.headers
+    assert whole.headers["content-length"] == str(len(text))
+    assert whole.headers["etag"].startswith('"')
+    part = client.get(path, headers={**gzip, "Range": "bytes=0-599"})
+    assert (part.status_code, part.content) == (206, text[:600])
+    assert "content-encoding" not in part.headers
+
+
+def test_answers_with_tokens_are_not_compressed(module_databases: Databases, tmp_path: Path) -> None:
+    with local_server(module_databases, tmp_path / "data") as (_, server):
+        server.headers["Accept-Encoding"] = "gzip"
+        login = server.post("/v1/auth/register", json={"email": "ada@example.org", "password": PASSWORD})
+        assert login.status_code == 201
+        assert len(login.content) > 500
+        assert "content-encoding" not in login.headers
+        session = login.json()["session"]
+        for _ in range(3):
+            make_key(server, session, "read")
+        listed = server.get("/v1/api-keys", headers=bearer(session))
+        assert len(listed.content) > 500
+        assert "content-encoding" not in listed.headers
 
 
 def test_star_is_no_origin() -> None:

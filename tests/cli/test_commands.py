@@ -76,6 +76,22 @@ def test_bad_files_are_named_with_their_code_and_cost_the_others_nothing(
     }  # fmt: skip
     table = cli.run("ingest", str(empty), code=1)
     assert "[empty_file]" in table.stdout
+    assert table.stderr.startswith(f"error [empty_file]: {empty}: ")
+    assert "1 file, 1 rejected or failed" in table.stdout
+    assert "no file or folder" in cli.run("ingest", str(tmp_path / "nowhere"), code=1).stderr
+
+
+def test_search_says_why_it_finds_nothing(cli: Cli, folder: Path) -> None:
+    assert "warning [no_documents]: " in cli.run("search", "crane", "--mode", "keyword").stderr
+    assert "warning [no_documents]: " in cli.run("context", "crane").stderr
+    cli.run("ingest", str(folder / "letter.txt"), "--no-wait")
+    found = cli.run("search", "crane", "--mode", "keyword")
+    assert "warning [documents_pending]: " in found.stderr
+    assert "0 hits" in found.stdout
+    cli.run("ingest", str(folder / "letter.txt"))
+    found = cli.run("search", "crane", "--mode", "keyword")
+    assert found.stderr == ""
+    assert "1 hit in" in found.stdout
 
 
 def test_file_over_the_limit_is_rejected_and_leaves_nothing_behind(cli: Cli, tmp_path: Path) -> None:

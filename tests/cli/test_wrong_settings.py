@@ -58,7 +58,8 @@ def test_a_limit_that_the_system_cannot_lay_is_a_wrong_setting(
     data = {"DOCATLAS_DATA_DIR": str(tmp_path / "data"), "DOCATLAS_TEXT_MODEL": "hash"}
     code, out, err = _run(capsys, monkeypatch, "documents", "list", **{name: value}, **data)
     assert (code, out) == (2, "")
-    assert err.startswith(f"error [invalid_setting]: {name}: ")
+    assert err.startswith(f"error [invalid_setting]: {name} must be a ")
+    assert f"and is {value!r}" in err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -68,7 +69,9 @@ def test_every_command_stops_at_a_wrong_setting(
     data = {"DOCATLAS_DATA_DIR": str(tmp_path / "data"), "DOCATLAS_TEXT_MODEL": "hash"}
     code, out, err = _run(capsys, monkeypatch, *command, DOCATLAS_MAX_PAGES="many", **data)
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"error \[invalid_setting\]: DOCATLAS_MAX_PAGES: .+\n", err)
+    assert re.fullmatch(
+        r"error \[invalid_setting\]: DOCATLAS_MAX_PAGES must be a whole number of at least 1, and is 'many'\n", err
+    )
     code, out, err = _run(capsys, monkeypatch, *command, DOCATLAS_ACCOUNT="local", **data)
     assert (code, out) == (2, "")
     assert err == "error [unknown_setting]: DOCATLAS_ACCOUNT is no setting: did you mean DOCATLAS_ACCOUNTS?\n"
@@ -78,12 +81,25 @@ def test_every_command_stops_at_a_wrong_setting(
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"DOCATLAS_PORT": "abc"}, "DOCATLAS_PORT: "),
+        ({"DOCATLAS_PORT": "abc"}, ": DOCATLAS_PORT must be a whole number from 0 to 65535, and is 'abc'\n"),
+        ({"DOCATLAS_PORT": "65536"}, ": DOCATLAS_PORT must be a whole number from 0 to 65535, and is '65536'\n"),
+        ({"DOCATLAS_CHUNK_SIZE": "1.5"}, ": DOCATLAS_CHUNK_SIZE must be a whole number, and is '1.5'\n"),
+        ({"DOCATLAS_OFFLINE": "ja"}, ": DOCATLAS_OFFLINE must be true or false, and is 'ja'\n"),
+        ({"DOCATLAS_SWEEP_S": "0"}, ": DOCATLAS_SWEEP_S must be a number above 0, and is '0'\n"),
+        ({"DOCATLAS_ACCOUNTS": "x"}, ": DOCATLAS_ACCOUNTS must be none, local or supabase, and is 'x'\n"),
+        (
+            {"DOCATLAS_STORAGE_BUCKET": ""},
+            ": DOCATLAS_STORAGE_BUCKET must be a text of at least 1 character, and is ''\n",
+        ),
+        ({"DOCATLAS_HUB_TIMEOUT_S": "9" * 200}, "must be a number above 0 and at most 30, and is '99999"),
         ({"DOCATLAS_ACCOUNTS": "local"}, "set DOCATLAS_TOKEN_SECRET"),
         ({"DOCATLAS_OCR_LANGUAGES": "eng"}, "DOCATLAS_OCR_LANGUAGES: a list is written as JSON"),
-        ({"DOCATLAS_OCR_LANGUAGES": '["eng", 4]'}, "DOCATLAS_OCR_LANGUAGES: "),
-        ({"DOCATLAS_PORT": "abc", "DOCATLAS_MAX_PAGES": "0"}, "; DOCATLAS_MAX_PAGES: "),
-        ({"DOCATLAS_PORT": "abc", "DOCATLAS_HOTS": "::1"}, "did you mean DOCATLAS_HOST?; DOCATLAS_PORT: "),
+        (
+            {"DOCATLAS_OCR_LANGUAGES": '["eng", 4]'},
+            "DOCATLAS_OCR_LANGUAGES must be a list of texts, written as JSON, and is ",
+        ),
+        ({"DOCATLAS_PORT": "abc", "DOCATLAS_MAX_PAGES": "0"}, "; DOCATLAS_MAX_PAGES must be "),
+        ({"DOCATLAS_PORT": "abc", "DOCATLAS_HOTS": "::1"}, "did you mean DOCATLAS_HOST?; DOCATLAS_PORT must be "),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -97,6 +113,28 @@ def test_what_is_wrong_is_named(
     assert err.startswith("error [invalid_setting]: ")
     assert len(err.splitlines()) == 1
     assert said in err
+
+
+def test_what_is_printed_of_others_drives_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = _run(capsys, monkeypatch, "documents", "list", **{"DOCATLAS_X\x1b[31m\u202e": "1"})
+    assert (code, out) == (2, "")
+    assert err.isascii()
+    assert err.rstrip("\n").isprintable()
+    assert r"DOCATLAS_X\x1b[31m\u202e is no setting" in err
+
+
+def test_commands_are_named_as_the_launcher_was_called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called = {"DOCATLAS_PROGRAM": "./docatlas", "DOCATLAS_DATA_DIR": str(tmp_path / "data")}
+    code, _, err = _run(capsys, monkeypatch, "documents", "show", **called)
+    assert code == 2
+    assert err.endswith(" See `./docatlas documents show --help`.\n")
+    code, _, err = _run(capsys, monkeypatch, "documents", "show", "nope", **called)
+    assert code == 1
+    assert "`./docatlas documents list`" in err
 
 
 def test_a_secret_is_not_repeated(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +180,9 @@ def test_what_the_launcher_and_the_documents_name_is_known() -> None:
         named = set(re.findall(r"\bDOCATLAS_[A-Z_]*[A-Z]\b(?![_*])", path.read_text(encoding="utf-8")))
         assert named <= known, path
     launcher = (ROOT / "docatlas").read_text(encoding="utf-8")
-    assert {"DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV"} == set(re.findall(r"environ\.get\(\"(DOCATLAS_\w+)\"", launcher))
+    assert {"DOCATLAS_PROGRAM", "DOCATLAS_TORCH_INDEX", "DOCATLAS_VENV"} == set(
+        re.findall(r"environ\.get\(\"(DOCATLAS_\w+)\"", launcher)
+    )
 
 
 def test_help_is_given_with_wrong_settings_too(

@@ -177,6 +177,7 @@ CALLS: Mapping[str, Call] = {
     "jobs.get": lambda tx, t: jobs.get(tx, t.held.job_id),
     "jobs.get_many": lambda tx, t: jobs.get_many(tx, [t.held.job_id]),
     "jobs.newest_of": lambda tx, t: jobs.newest_of(tx, str(t.job.document_id), ()),
+    "jobs.latest_of": lambda tx, t: jobs.latest_of(tx, [str(t.job.document_id)]),
     "jobs.list_page": lambda tx, t: jobs.list_page(tx, document_id=t.job.document_id, limit=9, cursor=None),
     "jobs.queue_position": lambda tx, t: jobs.queue_position(tx, t.job),
     "jobs.heartbeat": lambda tx, t: jobs.heartbeat(tx, t.held.job_id, worker_id="w"),

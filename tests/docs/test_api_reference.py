@@ -41,8 +41,8 @@ ACCOUNT_CALLS = (
 NOT_OVER_HTTP = frozenset(
     {
         "account_not_found", "cache_unwritable", "copy_refused", "database_admin_url_missing", "database_failed",
-        "database_login_refused", "database_role_unsafe", "local_user", "server_running", "unreadable_picture",
-        "user_not_found",
+        "database_login_refused", "database_role_unsafe", "local_user", "server_running", "signing_key_damaged",
+        "unreadable_picture", "user_not_found",
     }
 )  # fmt: skip
 """Codes of the command line, of a server that does not start, and of a picture that is a warning in its document."""
@@ -230,7 +230,7 @@ def test_every_example_of_accounts_works(tmp_path: Path) -> None:
             answers = _run(shell, described, calls[name])
             if name == "register":
                 shell.run(SESSION, names=("ACCESS_TOKEN", "REFRESH_TOKEN", "KEY_ID", "KEY"))
-                command = 'curl -s -H "X-API-Key: $KEY" http://127.0.0.1:8000/v1/documents'
+                command = 'curl -sS -H "X-API-Key: $KEY" http://127.0.0.1:8000/v1/documents'
                 assert shell.run(command).statuses == [200]
             elif name == "change_password":
                 shell.variables["ACCESS_TOKEN"] = answers[0]["access_token"]

@@ -7,11 +7,12 @@ from PIL import Image
 
 from api.app import create_app
 from docs.build_picture import PICTURE, ask, boxes_of, cited_sentence, draw
+from services.jobs.worker import Worker
 from services.runtime import Runtime
 
 
-def test_cited_sentence_stands_in_its_boxes(working_runtime: Runtime) -> None:
-    with TestClient(create_app(working_runtime), base_url="http://127.0.0.1") as client:
+def test_cited_sentence_stands_in_its_boxes(runtime: Runtime) -> None:
+    with Worker(runtime) as worker, TestClient(create_app(runtime, worker), base_url="http://127.0.0.1") as client:
         hit, page, image = ask(client)
     sentence, offset = cited_sentence(hit)
     assert sentence == "Either party may end this agreement in writing with three months notice."

@@ -143,14 +143,17 @@ SILENT = Silent()
 
 
 def same_everywhere(row: Any) -> list[Any]:
-    """The values of a row, comparable: `jsonb` writes 1e308 as a whole number, which Python takes for another one."""
+    """The values of a row, comparable: `jsonb` writes 1e16 as a whole number, which Python may take for another one.
+
+    `compare_stores` looks at the digits; here numbers from 2**53 are compared as JSON's readers take them, by float64.
+    """
     return [value.tobytes() if isinstance(value, np.ndarray) else json_value(value) for value in row]
 
 
 def json_value(value: Any) -> Any:
     if not isinstance(value, dict | list):
         return value
-    return json.loads(json.dumps(value), parse_int=lambda digits: float(digits) if len(digits) > 25 else int(digits))
+    return json.loads(json.dumps(value), parse_int=lambda digits: float(digits) if len(digits) > 15 else int(digits))
 
 
 def start_copy(folder: Path, urls: DatabaseUrls, *, to_sqlite: Path | None = None) -> subprocess.Popen[bytes]:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from database.jobs import jobs
+from database.records import Actor, DocumentFilter
 from services.errors import InvalidOption
 from services.filters import parse_filters
 from services.runtime import Runtime
 from services.search.highlights import QueryWords
 from services.settings import Settings
-from tests.support.api_server import assert_problem, ingest, opened
+from tests.support.api_server import assert_problem, ingest, opened, upload
 from tests.support.databases import Databases
 from tests.support.paths import DATA
 from tests.support.picture_models import NATIVE, write_checkpoint
@@ -198,11 +200,33 @@ def test_deleted_document_is_not_found_any_more(client: httpx.Client) -> None:
         assert "gone.txt" not in names(search(client, query="zeppelins", mode=mode, min_score=0, k=50))
 
 
+def test_documents_that_are_still_being_read_are_said_to_be_missing(databases: Databases, tmp_path: Path) -> None:
+    with opened(databases, tmp_path / "data", runs_jobs=False) as (runtime, client):
+        assert search(client, query="zeppelins")["warnings"] == []
+        waiting = upload(client, "waiting.txt", b"Zeppelins over the estuary.")
+        answers = [
+            search(client, query="zeppelins"),
+            search(client, query="zeppelins", document_ids=[waiting["document"]["id"]]),
+            search(client, query="zeppelins", filters={"format": "text"}),
+            client.post("/v1/context", json={"message": "zeppelins"}).json(),
+        ]
+        for answer in answers:
+            assert [warning["code"] for warning in answer["warnings"]] == ["documents_pending"]
+        for elsewhere in ({"document_ids": ["another"]}, {"filters": {"format": "pdf"}}):
+            assert search(client, query="zeppelins", **elsewhere)["warnings"] == []
+        stranger = Actor("9" * 32)
+        with runtime.store.begin(stranger) as tx:
+            assert not jobs.has_pending_documents(tx, DocumentFilter())
+        client.post(f"/v1/jobs/{waiting['job']['id']}/cancel")
+        assert search(client, query="zeppelins")["warnings"] == []
+
+
 def test_pictures_without_a_model_are_said_to_be_missing(client: httpx.Client, ids: dict[str, str]) -> None:
     alone = client.post("/v1/search", json={"query": "a crane", "modalities": ["image"]})
     problem = assert_problem(alone, 503, "image_model_missing")
     assert "docatlas models pull" in problem["detail"]
-    assert alone.headers["retry-after"]
+    assert problem["retryable"] is False
+    assert "retry-after" not in alone.headers
     both = search(client, query="the crane", modalities=["text", "image"])
     assert [warning["code"] for warning in both["warnings"]] == ["image_model_missing"]
     assert both["data"]
