@@ -59,6 +59,7 @@ class HttpServer(uvicorn.Server):
         self._on_listening, self._on_stopping = on_listening, on_stopping
         self._trimmed_at = (0, 0)
         """Bytes of bodies released, and connections closed, when memory was given back last."""
+        self._trims_due = 0
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_OF_EXPIRY == 0:
@@ -71,6 +72,10 @@ class HttpServer(uvicorn.Server):
         released, closed = self._body_memory.released_bytes, self._connections.closed
         if released - self._trimmed_at[0] >= TRIMMED_BYTES or closed - self._trimmed_at[1] >= TRIMMED_CONNECTIONS:
             self._trimmed_at = (released, closed)
+            self._trims_due = 2
+        if self._trims_due:
+            # Once more the next time: buffers of connections are freed a little later than they are counted.
+            self._trims_due -= 1
             await asyncio.to_thread(return_free_memory)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -168,14 +168,16 @@ class Connections:
         return not place.is_stream and self._close_one(self._waiting_of.get(place.key, {}))
 
     def _close_one(self, waiting: Mapping[HttpConnection, Any]) -> bool:
-        for connection in waiting:
-            self.remove(connection)
-            if connection.transport.get_write_buffer_size():
-                connection.transport.abort()  # closing would wait for a client that may never read
-            else:
-                connection.transport.close()
-            return True
-        return False
+        # One that never sent a whole request goes before a client's that may be about to send its next one.
+        connection = next((one for one in waiting if not one.has_served), None) or next(iter(waiting), None)
+        if connection is None:
+            return False
+        self.remove(connection)
+        if connection.transport.get_write_buffer_size():
+            connection.transport.abort()  # closing would wait for a client that may never read
+        else:
+            connection.transport.close()
+        return True
 
     def _leave_place(self, connection: HttpConnection) -> None:
         if connection.place is not None:
@@ -199,6 +201,8 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.place: Place | None = None
         self.peer_key = UNKNOWN_ADDRESS
+        self.has_served = False
+        """True once a request was answered."""
         self._peer = UNKNOWN_ADDRESS
         self._limits = limits
         self._is_refused = False
@@ -280,6 +284,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         has_next = bool(self.pipeline)
         super().on_response_complete()
+        self.has_served = True
         if not has_next:
             self._has_begun = False
             is_direct = not self._limits.proxies.trusts(self._peer)
