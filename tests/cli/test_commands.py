@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cli.console import human_bytes
 from tests.support.command_line import Cli
 from tests.support.databases import Databases
 
@@ -244,6 +245,25 @@ def test_models_are_listed_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
         "models", "pull", "text", code=1, DOCATLAS_CACHE_DIR=str(tmp_path / "cache"), DOCATLAS_OFFLINE="true"
     )
     assert "error [model_missing]" in pulled.stderr
+
+
+def test_doctor_says_that_fetching_the_picture_model_failed(cli: Cli, tmp_path: Path) -> None:
+    cache = {"DOCATLAS_CACHE_DIR": str(tmp_path / "cache")}
+    [before] = [check for check in cli.json("doctor", **cache)["checks"] if check["name"] == "picture model"]
+    assert "none was asked for" in before["summary"]
+    (tmp_path / "cache" / "models").mkdir(parents=True)
+    (tmp_path / "cache" / "models" / f".{before['facts']['name']}.tried").touch()
+    [after] = [check for check in cli.json("doctor", **cache)["checks"] if check["name"] == "picture model"]
+    assert "fetching it failed on" in after["summary"]
+    assert (before["status"], after["status"]) == ("ok", "ok")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (438_671_194, "439 MB"), (10**13, "10.0 TB")],
+)
+def test_sizes_are_in_powers_of_ten(count: int, text: str) -> None:
+    assert human_bytes(count) == text
 
 
 def test_output_cut_off_by_its_reader_is_no_error(cli: Cli, folder: Path) -> None:
