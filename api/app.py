@@ -13,10 +13,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.http.authentication import Authentication
+from api.http.body_memory import BodyMemory
+from api.http.client_address import ForwardedClient, TrustedProxies
 from api.http.errors import add_error_handlers
 from api.http.fallback import FallbackNotice, on_not_found
 from api.http.metrics import Metrics, RequestCounting
 from api.http.middleware import AccessControl, BodyLimit, Compression, Failures, HeadAsGet, RequestIdentity
+from api.http.request_limits import ABANDONED_AFTER_S, BodyTimes, RequestLimits
 from api.http.security import access_of
 from api.http.uploads import remove_abandoned
 from api.openapi import make_openapi
@@ -37,9 +40,6 @@ Half of them may wait for Supabase's keys (see services.accounts.jwks)."""
 SESSION_KEEPERS = 8
 """Threads that continue and end sessions, which with Supabase's accounts wait for Supabase."""
 
-ABANDONED_AFTER_S = 6 * 3600.0
-"""No upload takes this long: an older partial file belongs to a process that was killed."""
-
 
 def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
     """The FastAPI application on `runtime`.
@@ -59,6 +59,7 @@ def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.state.worker = worker
     app.state.metrics = Metrics(runtime)
+    app.state.body_memory = BodyMemory(runtime.settings.max_body_memory_bytes)
     routers = (
         documents.router,
         contents.router,
@@ -75,15 +76,17 @@ def create_app(runtime: Runtime, worker: Worker | None = None) -> FastAPI:
     app.add_exception_handler(NotFound, on_not_found)
     # The last one added is the outermost: identity first, so that even a refusal carries the id and the headers.
     app.add_middleware(HeadAsGet)
-    app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS)
+    app.add_middleware(BodyLimit, upload_paths=documents.UPLOAD_PATHS, memory=app.state.body_memory)
     app.add_middleware(FallbackNotice, fallback=runtime.fallback)
     accounts = runtime.accounts
     app.add_middleware(Authentication, gate=None if accounts.mode == "none" else accounts.gate, signer=accounts.signer)
+    app.add_middleware(RequestLimits, times=BodyTimes.of(runtime.settings), upload_paths=documents.UPLOAD_PATHS)
     app.add_middleware(Failures)
     app.add_middleware(AccessControl, access=access_of(runtime.settings))
     app.add_middleware(Compression)
     app.add_middleware(RequestCounting, metrics=app.state.metrics)
     app.add_middleware(RequestIdentity)
+    app.add_middleware(ForwardedClient, proxies=TrustedProxies(runtime.settings.trusted_proxies))
     _describe(app)
     return app
 

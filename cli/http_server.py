@@ -1,4 +1,4 @@
-"""The uvicorn server, with a call when it listens and one when it stops.
+"""The uvicorn server, with limits on connections, a call when it listens and one when it stops.
 
 So it can say that it listens, and let waiting clients go.
 """
@@ -12,6 +12,19 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+
+from api.http.body_memory import BodyMemory
+from api.http.connections import Connections
+from services.allocator import return_free_memory
+
+TICKS_OF_EXPIRY = 5
+"""Ticks, a tenth of a second each, between two looks for connections whose time is up."""
+TICKS_OF_TRIMMING = 50
+"""Ticks between two looks whether there is memory to give back."""
+TRIMMED_BYTES = 16 * 1024**2
+"""Of bodies, after which free memory is given back. It takes some milliseconds, in a thread."""
+TRIMMED_CONNECTIONS = 256
+"""Closed connections after which it is given back as well."""
 
 _SIGNATURE = re.compile(r"(?i)(?<=[?&]signature=)[^&#]*")
 
@@ -32,11 +45,38 @@ class HttpServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_stopping: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        *,
+        connections: Connections,
+        body_memory: BodyMemory,
+        on_listening: Callable[[], None],
+        on_stopping: Callable[[], None],
     ) -> None:
         super().__init__(config)
         logging.getLogger("uvicorn.access").addFilter(WithoutSignatures())
+        self._connections, self._body_memory = connections, body_memory
         self._on_listening, self._on_stopping = on_listening, on_stopping
+        self._trimmed_at = (0, 0)
+        """Bytes of bodies released, and connections closed, when memory was given back last."""
+        self._trims_due = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_OF_EXPIRY == 0:
+            self._connections.close_expired(asyncio.get_running_loop().time())
+        if counter % TICKS_OF_TRIMMING == 0:
+            await self._give_memory_back()
+        return await super().on_tick(counter)
+
+    async def _give_memory_back(self) -> None:
+        released, closed = self._body_memory.released_bytes, self._connections.closed
+        if released - self._trimmed_at[0] >= TRIMMED_BYTES or closed - self._trimmed_at[1] >= TRIMMED_CONNECTIONS:
+            self._trimmed_at = (released, closed)
+            self._trims_due = 2
+        if self._trims_due:
+            # Once more the next time: buffers of connections are freed a little later than they are counted.
+            self._trims_due -= 1
+            await asyncio.to_thread(return_free_memory)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

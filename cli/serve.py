@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -9,7 +10,8 @@ import signal
 import socket
 import sys
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import Annotated, cast
 
 import typer
 
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 GRACE_S = 10
 """Seconds that answers under way may take once the server was told to stop; uploads longer than that are cut off."""
+OTHER_FILES = 512
+"""Files that are open beside connections: databases, uploads, children's pipes, refused connections."""
 BACKLOG = 2048
 """Source: uvicorn's own default."""
 
@@ -112,6 +116,33 @@ def _listen_error(error: OSError, host: str, port: int) -> DocatlasError:
     return InternalError(f"Cannot listen on {host}, port {port}: {error.strerror}.", code="cannot_listen")
 
 
+def allow_open_files(settings: Settings) -> int:
+    """Connections for which this process may open files, after its limit was raised as far as it may be.
+
+    Less than `max_connections` where the system's hard limit is lower, which the log says.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return settings.max_connections
+    wanted = settings.max_connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings.max_connections
+    allowed = max(16, soft - OTHER_FILES)
+    _log.warning(
+        "This process may open %d files, so it takes %d connections and not %d. Raise the limit (LimitNOFILE in "
+        "systemd), or set DOCATLAS_MAX_CONNECTIONS.",
+        soft,
+        allowed,
+        settings.max_connections,
+    )
+    return allowed
+
+
 def address_of(settings: Settings, listener: socket.socket) -> str:
     """The URL under which this machine reaches the server.
 
@@ -176,18 +207,22 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
     import uvicorn
 
     from api.app import create_app
+    from api.http.connections import Connections, HttpConnection
     from cli.http_server import HttpServer
     from services.allocator import bound_allocator
     from services.jobs.worker import Worker
     from services.runtime import open_runtime
 
     bound_allocator()
+    connections = Connections(settings, max_connections=min(settings.max_connections, allow_open_files(settings)))
     runtime = open_runtime(settings)
     try:
         runtime.warm_up()
         with Worker(runtime) as worker:
+            app = create_app(runtime, worker)
             config = uvicorn.Config(
-                create_app(runtime, worker),
+                app,
+                http=cast(type[asyncio.Protocol], partial(HttpConnection, limits=connections)),
                 log_config=None,
                 access_log=settings.log_level == "debug",
                 lifespan="on",
@@ -199,6 +234,8 @@ def _run(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
             )
             server = HttpServer(
                 config,
+                connections=connections,
+                body_memory=app.state.body_memory,
                 on_listening=lambda: print_text(greeting(address_of(settings, listener), settings, as_json=as_json)),
                 on_stopping=runtime.notifier.close,
             )

@@ -73,8 +73,8 @@ and gives the document to tools at `/openapi.json`.
 - A **box** is `[x0, y0, x1, y1]` in points (1/72 inch), from the top left of the page as it is shown.
 - **Offsets** count Unicode code points from 0; the end is not included. Those of chunks and hits slice
   `GET /v1/documents/{document_id}/content?format=text`.
-- A JSON body needs `Content-Type: application/json`, and may have 8 MiB. Unknown fields are refused (422). `null` means
-  that a field is left out.
+- A JSON body needs `Content-Type: application/json`, and may have 8 MiB (64 KiB below `/v1/auth`). Unknown fields are
+  refused (422). `null` means that a field is left out.
 - Every path that has a GET has a HEAD.
 
 The examples use variables for ids. Set them like this, with a PDF of your own that holds a picture:

@@ -14,7 +14,18 @@ from services.settings import Settings
 PAGE = Path(__file__).with_name("settings.md")
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Server": ("host", "port", "allow_remote", "allowed_hosts", "cors_origins", "log_level"),
+    "Server": ("host", "port", "allow_remote", "allowed_hosts", "cors_origins", "trusted_proxies", "log_level"),
+    "Limits on connections and requests": (
+        "max_connections",
+        "max_connections_per_address",
+        "max_streams_per_address",
+        "max_header_bytes",
+        "max_headers",
+        "headers_timeout_s",
+        "body_",
+        "answer_stall_s",
+        "max_body_memory_bytes",
+    ),
     "Folders": ("data_dir", "cache_dir"),
     "Uploads": ("max_upload_bytes", "max_files_per_request"),
     "OCR and other programs": ("ocr_", "tesseract_path", "libreoffice_path"),

@@ -66,7 +66,7 @@ class Runtime:
         self.blobs = blobs
         self.text_embedder = text_embedder
         self.passwords = PasswordVault()
-        self.children = ChildPool(tokenizer=text_embedder.tokenizer_path)
+        self.children = ChildPool(tokenizer=text_embedder.tokenizer_path, hidden=[settings.data_dir])
         self.queue = queue
         self.notifier = JobNotifier(self._read_jobs)
         self.accounts = open_accounts(settings, store)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.content import Limits
@@ -52,6 +52,37 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         (),
         description="Browser origins allowed beside loopback's on any port (JSON list); `http://10.0.2.2:*`: any port.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Proxies, by address or network, whose X-Forwarded-For and -Proto are believed (JSON list).",
+    )
+    max_connections: int = Field(
+        4096, ge=16, description="Connections in all; the oldest without a request is closed for a new one."
+    )
+    max_connections_per_address: int = Field(
+        512, ge=1, description="Connections of one client address; for IPv6, of one /64 network."
+    )
+    max_streams_per_address: int = Field(
+        512, ge=1, description="Long polls, event streams and sockets of one client address; counted apart."
+    )
+    max_header_bytes: int = Field(
+        64 * 1024, ge=4096, description="Bytes of one request's line and headers, and of a line of its body's framing."
+    )
+    max_headers: int = Field(100, ge=8, description="Headers of one request.")
+    headers_timeout_s: float = Field(20.0, gt=0, description="Seconds that a request's headers may take to arrive.")
+    body_timeout_s: float = Field(
+        120.0, gt=0, description="Seconds that a body may take to arrive; an upload's may take six hours."
+    )
+    body_window_s: float = Field(60.0, gt=0, description="Seconds over which the rate of a body is measured.")
+    body_min_bytes_per_s: float = Field(
+        500.0, gt=0, description="Bytes a second that a body, an upload's too, has to bring in each such window."
+    )
+    answer_stall_s: float = Field(
+        60.0, gt=0, description="Seconds after which a client that takes nothing of its answer is cut off."
+    )
+    max_body_memory_bytes: int = Field(
+        128 * 1024**2, ge=16 * 1024**2, description="Bytes of bodies held in memory, over all connections."
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("docatlas")), description="Folder of the database and the uploaded files."

@@ -77,7 +77,7 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("NotFound", "api_key_not_found", "No API key of yours has this id."),
     ErrorCode("NotFound", "file_missing", "The stored file is gone. Upload the document again."),
     ErrorCode(405, "method_not_allowed", "The path has other methods; `Allow` names them."),
-    ErrorCode(408, "request_timeout", "Nothing of the body arrived for 60 seconds."),
+    ErrorCode(408, "request_timeout", "The headers or the body came too slowly. Send the request again."),
     ErrorCode(
         "Conflict", "not_ready", "The document has no content yet, or its job failed. Wait for or retry the job."
     ),
@@ -88,7 +88,7 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode("Conflict", "email_taken", "Somebody has registered with this address."),
     ErrorCode("Conflict", "no_password", "The account logs in at Supabase without a password."),
     ErrorCode("Conflict", "too_many_keys", "The user has as many API keys as allowed. Revoke one."),
-    ErrorCode(413, "body_too_large", "The JSON body is larger than 8 MiB; `limit` says how much is allowed."),
+    ErrorCode(413, "body_too_large", "The JSON body is larger than allowed; `limit` says how much that is."),
     ErrorCode("TooLarge", "file_too_large", "The file is larger than `DOCATLAS_MAX_UPLOAD_BYTES`."),
     ErrorCode("TooLarge", "field_too_large", "`options` or `metadata` is larger than 1 MiB."),
     ErrorCode("TooLarge", "too_many_files", "More files than `DOCATLAS_MAX_FILES_PER_REQUEST`. Send several requests."),
@@ -116,10 +116,16 @@ _CODES: Sequence[ErrorCode] = (
     ErrorCode(
         "RateLimited", "too_many_attempts", "Too many wrong passwords or tokens. Wait for `Retry-After` seconds."
     ),
+    ErrorCode(
+        "RateLimited", "too_many_connections", "Of any call: your address has too many connections open. Close some."
+    ),
+    ErrorCode(431, "headers_too_large", "Of any call: its line and headers are too long, or too many."),
     ErrorCode("InternalError", "internal_error", "An error of the server. The operator finds `request_id` in the log."),
     ErrorCode("InternalError", "file_damaged", "The stored file is damaged. Delete the document and upload it again."),
     ErrorCode("InternalError", "worker_lost", "Only in a job: its process died again and again."),
     ErrorCode("TransientError", "temporarily_unavailable", "The server cannot do it at the moment. Try again."),
+    ErrorCode("TransientError", "too_many_connections", "Of any call: the server has as many connections as allowed."),
+    ErrorCode("TransientError", "body_memory_full", "Other requests' bodies take all the room. Try again."),
     ErrorCode("TransientError", "database_unavailable", "The database does not answer. Try again."),
     ErrorCode("TransientError", "store_busy", "The database is busy or cannot be written. Try again."),
     ErrorCode(
@@ -155,7 +161,7 @@ REFUSALS_NOTE = "or a refusal listed in docs/formats.md"
 """Beside a status of a call that opens a file: what formats refuse is in docs/formats.md."""
 
 _UPLOAD = (
-    "408 request_timeout", "413 file_too_large", "413 field_too_large", "415 unsupported_format", "422 empty_file",
+    "413 file_too_large", "413 field_too_large", "415 unsupported_format", "422 empty_file",
     "422 content_mismatch", "422 corrupt_document", "422 corrupt_archive", "503 storage_full", "503 files_unavailable",
     "503 temporarily_unavailable",
 )  # fmt: skip
@@ -186,7 +192,7 @@ OF_CALLS: Mapping[str, Sequence[str]] = {
         "404 image_not_found", "422 invalid_option", "422 invalid_filter", *_TEXT_MODEL, *_PICTURE_MODEL,
     ),
     "search_by_picture": (
-        "408 request_timeout", "413 file_too_large", "413 field_too_large", "422 picture_corrupt", "422 invalid_option",
+        "413 file_too_large", "413 field_too_large", "422 picture_corrupt", "422 invalid_option",
         "503 storage_full", *_PICTURE_MODEL,
     ),
     "prepare_context": ("422 invalid_filter", "422 message_too_long", *_TEXT_MODEL),
@@ -242,7 +248,8 @@ def codes_of(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
     if objects and objects[0] != "404 api_key_not_found":
         found.append("503 primary_unavailable")
     if body:
-        found += ["400 malformed_request", "415 unsupported_media_type", "422 invalid_request"]
+        found += ["400 malformed_request", "408 request_timeout", "415 unsupported_media_type", "422 invalid_request"]
+        found.append("503 body_memory_full")
     if "application/json" in body:
         found.append("413 body_too_large")
     if any(name not in _OBJECTS and parameter["in"] != "header" for name, parameter in parameters.items()):

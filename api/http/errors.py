@@ -74,6 +74,7 @@ HTTP_CODES = {
     413: ("body_too_large", "too-large"),
     415: ("unsupported_media_type", "unsupported-media-type"),
     416: ("range_not_satisfiable", "range-not-satisfiable"),
+    431: ("headers_too_large", "headers-too-large"),
 }
 """Code and slug of each status that HTTP itself, and no class of services.errors, has a meaning for."""
 
@@ -185,24 +186,31 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def http_problem(
-    scope: Mapping[str, Any], status: int, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
-) -> JSONResponse:
-    """A problem that HTTP itself has a status for, such as 404 for an unknown path."""
+def http_problem_json(
+    status: int, detail: str, *, instance: str | None = None, request_id: str | None = None, **facts: Any
+) -> dict[str, Any]:
+    """The problem of a status that HTTP itself has a meaning for, as RFC 9457 JSON with our members."""
     title = HTTPStatus(status).phrase
     code, slug = HTTP_CODES.get(status, (title.lower().replace(" ", "_"), title.lower().replace(" ", "-")))
-    body = {
+    return {
         "type": type_uri(slug),
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": scope["path"],
+        "instance": instance,
         "code": code,
-        "request_id": request_id_of(scope),
+        "request_id": request_id,
         "retryable": status in (408, 503),
         "errors": [],
         **facts,
     }
+
+
+def http_problem(
+    scope: Mapping[str, Any], status: int, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
+) -> JSONResponse:
+    """A problem that HTTP itself has a status for, such as 404 for an unknown path."""
+    body = http_problem_json(status, detail, instance=scope["path"], request_id=request_id_of(scope), **facts)
     return _response(body, headers)
 
 
@@ -235,6 +243,8 @@ async def _on_refused_row(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error, RefusedWhileReading):
+        return error_response(error.error, request.scope)
     detail = str(error.detail)
     if error.status_code == 404:
         path = request.scope["path"]
@@ -314,6 +324,14 @@ class BodyTooLarge(HTTPException):
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The body is larger than the limit of {limit:,} bytes.")
         self.limit = limit
+
+
+class RefusedWhileReading(HTTPException):
+    """An error of ours, raised while FastAPI reads a body: HTTPException is the one class that it lets through."""
+
+    def __init__(self, error: DocatlasError) -> None:
+        super().__init__(ERROR_TABLE[type(error).__name__].status, error.detail)
+        self.error = error
 
 
 def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute] = ()) -> None:

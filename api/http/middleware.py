@@ -16,7 +16,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.addresses import is_shown
-from api.http.errors import IS_HEAD, BodyTooLarge, error_response, http_problem, request_id_of
+from api.http.body_memory import BodyMemory, HeldBody, no_room
+from api.http.client_address import address_key, client_address
+from api.http.errors import (
+    IS_HEAD,
+    BodyTooLarge,
+    RefusedWhileReading,
+    error_response,
+    http_problem,
+    request_id_of,
+)
+from api.http.request_limits import BodyTooSlow, is_upload_request
 from api.http.security import SECURITY_HEADERS, Access, cors_headers, preflight_headers
 from database.ids import new_id
 from services.errors import Forbidden, InternalError
@@ -27,6 +37,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 MAX_BODY_BYTES = 8 * 1024**2
 """Of a request that is not an upload. 10,000 document ids take 400 kB; the rest is room for a long chat history."""
+
+MAX_OPEN_BODY_BYTES = 64 * 1024
+"""Of what is sent to log in or to make an account, by anybody: an address, a password or a token."""
+_OPEN_PREFIXES = ("/v1/auth/", "/auth/")
 
 MAX_DRAINED_BYTES = 256 * 1024**2
 """Of a refused body that are still read, so that the client gets the answer; a second or so on loopback."""
@@ -181,26 +195,28 @@ class HeadAsGet:
 
 
 class BodyLimit:
-    """Refuses bodies over `MAX_BODY_BYTES`.
+    """Refuses bodies over their limit, and those for which `memory` has no room.
 
     Uploads have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, upload_paths: frozenset[str]) -> None:
-        self._app, self._upload_paths = app, upload_paths
+    def __init__(self, app: ASGIApp, upload_paths: frozenset[str], memory: BodyMemory) -> None:
+        self._app, self._upload_paths, self._memory = app, upload_paths, memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (
-            # With a slash at its end it is redirected to the path itself.
-            scope["method"] == "POST" and scope["path"].removesuffix("/") in self._upload_paths
-        ):
+        if scope["type"] != "http" or is_upload_request(scope, self._upload_paths):
             await self._app(scope, receive, send)
             return
-        too_large = BodyTooLarge(MAX_BODY_BYTES)
+        with self._memory.hold(address_key(client_address(scope))) as held:
+            await self._limited(scope, receive, send, held)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, held: HeldBody) -> None:
+        limit = MAX_OPEN_BODY_BYTES if scope["path"].startswith(_OPEN_PREFIXES) else MAX_BODY_BYTES
+        too_large = BodyTooLarge(limit)
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared[:20]) > MAX_BODY_BYTES:
+        if not declared.isdecimal() or int(declared[:20]) > limit:
             await drain(receive)
-            await http_problem(scope, 413, too_large.detail, limit=MAX_BODY_BYTES)(scope, receive, send)
+            await http_problem(scope, 413, too_large.detail, limit=limit)(scope, receive, send)
             return
         seen = 0
 
@@ -208,10 +224,13 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if seen > MAX_BODY_BYTES:
+            if seen > limit:
                 # An HTTPException is the one error that FastAPI lets through while it reads a body.
                 await drain(receive)
                 raise too_large
+            if not held.set_bytes(seen):
+                # Not drained here: what was read so far would be held meanwhile. The connection forgets the rest.
+                raise RefusedWhileReading(no_room())
             return message
 
         await self._app(scope, counted, send)
@@ -220,11 +239,14 @@ class BodyLimit:
 async def drain(receive: Receive, limit: int = MAX_DRAINED_BYTES) -> bool:
     """Reads and forgets what is left of a body; True when it came to its end.
 
-    At most `limit` bytes. A connection that is closed while the client still sends is reset, and the client never sees
-    the answer. Source: RFC 9112, section 9.6.
+    At most `limit` bytes, and for as long as a body may take. A connection that is closed while the client still sends
+    is reset, and the client never sees the answer. Source: RFC 9112, section 9.6.
     """
     while limit > 0:
-        message = await receive()
+        try:
+            message = await receive()
+        except BodyTooSlow:
+            return False
         if message["type"] != "http.request":
             return False
         limit -= len(message.get("body", b""))

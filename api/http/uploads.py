@@ -22,6 +22,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from api.http.body_memory import HeldBody, no_room
+from api.http.client_address import address_key, client_address
 from api.http.middleware import MAX_DRAINED_BYTES
 from database.ids import new_id
 from services.content import Received, Upload
@@ -37,8 +39,8 @@ MAX_FIELD_BYTES = 1024**2
 """Of `options` or `metadata`."""
 MAX_HEADER_BYTES = 64 * 1024
 """Of one header of a part: a file name of 4,000 letters takes up to 16 kB and is cut for display, not refused."""
-IDLE_S = 60.0
-"""A client that sends nothing for this long has gone."""
+MAX_FIELDS = 32
+"""Fields of one form that are no files; no call knows more than a few."""
 SCRATCH_PREFIX = "upload-"
 
 # WHATWG HTML, "Multipart form data": browsers write these three in file names as here.
@@ -91,6 +93,12 @@ class _Receiver:
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._file: _File | None = None
         self._field: bytearray | None = None
+        self._field_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What is in memory: fields, and what was gathered of files."""
+        return self._field_bytes + self.pending_bytes
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
         return {
@@ -130,7 +138,7 @@ class _Receiver:
             self._file = _File(display_name(shown), self._headers.get("content-type", "")[:200], path)
             self.files.append(self._file)
             self._steps.append((self._file, b""))
-        elif raw_filename is None and name and name not in self.fields:
+        elif raw_filename is None and name and name not in self.fields and len(self.fields) < MAX_FIELDS:
             self._field = self.fields[name] = bytearray()
         else:
             wanted = " or ".join(f"`{known}`" for known in sorted(self._file_names))
@@ -165,6 +173,7 @@ class _Receiver:
                 self._field = None
                 return
             self._field.extend(data[start:end])
+            self._field_bytes += length
         elif self._file is not None and self._file.error is None and self.refused is None:
             self._file.size += length
             if self._file.size > self._max_bytes:
@@ -229,24 +238,25 @@ async def read_upload(
     """
     receiver = _Receiver(scratch, file_names, max_bytes, max_files)
     parser = _parser(request, receiver)
-    try:
-        await _receive_all(request, parser, receiver)
-        if receiver.refused is not None:
-            raise receiver.refused
-        files = [
-            Received(
-                file.filename,
-                None
-                if file.error
-                else Upload(file.path, file.filename, file.declared_type, file.digest.hexdigest(), file.size),
-                file.error,
-            )
-            for file in receiver.files
-        ]
-        yield UploadForm(files, {name: _text(name, value) for name, value in receiver.fields.items()})
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(receiver.discard)
+    with request.app.state.body_memory.hold(address_key(client_address(request.scope))) as held:
+        try:
+            await _receive_all(request, parser, receiver, held)
+            if receiver.refused is not None:
+                raise receiver.refused
+            files = [
+                Received(
+                    file.filename,
+                    None
+                    if file.error
+                    else Upload(file.path, file.filename, file.declared_type, file.digest.hexdigest(), file.size),
+                    file.error,
+                )
+                for file in receiver.files
+            ]
+            yield UploadForm(files, {name: _text(name, value) for name, value in receiver.fields.items()})
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(receiver.discard)
 
 
 def _parser(request: Request, receiver: _Receiver) -> MultipartParser:
@@ -262,15 +272,9 @@ def _parser(request: Request, receiver: _Receiver) -> MultipartParser:
         raise HTTPException(400, "The boundary of the multipart body is too long.") from error
 
 
-async def _receive_all(request: Request, parser: MultipartParser, receiver: _Receiver) -> None:
-    stream = request.stream()
+async def _receive_all(request: Request, parser: MultipartParser, receiver: _Receiver, held: HeldBody) -> None:
     malformed = False
-    while True:
-        try:
-            with anyio.fail_after(IDLE_S):
-                chunk = await anext(stream, b"")
-        except TimeoutError as error:
-            raise HTTPException(408, f"Nothing arrived for {IDLE_S:.0f} seconds.") from error
+    async for chunk in request.stream():
         if not chunk:
             break
         if malformed:
@@ -282,8 +286,11 @@ async def _receive_all(request: Request, parser: MultipartParser, receiver: _Rec
                 malformed = True
         if receiver.discarded_bytes > MAX_DRAINED_BYTES:
             break  # enough of a refused body was read for politeness' sake
-        if receiver.pending_bytes >= STEP_BYTES:
+        # Where other bodies take the room, what was gathered is written at once.
+        if receiver.pending_bytes >= STEP_BYTES or not held.set_bytes(receiver.held_bytes):
             await anyio.to_thread.run_sync(_write, receiver.take_steps())
+            if not held.set_bytes(receiver.held_bytes):
+                raise no_room()
     if receiver.refused is None and (malformed or not receiver.is_complete):
         raise HTTPException(400, "The multipart body is malformed or ends too early.")
     await anyio.to_thread.run_sync(_write, receiver.take_steps())

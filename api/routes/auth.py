@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.http.authentication import credential_of
+from api.http.client_address import client_address
 from api.http.dependencies import HashersDep, PrincipalDep, RuntimeDep, SessionKeepersDep
 from api.models.accounts import (
     LoginRequest,
@@ -136,8 +137,8 @@ def _session_answer(grant: Grant) -> JSONResponse:
 
 
 def _address(request: Request) -> str:
-    """The client's address as the connection tells it; headers about it are not believed."""
-    return "" if request.client is None else request.client.host
+    """The client's address; see `api.http.client_address` for whose word about it is believed."""
+    return client_address(request.scope)
 
 
 def _credential(request: Request) -> str:

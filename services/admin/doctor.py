@@ -308,9 +308,13 @@ def _isolation(settings: Settings) -> Check:
             "reinstall the program; the temporary folder has to be writable",
         )
     facts = found.as_json()
-    disk = f"Landlock {found.landlock}" if found.landlock else "no Landlock: they write where the server's user may"
-    if found.connects or not found.network:
-        summary = f"parsing processes are not cut off from the network; {disk}"
-        advice = "run the server on Linux, on x86-64 or arm64, or in a container without a network"
-        return Check("isolation", "warning", summary, advice, facts)
-    return Check("isolation", "ok", f"parsing processes have no network ({found.network}); {disk}", facts=facts)
+    missing = f"; missing here: {', '.join(found.missing)}" if found.missing else ""
+    if found.escapes or not found.network:
+        can = " and ".join(found.escapes) or "reach what a kernel without seccomp lets them"
+        advice = (
+            "run the server on Linux 5.13 or later, on x86-64 or arm64, and let it make user namespaces "
+            "(docs/operations.md#isolation); or run it in a container without a network"
+        )
+        return Check("isolation", "warning", f"parsing processes can {can}{missing}", advice, facts)
+    summary = f"parsing processes have no network ({found.network}) and no file but their own{missing}"
+    return Check("isolation", "ok", summary, facts=facts)

@@ -1,7 +1,8 @@
-"""The process that opens one untrusted file, forked by a template or started by itself: two processes in truth.
+"""The process that opens one untrusted file, forked by a template or started by itself: in truth two, or three.
 
 The guard leads the group and watches: it ends the worker and all that the worker started when a limit is passed, when
-the worker ends, or when the server is gone, and it says why on its status pipe. The worker lays limits on itself,
+the worker ends, or when the server is gone, and it says why on its status pipe. Where a namespace of processes can be
+had, a third one leads it, whose end is the end of all in it. The worker lays limits on itself,
 confines itself, and sends frames to the pipe that was its standard output; prints of libraries go nowhere.
 
 `python -m services.sandbox.child` reads one request from standard input, writes frames to standard output, errors to
@@ -33,9 +34,14 @@ Serve = Callable[[Mapping[str, Any], IO[bytes]], None]
 HEADER = struct.Struct(">I")
 """Length of a frame, as in services.sandbox.wire."""
 
+TOGETHER = "--no-namespaces"
+"""Argument with which a child uses no namespace, as on a system that permits none."""
+
 EXIT_MEMORY = 97
 """The worker's exit status when Python ran out of memory, even for reporting it."""
 
+_LEADER = 1
+"""The number of the first process in a namespace of processes."""
 _NOISE_BYTES = 1 << 22
 """Bytes of printed errors that are kept on disk."""
 _END_S = 2.0
@@ -46,8 +52,10 @@ def main(serve: Serve) -> NoReturn:
     """Becomes a guard with a worker of its own, outside the network where that is permitted."""
     status = int(sys.argv[sys.argv.index("--status") + 1])
     os.set_inheritable(status, False)
-    namespaces.leave_network()
-    run_guarded(serve, status)
+    uses_namespaces = TOGETHER not in sys.argv
+    if uses_namespaces:
+        namespaces.leave_network()
+    run_guarded(serve, status, uses_namespaces)
 
 
 def serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
@@ -57,10 +65,11 @@ def serve(request: Mapping[str, Any], out: IO[bytes]) -> None:
     task.serve(request, out)
 
 
-def run_guarded(serve: Serve, status: int) -> NoReturn:
+def run_guarded(serve: Serve, status: int, uses_namespaces: bool) -> NoReturn:
     """Reads the request from standard input, forks the worker that answers it, and becomes its guard.
 
-    The process leads its group and has one thread; `status` is the descriptor for what becomes of it.
+    The process leads its group and has one thread; `status` is the descriptor for what becomes of it. Where a namespace
+    of processes can be had, the worker's parent is a process in between, which leads the namespace.
     """
     namespaces.adopt_orphans()
     _say(status, f"pid {os.getpid()}")
@@ -72,21 +81,54 @@ def run_guarded(serve: Serve, status: int) -> NoReturn:
             os._exit(0)  # the server is gone or has changed its mind
     alive_read, alive_write = os.pipe()
     guard = os.getpid()
-    request["guarded"] += [guard, os.getppid()]
+    has_leader = uses_namespaces and namespaces.separate_processes()
+    # Inside a namespace nobody else has a number.
+    guarded = [_LEADER] if has_leader else [*request["guarded"], guard, os.getppid()]
+    request |= {"guarded": guarded, "namespaces": uses_namespaces, "leads_processes": has_leader}
     pid = os.fork()
     if pid == 0:
         try:
             namespaces.end_with_parent(signal.SIGKILL)
-            if os.getppid() == guard:
-                os.close(alive_read)
+            os.close(alive_read)
+            if _has_reader(alive_write):
                 os.close(status)
+                if has_leader:
+                    _lead_until_worker_ends(alive_write)
                 _work(serve, request)
         finally:
             os._exit(70)
     os.close(alive_write)
     os.close(1)
     leftovers = remove_dead_pipes if is_converted(request) else _nothing
-    _guard(pid, alive_read, status, Watch(guard, request["private"], request["limits"]), leftovers)
+    watch = Watch(guard, request["private"], request["limits"], own_processes=int(has_leader))
+    _guard(pid, alive_read, status, watch, leftovers)
+
+
+def _has_reader(pipe: int) -> bool:
+    """Whether the guard lives, which alone reads from `pipe`; its number says nothing in another namespace."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _lead_until_worker_ends(alive: int) -> None:
+    """Forks the worker, and returns in it; this process reaps, and tells the guard on `alive` how the worker ended.
+
+    The first process of a namespace survives the signals by which a process ends itself, so the worker is the second.
+    """
+    worker = os.fork()
+    if worker == 0:
+        os.close(alive)
+        return
+    namespaces.hide_memory()
+    namespaces.drop_capabilities()
+    os.close(1)
+    while True:
+        ended, state = os.wait()
+        if ended == worker:
+            with suppress(OSError):
+                os.write(alive, str(state).encode())
+            os._exit(0)
 
 
 def _nothing() -> None:
@@ -107,6 +149,7 @@ def _guard(worker: int, alive: int, status: int, watch: Watch, remove_leftovers:
         gone = {fd for fd, event in poll.poll(1000 * EVERY_S) if event & (select.POLLHUP | select.POLLERR)}
         ended, state = os.waitpid(worker, 0 if alive in gone else os.WNOHANG)
         if ended:
+            state = int(os.read(alive, 16) or state)  # the worker's own, where another process leads its namespace
             verdict = f"signal {os.WTERMSIG(state)}" if os.WIFSIGNALED(state) else f"exit {os.WEXITSTATUS(state)}"
         elif 0 in gone:
             verdict = "abandoned"

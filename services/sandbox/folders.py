@@ -6,16 +6,18 @@ The process that made a folder holds a lock on it, which the system frees when t
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 PREFIX = "parse-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -59,35 +61,61 @@ def _locked(folder: Path, kind: int) -> Iterator[None]:
 def remove(folder: Path) -> None:
     """Removes `folder`, whatever a child has made of it: without rights, or nested deeper than a path can say.
 
-    Each folder inside is moved up to the top before it is emptied, so that no path grows and nothing recurses.
+    A process of the child may still run and put a link in a folder's place, so each folder is opened once, without
+    following a link, and emptied by that descriptor. The folders inside are moved up to the top one by one before they
+    are emptied, so that nothing recurses; `folder` itself lies where no child writes.
     """
-    todo = [folder]
-    moved = 0
-    while todo:
-        current = todo[-1]
-        with suppress(OSError):
-            current.chmod(0o700)
-        inner: list[Path] = []
-        try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    if not entry.is_dir(follow_symlinks=False):
-                        os.unlink(entry.path)
-                    elif current == folder:
-                        inner.append(Path(entry.path))
-                    else:
-                        moved += 1
-                        up = folder / f".moved-{moved}"
-                        os.chmod(entry.path, 0o700)  # a folder that changes its parent has to be writable itself
-                        os.rename(entry.path, up)
-                        inner.append(up)
-            if inner:
-                todo += inner
-                continue
-            current.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            _log.warning("a folder of a parsing process could not be removed: %s", error)
-            return
-        todo.pop()
+    try:
+        folder.chmod(0o700)
+        top = os.open(folder, _FOLDER)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("a folder of a parsing process could not be removed: %s", error)
+        return
+    try:
+        moved = itertools.count(1)
+        todo = _empty(top, top, moved)
+        while todo:
+            name = todo.pop()
+            _unlock(name, top)
+            inner = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                todo += _empty(inner, top, moved)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+        folder.rmdir()
+    except OSError as error:
+        _log.warning("a folder of a parsing process could not be removed: %s", error)
+    finally:
+        os.close(top)
+
+
+def _empty(folder: int, top: int, moved: Iterator[int]) -> list[str]:
+    """Removes the files in `folder` and moves its folders up to `top`; their names there."""
+    names: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=folder)
+            elif folder == top:
+                names.append(entry.name)
+            else:
+                up = f".moved-{next(moved)}"
+                _unlock(entry.name, folder)  # a folder that changes its parent has to be writable itself
+                os.rename(entry.name, up, src_dir_fd=folder, dst_dir_fd=top)
+                names.append(up)
+    return names
+
+
+def _unlock(name: str, parent: int) -> None:
+    """Gives the owner all rights on the folder `name` in `parent`; raises OSError where it is a link by now."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
+        return
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+    finally:
+        os.close(handle)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from services.sandbox.readable import DEVICE_FILES
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """System calls; the same numbers on every architecture."""
 _VERSION = 1
@@ -29,15 +31,6 @@ _DEVICES = _READ_FILE | _WRITE_FILE
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
-_SYSTEM = (
-    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/snap", "/sys", "/proc",
-    "/run/systemd/resolve", "/var/cache/fontconfig", "/var/spool/libreoffice", "/home/linuxbrew",
-)  # fmt: skip
-"""What programs read of a system; data, homes, /root, /tmp and /srv are not among it."""
-_DEVICE_FILES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_SHARED_MEMORY = "/dev/shm"
-"""Semaphores of processes that OCR starts live there."""
-
 
 def abi() -> int:
     """The version of Landlock that the running kernel has switched on, from 1; 0 for none."""
@@ -46,26 +39,19 @@ def abi() -> int:
     return max(0, int(ctypes.CDLL(None, use_errno=True).syscall(_CREATE_RULESET, None, 0, _VERSION)))
 
 
-_PROJECT = Path(__file__).resolve().parents[2]
-
-
-def own_program() -> list[str]:
-    """What Python and this program are made of: read by the worker wherever they are installed."""
-    found = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.realpath(sys.executable), str(_PROJECT / "services")]
-    # A checkout's own folder stands in sys.path too; a data folder may lie in it.
-    hidden = _PROJECT if (_PROJECT / "pyproject.toml").exists() else None
-    found += [entry for entry in sys.path if entry and Path(entry).resolve() != hidden]
-    return found
-
-
 def confine(
-    readable: Iterable[str | Path], writable: Iterable[str | Path], sockets_in: Iterable[str | Path] = ()
+    readable: Iterable[str | Path],
+    writable: Iterable[str | Path],
+    *,
+    listed: Iterable[str | Path] = (),
+    sockets_in: Iterable[str | Path] = (),
 ) -> int:
     """Confines this process and all that it starts, for good, and returns the version in force; 0 where there is none.
 
-    Beside `readable` the system's and the program's own files can be read, and nothing but what lies in the folders
-    `writable` can be changed; in `sockets_in` local sockets can be made, and files removed. From version 4 on no TCP
-    socket connects, from 6 on no signal leaves the confinement.
+    Files can be read in `readable` only, and nothing but what lies in the folders `writable` can be changed; the names
+    of what lies in `listed` can be seen; in `sockets_in` local sockets can be made, and files removed. From version 4
+    on no TCP socket connects, from 6 on no signal leaves the confinement. What no version restricts: modes, owners,
+    times and attributes of files, and asking whether a path exists.
     """
     version = abi()
     if version == 0:
@@ -79,13 +65,13 @@ def confine(
     if ruleset < 0:
         return 0
     try:
-        for path in (*_SYSTEM, *own_program(), *readable):
+        for path in readable:
             _allow(libc, ruleset, path, _READ & handled)
-        # Python looks for a module by listing the folder that it may lie in, so names can be seen in the project's.
-        _allow(libc, ruleset, _PROJECT, _READ_DIR)
-        for path in _DEVICE_FILES:
+        for path in listed:
+            _allow(libc, ruleset, path, _READ_DIR)
+        for path in DEVICE_FILES:
             _allow(libc, ruleset, path, _DEVICES & handled)
-        for path in (_SHARED_MEMORY, *writable):
+        for path in writable:
             _allow(libc, ruleset, path, handled & ~_EXECUTE & ~_DEVICE_IOCTL)
         for path in sockets_in:
             _allow(libc, ruleset, path, _MAKE_SOCKET | _REMOVE_FILE)

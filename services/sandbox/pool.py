@@ -16,10 +16,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal
 
+from services.sandbox.child import TOGETHER
 from services.sandbox.template import READY
 
 _log = logging.getLogger(__name__)
@@ -107,9 +109,9 @@ def _is_readable(descriptor: int, timeout_s: float) -> bool:
 class _Template:
     """A process that forks children, and the socket to it."""
 
-    def __init__(self, module: str, tokenizer: Path | None) -> None:
+    def __init__(self, module: str, tokenizer: Path | None, arguments: Sequence[str]) -> None:
         self._socket, theirs = socket.socketpair()
-        command = [sys.executable, "-s", "-P", "-m", "services.sandbox.template", module]
+        command = [sys.executable, "-s", "-P", "-m", "services.sandbox.template", module, *arguments]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, *([] if tokenizer is None else [str(tokenizer)])],
@@ -194,7 +196,9 @@ class ChildPool:
     """Gives out children that run `module`, one for each document. Thread-safe; close it at the end.
 
     `tokenizer` is loaded by the template beforehand. `start` is `fork` for children of a template, `spawn` for
-    processes of their own, `auto` for what the system is good for: forking is safe on Linux only.
+    processes of their own, `auto` for what the system is good for: forking is safe on Linux only. In the folders
+    `hidden` a child reads nothing but what it is given by name, wherever they lie. Without `namespaces` it is confined
+    as on a system that permits none.
     """
 
     def __init__(
@@ -203,7 +207,11 @@ class ChildPool:
         module: str = "services.sandbox.child",
         tokenizer: Path | None = None,
         start: Literal["auto", "fork", "spawn"] = "auto",
+        hidden: Iterable[Path] = (),
+        namespaces: bool = True,
     ) -> None:
+        self.hidden = tuple(hidden)
+        self._arguments = () if namespaces else (TOGETHER,)
         self._module = module
         self._tokenizer = tokenizer
         self._forks = start == "fork" or (start == "auto" and sys.platform == "linux")
@@ -254,7 +262,7 @@ class ChildPool:
             if child is not None:
                 return child
             self._lose(template)
-        return spawn(self._module, folder, noise)
+        return spawn(self._module, folder, noise, self._arguments)
 
     def close(self) -> None:
         """Ends the template. Children under way belong to their callers."""
@@ -272,7 +280,7 @@ class ChildPool:
         if not self._forks or self._is_closed or self._coming is not None or not is_wanted:
             return
         if time.monotonic() >= self._retry_at:
-            self._coming = _Template(self._module, self._tokenizer)
+            self._coming = _Template(self._module, self._tokenizer, self._arguments)
 
     def _receive(self) -> None:
         """Takes the template that was being loaded into use once it is ready. Under the lock."""
@@ -298,12 +306,12 @@ class ChildPool:
         template.close()
 
 
-def spawn(module: str, folder: Path, noise: IO[bytes]) -> Child:
+def spawn(module: str, folder: Path, noise: IO[bytes], arguments: Sequence[str] = ()) -> Child:
     """A child that is started as a program of its own."""
     status_read, status_write = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-m", module, "--status", str(status_write)],
+            [sys.executable, "-s", "-P", "-m", module, "--status", str(status_write), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=noise,

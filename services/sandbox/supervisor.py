@@ -50,6 +50,7 @@ def run_child(
         "private": str(folder),
         "guarded": [os.getpid()],
         "network": namespaces.own_network(),
+        "hidden": [] if pool is None else [str(path) for path in pool.hidden],
     }
     with tempfile.TemporaryFile("a+b", dir=folder) as noise:  # appended to, so that the guard can cut it
         child = spawn("services.sandbox.child", folder, noise) if pool is None else pool.child(folder, noise)

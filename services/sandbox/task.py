@@ -40,7 +40,7 @@ def serve(
     """
     limits = unpack_limits(request["limits"])
     lay_limits(limits)
-    in_force = confine({**request, "readable": _readable(request)})
+    in_force = confine({**request, "readable": _readable(request), "programs": _programs(request)})
 
     def send(message: dict[str, Any]) -> None:
         out.write(frame(message))
@@ -52,7 +52,7 @@ def serve(
                 send(_render(request, limits))
             case "probe":
                 folder = Path(request["private"])
-                send({"type": "probe", **in_force, **try_to_leave(folder, Path(request["other_file"]))})
+                send({"type": "probe", **in_force, **try_to_leave(folder, request["targets"])})
             case _:
                 for part in _extract(request, limits, replaced):
                     send(pack_part(part))
@@ -70,14 +70,21 @@ def serve(
 
 
 def _readable(request: Mapping[str, Any]) -> list[str]:
-    """What the task reads beside the system's and the program's own files."""
+    """The files that the task reads, wherever they lie."""
     upload = request.get("upload")
-    paths = [request["private"], request.get("tokenizer"), request.get("known_pages")]
-    paths.append(None if upload is None else upload["path"])
+    paths = [request.get("tokenizer"), request.get("known_pages"), None if upload is None else upload["path"]]
+    return readable_paths(paths)
+
+
+def _programs(request: Mapping[str, Any]) -> list[str]:
+    """The folders of the programs that the task may start, and of what they read."""
     engine = request.get("ocr") or {}
     programs = [request.get("libreoffice"), *(value for value in engine.values() if isinstance(value, str))]
-    paths += [_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute()]
-    return readable_paths(paths)
+    prefixes = [_prefix_of(Path(name).resolve()) for name in programs if name and Path(name).is_absolute()]
+    # A package unpacked beside the system keeps its settings and extensions beside it.
+    for path in [one for one in prefixes if one.parts[-3:-1] == ("usr", "lib")]:
+        prefixes += [path.parents[2] / "etc" / path.name, path.parents[2] / "var" / "spool" / path.name]
+    return readable_paths(prefixes)
 
 
 def _prefix_of(program: Path) -> Path:

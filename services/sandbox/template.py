@@ -1,6 +1,6 @@
 """A process that has loaded the parsers and forks a guard with its worker for each document: no start-up, no state.
 
-`python -m services.sandbox.template MODULE [TOKENIZER]`, with a Unix socket as standard input, started by
+`python -m services.sandbox.template MODULE [--no-namespaces] [TOKENIZER]`, with a Unix socket as input, started by
 services.sandbox.pool only. A message is a JSON object (`folder`) with four descriptors: the child's standard input,
 output and error, and its status pipe. The template says `ready` once, and `unfit` when it has more than one thread:
 then a fork would copy locks that nobody will ever release. It ends when the socket closes; the children do not need it.
@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from services.sandbox import namespaces
-from services.sandbox.child import Serve, run_guarded
+from services.sandbox.child import TOGETHER, Serve, run_guarded
 from services.sandbox.usage import descendants
 
 READY, UNFIT = b"r", b"u"
@@ -40,10 +40,13 @@ _REAP_EVERY_MS = 250
 
 def main() -> NoReturn:
     """Loads everything, then forks a child for each message, until the server closes the socket."""
-    module, tokenizer = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    uses_namespaces = TOGETHER not in sys.argv
+    module, *rest = (argument for argument in sys.argv[1:] if argument != TOGETHER)
+    tokenizer = rest[0] if rest else None
     control = socket.socket(fileno=os.dup(0))
     namespaces.adopt_orphans()
-    namespaces.leave_network()
+    if uses_namespaces:
+        namespaces.leave_network()
     serve: Serve = importlib.import_module(module).serve
     _load(tokenizer)
     if sys.platform == "linux" and len(os.listdir("/proc/self/task")) > 1:
@@ -54,7 +57,7 @@ def main() -> NoReturn:
     gc.freeze()
     with suppress(OSError):
         control.sendall(READY)
-        _fork_for_messages(control, serve)
+        _fork_for_messages(control, serve, uses_namespaces)
     os._exit(0)
 
 
@@ -74,7 +77,7 @@ def _load(tokenizer: str | None) -> None:
         load_tokenizer(tokenizer).encode("warm")
 
 
-def _fork_for_messages(control: socket.socket, serve: Serve) -> None:
+def _fork_for_messages(control: socket.socket, serve: Serve, uses_namespaces: bool) -> None:
     children: set[int] = set()
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -89,7 +92,7 @@ def _fork_for_messages(control: socket.socket, serve: Serve) -> None:
         pid = os.fork()
         if pid == 0:
             try:
-                _become_child(control, json.loads(message)["folder"], descriptors, serve)
+                _become_child(control, json.loads(message)["folder"], descriptors, serve, uses_namespaces)
             finally:
                 os._exit(70)
         children.add(pid)
@@ -98,7 +101,9 @@ def _fork_for_messages(control: socket.socket, serve: Serve) -> None:
         is_alone = _reap(children)
 
 
-def _become_child(control: socket.socket, folder: str, descriptors: list[int], serve: Serve) -> NoReturn:
+def _become_child(
+    control: socket.socket, folder: str, descriptors: list[int], serve: Serve, uses_namespaces: bool
+) -> NoReturn:
     os.setsid()
     control.close()
     for standard, descriptor in enumerate(descriptors[:3]):
@@ -107,7 +112,7 @@ def _become_child(control: socket.socket, folder: str, descriptors: list[int], s
     os.chdir(folder)
     os.environ.update(HOME=folder, TMPDIR=folder)
     tempfile.tempdir = None
-    run_guarded(serve, descriptors[3])
+    run_guarded(serve, descriptors[3], uses_namespaces)
 
 
 def _reap(children: set[int]) -> bool:

@@ -146,11 +146,12 @@ def _use_by_psutil(pid: int) -> tuple[int, float]:
 class Watch:
     """Compares what the processes below `guard` use with the limits of one document."""
 
-    def __init__(self, guard: int, folder: str, limits: Mapping[str, Any]) -> None:
-        """`limits` are the fields of services.content.Limits."""
+    def __init__(self, guard: int, folder: str, limits: Mapping[str, Any], *, own_processes: int = 0) -> None:
+        """`limits` are the fields of services.content.Limits; `own_processes` of those below are not the document's."""
         self._guard = guard
         self._folder = folder
         self._limits = limits
+        self._own_processes = own_processes
         self._next_walk = 0.0
         self.peak_bytes = 0
 
@@ -158,7 +159,7 @@ class Watch:
         """The word for the limit that is passed at this moment, or None."""
         use = use_of(descendants(self._guard), self._guard)
         self.peak_bytes = max(self.peak_bytes, use.memory_bytes)
-        if use.processes > self._limits["max_processes"]:
+        if use.processes - self._own_processes > self._limits["max_processes"]:
             return PROCESSES
         if use.memory_bytes > self._limits["memory_bytes"]:
             return MEMORY

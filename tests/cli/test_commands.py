@@ -248,12 +248,16 @@ def test_models_are_listed_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_doctor_says_that_fetching_the_picture_model_failed(cli: Cli, tmp_path: Path) -> None:
-    cache = {"DOCATLAS_CACHE_DIR": str(tmp_path / "cache")}
-    [before] = [check for check in cli.json("doctor", **cache)["checks"] if check["name"] == "picture model"]
+    cache = str(tmp_path / "cache")
+    [before] = [
+        check for check in cli.json("doctor", DOCATLAS_CACHE_DIR=cache)["checks"] if check["name"] == "picture model"
+    ]
     assert "none was asked for" in before["summary"]
     (tmp_path / "cache" / "models").mkdir(parents=True)
     (tmp_path / "cache" / "models" / f".{before['facts']['name']}.tried").touch()
-    [after] = [check for check in cli.json("doctor", **cache)["checks"] if check["name"] == "picture model"]
+    [after] = [
+        check for check in cli.json("doctor", DOCATLAS_CACHE_DIR=cache)["checks"] if check["name"] == "picture model"
+    ]
     assert "fetching it failed on" in after["summary"]
     assert (before["status"], after["status"]) == ("ok", "ok")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from services.formats.base import ExtractContext
 from services.formats.registry import Format
 from services.sandbox import child, task
 from services.sandbox.wire import HEADER
+from tests.support.escapes import attempts
 
 
 def spin(context: ExtractContext) -> None:
@@ -118,9 +120,8 @@ def leave_unremovable_folder(context: ExtractContext) -> None:
         os.mkdir("x")
         os.chdir("x")
     locked = context.folder / "locked"
-    locked.mkdir()
+    locked.mkdir(mode=0o300)  # files can be put into it, and nobody can list it
     (locked / "file").touch()
-    locked.chmod(0)
 
 
 MISDEEDS: Mapping[str, Callable[[ExtractContext], None]] = {
@@ -214,6 +215,10 @@ def misbehave(upload: Upload, context: ExtractContext) -> Iterator[Part]:
         _, kind, what, when, digest, secret = word.split(" ", 5)
         yield from hand_over(context, kind, what, when, Path(secret), digest)
         return
+    if word.startswith("escape "):
+        os.chdir(context.folder)
+        for name, outcome in attempts(json.loads(word.removeprefix("escape "))):
+            yield Issue(outcome, name)
     if word in MISDEEDS:
         MISDEEDS[word](context)
     for line in reports(word):

@@ -44,6 +44,27 @@ def processes() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
+def outer_pids(said: str) -> list[str]:
+    """The numbers by which this process knows those below it that call themselves by the numbers in `said`."""
+    found = {numbers[-1]: numbers[0] for pid in processes() if (numbers := _numbers_of(pid))}
+    return [found.get(own, own) for own in said.split()]
+
+
+def guard_of(worker: str) -> psutil.Process:
+    """The process that watches over a worker: its parent, or the parent of the one that leads its namespace."""
+    parents = psutil.Process(int(worker)).parents()
+    return parents[1] if len(_numbers_of(int(worker))) > 1 else parents[0]
+
+
+def _numbers_of(pid: int) -> list[str]:
+    """The numbers of a process in this namespace and in each one below it that it is in; none where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+
+
 def assert_gone(*pids: str) -> None:
     """Fails unless every process ends; what is killed may need a moment to be reaped."""
 

@@ -23,7 +23,7 @@ from services.sandbox.folders import sweep_folders
 from services.sandbox.pool import ChildPool
 from services.sandbox.wire import unpack_part
 from tests.support.paths import ROOT
-from tests.support.sandbox_cases import LIMITS, PATIENT, assert_gone, files_from, read, request_for
+from tests.support.sandbox_cases import LIMITS, PATIENT, assert_gone, files_from, outer_pids, read, request_for
 
 
 @pytest.fixture(scope="module", params=["fork", "spawn"])
@@ -126,9 +126,9 @@ def test_a_folder_that_resists_is_removed(pool: ChildPool, tmp_path: Path) -> No
     assert isinstance(read(pool, tmp_path, "leave_unremovable_folder")[-1], Page)
 
 
-def test_only_local_sockets_can_be_made(pool: ChildPool, tmp_path: Path) -> None:
+def test_no_socket_can_be_made(pool: ChildPool, tmp_path: Path) -> None:
     answers = dict(line.split(" ", 1) for line in reported(read(pool, tmp_path, "try_network")))
-    assert answers.pop("AF_UNIX") == "open"
+    assert "AF_UNIX" in answers
     assert set(answers.values()) == {"Permission denied"}
     assert reported(read(pool, tmp_path, "try_network_in_a_program")) == ["exit 1"]
 
@@ -136,7 +136,8 @@ def test_only_local_sockets_can_be_made(pool: ChildPool, tmp_path: Path) -> None
 def test_nothing_is_written_outside_of_the_private_folder(pool: ChildPool, tmp_path: Path) -> None:
     *tries, home = reported(read(pool, tmp_path, "try_disk"))
     assert len(tries) == 2
-    assert all(line.endswith(" PermissionError") for line in tries)
+    assert not any(line.endswith(" written") for line in tries)
+    assert not Path("/tmp/elsewhere").exists()
     assert home.startswith(f"home {tmp_path}/parse-")
 
 
@@ -145,7 +146,7 @@ def test_a_callers_exception_ends_the_child_with_its_grandchildren(word: str, po
     file = tmp_path / "file.txt"
     file.write_text(word)
     with closing(extract(request_for(file), scratch=tmp_path, pool=pool)) as pieces:
-        pids = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
+        pids = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
         assert all(psutil.pid_exists(int(pid)) for pid in pids[:1])
     assert_gone(*pids)
 
@@ -160,14 +161,14 @@ def test_a_child_ends_with_its_grandchildren_when_the_server_is_killed(word: str
         from services.content import Issue
         from services.sandbox.pool import ChildPool
         from services.sandbox.extract import extract
-        from tests.support.sandbox_cases import request_for
+        from tests.support.sandbox_cases import outer_pids, request_for
 
         file = Path(sys.argv[1])
         pool = ChildPool(module="tests.support.misbehaving_child", start=sys.argv[2])
         pool.warm_up(60 if sys.argv[2] == "fork" else 0)
         for piece in extract(request_for(file), scratch=file.parent, pool=pool):
             if isinstance(piece, Issue):
-                print(piece.message, pool.template_pid or "", flush=True)
+                print(*outer_pids(piece.message), pool.template_pid or "", flush=True)
         """
     )
     file = tmp_path / "file.txt"

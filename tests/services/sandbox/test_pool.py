@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ from services.sandbox.extract import extract
 from services.sandbox.folders import private_folder, remove, sweep_folders
 from services.sandbox.isolation import probe_isolation
 from services.sandbox.pool import ChildPool
-from tests.support.sandbox_cases import assert_gone, processes, read, request_for
+from tests.support.sandbox_cases import assert_gone, guard_of, outer_pids, processes, read, request_for
 from tests.support.waiting import wait_for
 
 
@@ -56,7 +58,7 @@ def test_a_document_goes_on_when_the_template_is_killed_and_the_next_one_is_fine
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    pids = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
+    pids = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
     os.kill(first, signal.SIGKILL)
     assert isinstance(next(pieces), Page)
     file.write_text("fine")
@@ -72,7 +74,7 @@ def test_a_killed_worker_costs_only_its_own_document(pool: ChildPool, tmp_path: 
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    grandchild, worker = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
+    grandchild, worker = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
     os.kill(int(worker), signal.SIGKILL)
     with pytest.raises(DocatlasError) as caught:
         list(pieces)
@@ -85,10 +87,8 @@ def test_a_killed_guard_takes_its_worker_with_it(pool: ChildPool, tmp_path: Path
     file = tmp_path / "file.txt"
     file.write_text("leave_grandchild")
     pieces = extract(request_for(file), scratch=tmp_path, pool=pool)
-    grandchild, worker = next(piece.message for piece in pieces if isinstance(piece, Issue)).split()
-    guard = psutil.Process(int(worker)).parent()
-    assert guard is not None
-    guard.kill()
+    grandchild, worker = outer_pids(next(piece.message for piece in pieces if isinstance(piece, Issue)))
+    guard_of(worker).kill()
     with pytest.raises(DocatlasError) as caught:
         list(pieces)
     assert caught.value.code == "parser_crashed"
@@ -152,9 +152,48 @@ def test_links_in_a_folder_are_removed_and_not_followed(tmp_path: Path) -> None:
     assert (kept / "file").exists()
 
 
-def test_a_probe_says_what_is_in_force() -> None:
-    found = probe_isolation()
+SWAP = """
+import os, sys
+folder, kept = sys.argv[1:]
+os.chdir(folder)
+print("ready", flush=True)
+while os.path.isdir(folder):
+    try:
+        os.mkdir("name")
+        os.rmdir("name")
+        os.symlink(kept, "name")
+        os.unlink("name")
+    except OSError:
+        pass
+"""
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_removed_costs_no_other_file(tmp_path: Path) -> None:
+    """A process of the child still runs, and puts a folder and a link in each other's place as fast as it can."""
+    kept, folder = tmp_path / "kept", tmp_path / "parse-x"
+    kept.mkdir(mode=0o755)
+    (kept / "file").write_text("kept")
+    for _ in range(20):
+        (folder / "child").mkdir(parents=True)
+        command = [sys.executable, "-c", SWAP, str(folder / "child"), str(kept)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            remove(folder)
+            process.kill()
+        assert (kept / "file").read_text() == "kept"
+        assert kept.stat().st_mode & 0o777 == 0o755
+        remove(folder)
+        assert not folder.exists()
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_a_probe_says_what_is_in_force(namespaces: bool) -> None:
+    found = probe_isolation(namespaces=namespaces)
     assert found is not None
-    assert not found.connects
     assert bool(found.network) == (found.network_namespace or found.seccomp)
-    assert found.writes_elsewhere is found.reads_elsewhere is (found.landlock == 0)
+    assert ("network namespace" in found.missing) == (not found.network_namespace)
+    if not namespaces:
+        assert {"network namespace", "process namespace", "mount namespace"} <= set(found.missing)
+    if found.seccomp and found.landlock:
+        assert found.escapes == []
