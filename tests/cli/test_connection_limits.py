@@ -84,8 +84,8 @@ def attackers() -> Iterator[ExitStack]:
 
 
 class TestHeaders:
-    def test_headers_without_end_are_refused_before_they_take_memory(self, start_server: StartServer) -> None:
-        server = start_server()
+    def test_headers_without_end_are_refused_before_they_take_memory(self, start_limited: StartServer) -> None:
+        server = start_limited()
         before = _rss(server)
         lines = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 40) for number in range(2000))
         with closing(_connect(server)) as connection:
@@ -177,9 +177,9 @@ class TestHeaders:
 
 class TestBodies:
     def test_half_sent_bodies_take_little_memory_end_and_give_it_back(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(
+        server = start_limited(
             DOCATLAS_BODY_TIMEOUT_S="4", DOCATLAS_BODY_WINDOW_S="3", DOCATLAS_MAX_BODY_MEMORY_BYTES=str(16 * 1024**2)
         )
         before = _rss(server)
@@ -242,8 +242,8 @@ class TestBodies:
             assert status == 202, answer
             assert answer["data"][0]["outcome"] == "created", answer
 
-    def test_who_is_not_let_in_gets_no_more_time_or_memory(self, start_server: StartServer) -> None:
-        server = start_server(DOCATLAS_ACCOUNTS="local", DOCATLAS_TOKEN_SECRET="s" * 32, **SMALL)
+    def test_who_is_not_let_in_gets_no_more_time_or_memory(self, start_limited: StartServer) -> None:
+        server = start_limited(DOCATLAS_ACCOUNTS="local", DOCATLAS_TOKEN_SECRET="s" * 32, **SMALL)
         for path in ("/v1/search", "/v1/documents"):
             with closing(_connect(server)) as connection:
                 assert _send(connection, _post(900_000, path=path) + b'{"query": ')
@@ -287,9 +287,9 @@ class TestAnswers:
 
 class TestConnections:
     def test_half_requests_of_one_address_keep_nobody_out(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="20", DOCATLAS_MAX_CONNECTIONS="64")
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="20", DOCATLAS_MAX_CONNECTIONS="64")
         half = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
         connections = []
         for number in range(200):
@@ -303,9 +303,9 @@ class TestConnections:
         assert sum(_is_open(connection) for connection in connections) <= 20
 
     def test_half_requests_of_many_addresses_keep_nobody_out(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="20", DOCATLAS_MAX_CONNECTIONS="32")
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="20", DOCATLAS_MAX_CONNECTIONS="32")
         connections = []
         for number in range(100):
             connections.append(attackers.enter_context(closing(_connect(server, f"127.0.1.{number + 1}"))))
@@ -314,9 +314,9 @@ class TestConnections:
         assert sum(_is_open(connection) for connection in connections) <= 32
 
     def test_address_with_as_many_requests_as_allowed_is_429_and_others_are_served(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="10")
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="10")
         for _ in range(10):
             _send(attackers.enter_context(closing(_connect(server))), _post(100_000) + b"{")
         with closing(_connect(server)) as refused:
@@ -327,9 +327,9 @@ class TestConnections:
             assert _answer_status(other) == 200
 
     def test_server_with_as_many_requests_as_allowed_is_503(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS="16")
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS="16")
         held = [attackers.enter_context(closing(_connect(server, f"127.0.1.{n + 1}"))) for n in range(16)]
         for connection in held:
             _send(connection, _post(100_000) + b"{")
@@ -339,8 +339,8 @@ class TestConnections:
         held[0].close()
         wait_for(lambda: httpx.get(f"{server.base}/livez").status_code == 200)
 
-    def test_streams_and_long_polls_are_counted_apart(self, start_server: StartServer, attackers: ExitStack) -> None:
-        server = start_server(
+    def test_streams_and_long_polls_are_counted_apart(self, start_limited: StartServer, attackers: ExitStack) -> None:
+        server = start_limited(
             DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="5", DOCATLAS_MAX_STREAMS_PER_ADDRESS="12", runs_jobs=False
         )
         job_id = _queued_job(server)
@@ -358,9 +358,9 @@ class TestConnections:
         wait_for(lambda: httpx.get(f"{server.base}/v1/jobs/{job_id}", params={"wait": 0.1}).status_code == 200)
 
     def test_defaults_admit_two_hundred_streams_and_two_hundred_long_polls_and_three_hundred_connections(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(runs_jobs=False)
+        server = start_limited(runs_jobs=False)
         job_id = _queued_job(server)
         path = f"/v1/jobs/{job_id}?wait=60"
         held = []
@@ -376,9 +376,9 @@ class TestConnections:
 
 class TestProxies:
     def test_requests_are_counted_by_the_client_that_a_trusted_proxy_names(
-        self, start_server: StartServer, attackers: ExitStack
+        self, start_limited: StartServer, attackers: ExitStack
     ) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="3", **PROXY)
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="3", **PROXY)
 
         def asked(client: str) -> int:
             return httpx.get(f"{server.base}/livez", headers={"X-Forwarded-For": client}).status_code
@@ -395,8 +395,8 @@ class TestProxies:
         wait_for(lambda: asked("2001:db8::ffff") == 429)  # an IPv6 customer has the whole /64
         assert asked("2001:db8:0:1::1") == 200
 
-    def test_header_of_an_untrusted_peer_is_ignored(self, start_server: StartServer, attackers: ExitStack) -> None:
-        server = start_server(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="3", DOCATLAS_TRUSTED_PROXIES='["127.0.0.9"]')
+    def test_header_of_an_untrusted_peer_is_ignored(self, start_limited: StartServer, attackers: ExitStack) -> None:
+        server = start_limited(DOCATLAS_MAX_CONNECTIONS_PER_ADDRESS="3", DOCATLAS_TRUSTED_PROXIES='["127.0.0.9"]')
         for number in range(3):
             connection = attackers.enter_context(closing(_connect(server)))
             _send(connection, _post(1000, f"X-Forwarded-For: 203.0.113.{number}") + b"{")
@@ -407,17 +407,17 @@ class TestProxies:
                 assert _send(proxied, _get(f"X-Forwarded-For: {client}"))
                 assert _answer_status(proxied) == status
 
-    def test_redirects_say_https_where_a_trusted_proxy_does(self, start_server: StartServer) -> None:
-        trusting, plain = start_server(**PROXY), start_server()
+    def test_redirects_say_https_where_a_trusted_proxy_does(self, start_limited: StartServer) -> None:
+        trusting, plain = start_limited(**PROXY), start_limited()
         headers = {"X-Forwarded-Proto": "https", "Host": "localhost"}
         answer = httpx.get(f"{trusting.base}/v1/documents/", headers=headers)
         assert (answer.status_code, answer.headers["location"]) == (307, "https://localhost/v1/documents")
         answer = httpx.get(f"{plain.base}/v1/documents/", headers=headers)
         assert (answer.status_code, answer.headers["location"]) == (307, "http://localhost/v1/documents")
 
-    def test_wrong_network_stops_the_start(self, start_server: StartServer) -> None:
+    def test_wrong_network_stops_the_start(self, start_limited: StartServer) -> None:
         with pytest.raises(AssertionError, match="DOCATLAS_TRUSTED_PROXIES"):
-            start_server(DOCATLAS_TRUSTED_PROXIES='["proxy.example.org"]')
+            start_limited(DOCATLAS_TRUSTED_PROXIES='["proxy.example.org"]')
 
 
 SMALL = {
@@ -440,7 +440,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
+def start_limited(tmp_path: Path) -> Iterator[StartServer]:
     """A function that starts a server process on SQLite: what is refused here never comes to a database."""
     servers: list[Server] = []
     with ExitStack() as leases:

@@ -174,6 +174,7 @@ CALLS: Mapping[str, Call] = {
     "jobs.add_first": lambda tx, t: jobs.add_first(tx, [(t.held.child_id, t.user_id)], {}),
     "jobs.supersede": lambda tx, t: jobs.supersede(tx, str(t.job.document_id)),
     "jobs.unfinished_ids": lambda tx, t: jobs.unfinished_ids(tx, str(t.job.document_id)),
+    "jobs.has_pending_documents": lambda tx, t: jobs.has_pending_documents(tx, DocumentFilter(document_ids=[t.id])),
     "jobs.get": lambda tx, t: jobs.get(tx, t.held.job_id),
     "jobs.get_many": lambda tx, t: jobs.get_many(tx, [t.held.job_id]),
     "jobs.newest_of": lambda tx, t: jobs.newest_of(tx, str(t.job.document_id), ()),

@@ -133,6 +133,10 @@ def test_no_escape_succeeds_where_the_walls_are_there(
     expected: set[str] = set()
     if not there.landlock and not there.mount_namespace:
         expected = NEED_LANDLOCK | NEED_SCOPE
+    elif not there.mount_namespace and Path(targets["data"]).is_relative_to(ROOT):
+        # Python lists the folder of a checkout to find modules, and a rule of Landlock holds for all below it: names in
+        # a data folder there are seen, its files stay out of reach. See docs/decisions/0015-sandbox-walls.md.
+        expected = {"list the data folder"}
     assert len(found) == len(ESCAPES) >= 60
     assert {name: word for name, word in found.items() if word.startswith("open") and name not in expected} == {}
     assert there.seccomp
