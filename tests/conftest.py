@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import pytest
 
 from database.store import Store
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Takes the caller's own settings away, so that a test means the same on every machine."""
+    """Takes the caller's own settings and times away, so that a test means the same on every machine."""
+    # How long an example takes says how busy the machine is; what is checked of it stays.
+    hypothesis.settings.register_profile("any", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("any")
     for name in list(os.environ):
         if name.startswith("DOCATLAS_") and name not in ("DOCATLAS_CACHE_DIR", "DOCATLAS_REWRITE_GOLDEN"):
             del os.environ[name]

@@ -90,6 +90,8 @@ class PostgresConnections:
         self.options = options
         self.guard = HangGuard(options.statement_timeout_s + ANSWER_GRACE_S)
         self._engine = _engine(options, self.guard)
+        self._is_closed = threading.Event()
+        event.listen(self._engine, "checkin", self._close_late)
         self._of_thread = threading.local()
 
     @contextmanager
@@ -142,7 +144,14 @@ class PostgresConnections:
             )
 
     def close(self) -> None:
+        """Closes the connections that nobody uses; one in use is closed when its transaction ends."""
+        self._is_closed.set()
         self._engine.dispose()
+
+    def _close_late(self, connection: GuardedConnection | None, record: Any) -> None:
+        """Closes a connection that comes back when its pool is gone, which would forget it while it is open."""
+        if connection is not None and self._is_closed.is_set():
+            connection.close()
 
     def _become(self, connection: Connection, actor: Actor, write: bool, patience_s: float | None) -> None:
         role = _ROLES[actor.role]

@@ -19,6 +19,7 @@ from database.errors import StoreBusy, StoreUnavailable
 from database.jobs import jobs
 from database.postgres.embedded import FAST, EmbeddedPostgres
 from database.postgres.engine import PostgresOptions
+from database.postgres.hanging import GuardedConnection
 from database.postgres.store import PostgresStore
 from database.records import LOCAL_ACTOR, SERVICE_ACTOR, Actor
 from services.jobs.worker import Worker
@@ -312,3 +313,14 @@ def _status(runtime: Runtime, job_id: str) -> str:
         job = jobs.get(tx, job_id)
     assert job is not None
     return job.status
+
+
+def test_a_connection_in_use_when_the_store_is_closed_is_closed_with_its_transaction(postgres: DatabaseUrls) -> None:
+    store = PostgresStore(PostgresOptions(postgres.server_url, pool_size=2))
+    with store.begin(SERVICE_ACTOR) as tx:
+        session = tx.connection.connection.driver_connection
+        assert isinstance(session, GuardedConnection)
+        store.close()
+        assert not session.closed
+        assert tx.connection.scalar(text("SELECT 1")) == 1
+    assert session.closed
