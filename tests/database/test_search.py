@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,8 @@ def test_searches_beside_writes_see_whole_documents_only(store: Store) -> None:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_vector_search_agrees_with_numpy(module_databases: Databases, data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store = module_databases.open(Path(folder))
+    # An example that is ended while it draws leaves by an exception: the store is closed then, too.
+    with tempfile.TemporaryDirectory() as folder, closing(module_databases.open(Path(folder))) as store:
         prepare(store)
         held: dict[str, dict[str, Any]] = {}
         years: dict[str, int] = {}
@@ -199,7 +200,6 @@ def test_vector_search_agrees_with_numpy(module_databases: Databases, data: st.D
                 assert [hit.score for hit in hits] == pytest.approx(best, abs=1e-5)
                 assert len({hit.id for hit in hits}) == len(hits)
                 assert all(abs(hit.score - scores[hit.id]) < 1e-5 for hit in hits)
-        store.close()
 
 
 def test_an_index_that_lost_most_rows_is_still_exact(store: Store) -> None:
